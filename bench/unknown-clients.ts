@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { MAX_SIZES } from '../src/core/max-sizes.ts'
-import { createSender, type Decision, Gate, limit, MemoryStore, type StoreWarning } from '../src/index.ts'
+import { createSender, type Decision, Gate, limit, MemoryStore, type TableFullWarning } from '../src/index.ts'
 import { measureMemory, report } from './harness.ts'
 
 /**
@@ -23,7 +23,7 @@ gate.use(
   limit({ name: 'by-client', rate: RATE, per: 'client', exceeded: 'drop' }),
   limit({ name: 'by-topic', rate: RATE, per: ['client', 'topic'], exceeded: 'drop' }),
 )
-const warnings: StoreWarning[] = []
+const warnings: TableFullWarning[] = []
 gate.on('warning', warning => {
   if (warning.kind === 'table_full') warnings.push(warning)
 })

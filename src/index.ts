@@ -5,10 +5,9 @@ export {
   adaptive,
   aimd,
   BEHAVIOUR_FACTORS,
-  type Behaviour,
   type BehaviourLevel,
-  type BehaviourOptions,
-  type BreakerOptions,
+  type BehaviourLimiter,
+  type BehaviourLimiterOptions,
   behaviour,
   type CircuitBreaker,
   type CircuitState,
@@ -16,25 +15,32 @@ export {
   consumerLag,
   type ErrorRate,
   errorRate,
-  type Feedback,
-  type FeedbackOptions,
+  type FeedbackLimiter,
+  type FeedbackLimiterOptions,
   type GradientOptions,
   gradient,
-  type LevelWords,
+  type HandlerBreakerOptions,
+  type LoadLevelFactors,
   type LoadReport,
+  type LoadStageFactors,
   queueDepth,
   type Signal,
   type SignalName,
   type SignalWord,
-  type StageWords,
 } from './adapt/index.ts'
 export { keyOfSender, SenderCache } from './adapter/sender-cache.ts'
 export { type AuditLog, keepAuditLog } from './admin/audit-log.ts'
-export type { Algorithm, CustomAlgorithm, CustomState, LimitNumbers, Step } from './algorithms/algorithm.ts'
+export type {
+  Algorithm,
+  CustomAlgorithm,
+  CustomState,
+  LimitNumbers,
+  StepResult,
+} from './algorithms/algorithm.ts'
 export { toAlgorithm } from './algorithms/algorithm-from-kernel.ts'
 export { createLimit, type LimitSpec } from './algorithms/create-limit.ts'
 export { defineAlgorithm } from './algorithms/custom.ts'
-export { ALGORITHMS, type AlgorithmName } from './algorithms/limit.ts'
+export { ALGORITHM_NAMES, type AlgorithmName } from './algorithms/limit.ts'
 export type {
   ExemptionTrace,
   Explanation,
@@ -50,25 +56,25 @@ export type { Handled } from './chain/rules/handler-middleware-types.ts'
 export type { KeyInFlight } from './chain/rules/in-flight-slots.ts'
 export type { LoadSource } from './chain/rules/load-source-registry.ts'
 export type { PenaltySpec } from './chain/rules/penalty.ts'
-export type { HeldKind } from './chain/rules/resource-limit.ts'
+export type { ResourceKind } from './chain/rules/resource-limit.ts'
 export { limit, quota } from './chain/rules/rule.ts'
 export type {
   Cost,
-  Exceeded,
+  ExceededSpec,
   ExemptOptions,
-  HeldOptions,
   InFlightOptions,
   LimitOptions,
   QuotaOptions,
+  ResourceLimitOptions,
   Scope,
   SizeOptions,
   UnchangedOptions,
 } from './chain/rules/rule-options.ts'
-export type { SenderLists } from './chain/rules/sender-filter.ts'
+export type { SenderMatchLists } from './chain/rules/sender-filter.ts'
 export { DEFAULT_TIERS, type TierSpec, type TiersSpec } from './chain/rules/tiers.ts'
 export type { LimitWarning } from './chain/rules/usage-warning.ts'
 export type { BehaviourSpec } from './chain/senders/behaviour.ts'
-export type { Subject } from './chain/senders/sender-selector.ts'
+export type { SenderSelector } from './chain/senders/sender-selector.ts'
 export { createSender } from './chain/senders/sender-state.ts'
 export type { ConditionSpec, ValueTest } from './conditions/condition.ts'
 export { type Clock, systemClock } from './core/clock.ts'
@@ -76,14 +82,30 @@ export { type Decision, OUTCOMES, type Outcome, type Reason, type Scaled } from 
 export { PolicyError, type Problem, StoreError, UnsupportedError } from './core/errors.ts'
 export type { Logger } from './core/logger.ts'
 export { andThen } from './core/maybe-promise.ts'
-export type { Action, Dialect, GivenMessage, MaybePromise, Message, Sender } from './core/message.ts'
-export type { BanOptions, OverrideOptions, RuntimeExemption, TierOptions } from './gate/entry-types.ts'
-export { Gate, type GateEvents, type GateOptions, type PolicyChange, type PolicySource } from './gate/gate.ts'
-export type { HandlerSlot, HandlersBusy } from './gate/handler-monitor.ts'
-export type { HeldCounts, HeldItem, HeldSource } from './gate/resource-counts.ts'
-export type { RunOptions, RunResult } from './gate/run-limited.ts'
-export type { Change, EntryKind, RuntimeEntry, RuntimeEntryOptions } from './gate/runtime-entry.ts'
-export type { TierLookup } from './gate/tier-cache.ts'
+export type { Dialect, GivenMessage, MaybePromise, Message, Operation, Sender } from './core/message.ts'
+export type {
+  BanOptions,
+  OverrideOptions,
+  RuntimeExemption,
+  TierAssignmentOptions,
+} from './gate/entry-types.ts'
+export {
+  Gate,
+  type GateEvents,
+  type GateOptions,
+  type PolicyReloadResult,
+  type PolicySource,
+} from './gate/gate.ts'
+export type { HandlerSlot, NoHandlerSlot } from './gate/handler-monitor.ts'
+export type { BrokerResource, ResourceCounts, ResourceHolder } from './gate/resource-counts.ts'
+export type { GateRunOptions, GateRunResult } from './gate/run-limited.ts'
+export type {
+  EntryChange,
+  RuntimeEntry,
+  RuntimeEntryKind,
+  RuntimeEntryOptions,
+} from './gate/runtime-entry.ts'
+export type { TierLookupOptions } from './gate/tier-cache.ts'
 export { Guard, type GuardOptions, type GuardStats, type SenderQueue } from './guard/guard.ts'
 export {
   type Alert,
@@ -99,7 +121,7 @@ export {
   type AnalyticsSpan,
   clusterSnapshot,
   collectMetrics,
-  Durations,
+  DecisionTimer,
   type DurationsOptions,
   defaultAlerts,
   METRICS_TYPE,
@@ -123,7 +145,7 @@ export {
   type WebhookOptions,
   type WebhookStats,
 } from './metrics/index.ts'
-export type { CustomOutcome } from './outcomes/exceeded.ts'
+export type { OutcomeFunction } from './outcomes/exceeded.ts'
 export { lowerCaseFields, natsRefusalHeaders, rateLimitFields } from './outcomes/rate-limit-fields.ts'
 export { refusalText } from './outcomes/refusal-text.ts'
 export type { RefusalWords, RuleInfo } from './outcomes/rule-info.ts'
@@ -132,12 +154,20 @@ export { MemoryStore, type MemoryStoreOptions } from './stores/memory/memory-sto
 export { type OpenStoreOptions, openStore } from './stores/open-store.ts'
 export type { StoreSpec } from './stores/parse-store-options.ts'
 export { ResilientStore, type ResilientStoreOptions } from './stores/resilient/resilient-store.ts'
-export type { Backend, RedisCommands } from './stores/shared-backend.ts'
+export type { BackendConnection, RedisCommands } from './stores/shared-backend.ts'
 export type {
   EphemeralEntries,
   SharedEntries,
   SharedEntriesWatch,
   SharedEntry,
 } from './stores/shared-entries.ts'
-export type { Charge, Fallback, Selector, Store, StoreHealth, StoreWarning, Verdict } from './stores/store.ts'
+export type {
+  Charge,
+  Fallback,
+  StateSelector,
+  Store,
+  StoreHealth,
+  TableFullWarning,
+  Verdict,
+} from './stores/store.ts'
 export { matches, validPattern, validTopic } from './topic/pattern.ts'

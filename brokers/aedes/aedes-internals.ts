@@ -38,7 +38,7 @@ export interface Persistence {
   createRetainedStream?(pattern: string): AsyncIterable<PacketLike>
   incomingGetPacket?(client: Client, packet: object): Promise<unknown>
   incomingDelPacket?(client: Client, packet: object): Promise<unknown>
-  outgoingStream?(client: Client): AsyncIterable<Delivery>
+  outgoingStream?(client: Client): AsyncIterable<AedesDelivery>
   outgoingUpdate?(client: Client, packet: object): Promise<unknown>
   outgoingClearMessageId?(client: Client, packet: object): Promise<unknown>
 }
@@ -51,7 +51,7 @@ export interface Emitter {
 }
 
 /** A delivery in progress. */
-export interface Delivery extends PacketLike {
+export interface AedesDelivery extends PacketLike {
   readonly cmd?: string | undefined
   readonly clientId?: string | undefined
   readonly nl?: boolean | undefined
@@ -63,7 +63,7 @@ export interface Delivery extends PacketLike {
 export type DeliveryDone = (error?: Error | null) => void
 
 /** Delivers a packet to a client. */
-export type Deliver = (packet: Delivery, done: DeliveryDone) => void
+export type Deliver = (packet: AedesDelivery, done: DeliveryDone) => void
 
 /** Members of a client. */
 export interface ClientInternals {

@@ -1,12 +1,12 @@
 import { describeUnsupported } from '../../src/adapter/capabilities.ts'
 import type { Outcome } from '../../src/core/decision.ts'
-import type { Action } from '../../src/core/message.ts'
+import type { Operation } from '../../src/core/message.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 
 const ANSWERED: ReadonlySet<Outcome> = new Set(['throttle', 'drop', 'reject', 'disconnect'])
 
 /** Outcomes that aedes can enact, by action. */
-const SUPPORTED: Readonly<Record<Action, ReadonlySet<Outcome>>> = {
+const SUPPORTED: Readonly<Record<Operation, ReadonlySet<Outcome>>> = {
   // No `retry`: a client resends nothing while it keeps its connection.
   publish: new Set(['degrade', 'latest', 'throttle', 'queue', 'redirect', 'drop', 'reject', 'disconnect']),
   // A message can be held, changed or redirected; a request can only be answered.
@@ -17,7 +17,7 @@ const SUPPORTED: Readonly<Record<Action, ReadonlySet<Outcome>>> = {
 }
 
 /** Returns true if aedes can enact an outcome of an action. */
-export function isSupported(action: Action, outcome: Outcome): boolean {
+export function canEnactOutcome(action: Operation, outcome: Outcome): boolean {
   return SUPPORTED[action].has(outcome)
 }
 
@@ -27,7 +27,7 @@ export function findUnsupported(gate: Gate): readonly string[] {
     name =>
       `aedes cannot supply "${name}" with handler results, as a broker has no handlers (use the policy in a NATS or MQTT consumer)`,
   )
-  for (const [action, supported] of Object.entries(SUPPORTED) as [Action, ReadonlySet<Outcome>][]) {
+  for (const [action, supported] of Object.entries(SUPPORTED) as [Operation, ReadonlySet<Outcome>][]) {
     for (const [outcome, rules] of gate.outcomes(action)) {
       if (supported.has(outcome)) continue
       const remedy = `use ${[...supported].join(', ')}`

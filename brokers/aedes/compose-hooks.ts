@@ -92,7 +92,7 @@ export function composeHook<Name extends HookName>(
 }
 
 /** A composed hook in a plain property, which has to detect a new assignment by itself. */
-export interface PlainHook {
+export interface PropertyHook {
   /** Composes with a newly assigned hook; returns true if there was one. */
   recompose(): boolean
   /** Restores the application's hook. */
@@ -103,11 +103,11 @@ export interface PlainHook {
  * Composes a hook that runs for every message. Why: an accessor costs 5 % of a QoS 0 publish. The caller must call
  * `recompose` before it parses data of a client. A hook assigned meanwhile runs from the next chunk of each connection on.
  */
-export function composePlainHook<Name extends HookName>(
+export function composeMessageHook<Name extends HookName>(
   broker: Aedes,
   name: Name,
   createHook: CreateHook<Name>,
-): PlainHook {
+): PropertyHook {
   const composition = compose(broker, name, createHook)
   let hook = composition.hook
   let isAttached = true

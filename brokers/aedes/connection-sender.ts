@@ -5,7 +5,7 @@ import { canonicalIp } from '../../src/conditions/cidr.ts'
 import type { Logger } from '../../src/core/logger.ts'
 import type { Sender } from '../../src/core/message.ts'
 import { clientInternals } from './aedes-internals.ts'
-import type { Settings } from './options.ts'
+import type { LimitBrokerSettings } from './options.ts'
 
 /**
  * Returns the sender of a connection: client id, username, address and fields from the application. One object for the
@@ -14,7 +14,7 @@ import type { Settings } from './options.ts'
 export function createClientSender(
   client: Client,
   connect: ConnectPacket | undefined,
-  settings: Settings,
+  settings: LimitBrokerSettings,
   logger: Logger,
 ): Sender {
   const ip = readClientIp(client, settings)
@@ -28,7 +28,7 @@ export function createClientSender(
 }
 
 /** Returns the address from the PROXY header, else from X-Forwarded-For of a trusted proxy, else the socket's own. */
-export function readClientIp(client: Client, settings: Settings): string | undefined {
+export function readClientIp(client: Client, settings: LimitBrokerSettings): string | undefined {
   const named = clientInternals(client).connDetails?.ipAddress
   if (typeof named === 'string' && named !== '') return canonicalIp(named)
   const request = client.req
@@ -42,7 +42,7 @@ export function readClientIp(client: Client, settings: Settings): string | undef
 function identify(
   client: Client,
   connect: ConnectPacket | undefined,
-  settings: Settings,
+  settings: LimitBrokerSettings,
   logger: Logger,
 ): Partial<Sender> {
   if (settings.identify === undefined) return {}

@@ -7,9 +7,9 @@ import type { RefusalLog } from '../../src/guard/refusal-log.ts'
 import { clientInternals } from './aedes-internals.ts'
 import type { ClientQueues, QueueConnection } from './client-queues.ts'
 import { createClientSender } from './connection-sender.ts'
-import { PublishMessage, type PublishSource } from './message.ts'
-import type { Settings } from './options.ts'
-import { isEmittingPacket, RawPublishFilter } from './raw-publish-filter.ts'
+import { IncomingPublish, type PublishSource } from './message.ts'
+import type { LimitBrokerSettings } from './options.ts'
+import { isParserEmitting, RawPublishFilter } from './raw-publish-filter.ts'
 import { NOTICE_EVERY_MS, type RefusalNotices } from './refusal-notices.ts'
 import { ReadThrottle, type SharedReadState } from './socket-read-throttle.ts'
 
@@ -28,9 +28,9 @@ const WILL_WITHIN_MS = 1_000
 type ReadStop = 'throttled' | 'queueFull' | 'notOpen'
 
 /** State shared by all connections of a limiter. */
-export interface ConnectionContext {
+export interface SharedConnectionState {
   readonly guard: Guard
-  readonly settings: Settings
+  readonly settings: LimitBrokerSettings
   readonly logger: Logger
   readonly queues: ClientQueues
   readonly sharedReads: SharedReadState
@@ -60,7 +60,7 @@ export class Connection implements PublishSource, QueueConnection {
   isClosed = false
   /** Created at the first refusal. */
   rawFilter: RawPublishFilter | undefined
-  readonly #context: ConnectionContext
+  readonly #context: SharedConnectionState
   readonly #client: Client
   readonly #keepaliveMs: number
   readonly #beforeReading = (): void => {
@@ -95,12 +95,12 @@ export class Connection implements PublishSource, QueueConnection {
       if (this.senderQueue.heldOwn === 0 && this.requests.held === 0) this.#resumeReading('throttled')
     },
     onQueued: message => {
-      if (message instanceof PublishMessage) message.onQueued()
+      if (message instanceof IncomingPublish) message.onQueued()
     },
     onDequeued: () => this.#onDequeued(),
   }
 
-  constructor(context: ConnectionContext, client: Client, connect: ConnectPacket | undefined) {
+  constructor(context: SharedConnectionState, client: Client, connect: ConnectPacket | undefined) {
     this.#context = context
     this.#client = client
     this.#keepaliveMs = readKeepaliveMs(client, connect)
@@ -114,7 +114,7 @@ export class Connection implements PublishSource, QueueConnection {
       heldRoom: () => context.settings.maxHeldPerSender - this.senderQueue.held,
       heldCount: () => this.senderQueue.heldOwn,
       onAlive: () => this.#refreshKeepalive(),
-      isParsing: () => isEmittingPacket(clientInternals(client)._parser),
+      isParsing: () => isParserEmitting(clientInternals(client)._parser),
       filterChunk: chunk => this.rawFilter?.filterChunk(chunk) ?? null,
     })
     this.requests = context.guard.senderQueue(this.#hooks, { waitsFully: true })
@@ -353,7 +353,7 @@ export class Connection implements PublishSource, QueueConnection {
     if (this.requests !== this.senderQueue) this.requests.detach()
     this.senderQueue.detach(
       message =>
-        message instanceof PublishMessage &&
+        message instanceof IncomingPublish &&
         (message.will || message.qos === 0 || message.removeStored !== undefined),
     )
     this.releaseIfFinished()

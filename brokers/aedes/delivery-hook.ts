@@ -1,5 +1,5 @@
 import type { Aedes, Client } from 'aedes'
-import type { Deliver, Delivery, DeliveryDone } from './aedes-internals.ts'
+import type { AedesDelivery, Deliver, DeliveryDone } from './aedes-internals.ts'
 import type { BrokerContext } from './broker-context.ts'
 import { composeHook } from './compose-hooks.ts'
 import { AedesMessage } from './message.ts'
@@ -13,10 +13,12 @@ export class DeliveryHook {
   /** True if a rule or middleware can refuse deliveries; otherwise the gate is not asked. */
   isLimited = false
   /** Calls the application's own hook. */
-  callUserHook: (client: Client, packet: Delivery) => Delivery | null | undefined = (_client, packet) =>
-    packet
+  callUserHook: (client: Client, packet: AedesDelivery) => AedesDelivery | null | undefined = (
+    _client,
+    packet,
+  ) => packet
   /** Answer for the packet that is being passed to aedes; `ask` calls the application's own hook. */
-  #answer: { readonly forward: Delivery | null | undefined } | 'ask' | undefined
+  #answer: { readonly forward: AedesDelivery | null | undefined } | 'ask' | undefined
 
   constructor(context: BrokerContext) {
     this.#context = context
@@ -25,7 +27,7 @@ export class DeliveryHook {
   /**
    * Passes a packet to aedes, whose hook then answers `forward`, or calls the application's hook if it is undefined.
    */
-  pass(deliver: Deliver, packet: Delivery, done: DeliveryDone, forward?: Delivery | null): void {
+  pass(deliver: Deliver, packet: AedesDelivery, done: DeliveryDone, forward?: AedesDelivery | null): void {
     this.#answer = forward === undefined ? 'ask' : { forward }
     try {
       deliver(packet, done)
@@ -45,7 +47,7 @@ export class DeliveryHook {
     const detach = composeHook(broker, 'authorizeForward', composed => {
       const callUserHook = this.#callerOf(composed.userHook)
       this.callUserHook = callUserHook
-      const authorizeForward = (client: Client, packet: Delivery): Delivery | null | undefined => {
+      const authorizeForward = (client: Client, packet: AedesDelivery): AedesDelivery | null | undefined => {
         const answer = this.#answer
         if (composed.isRetired || answer === 'ask') return callUserHook(client, packet)
         if (answer !== undefined) return answer.forward
@@ -70,7 +72,7 @@ export class DeliveryHook {
   }
 
   /** Decides about a filter the client subscribed to before the limiter was attached: such a delivery cannot wait. */
-  #isRefused(client: Client, packet: Delivery): boolean {
+  #isRefused(client: Client, packet: AedesDelivery): boolean {
     const context = this.#context
     if (!this.isLimited || context.notices?.isNoticeTopic(packet.topic)) return false
     const message = new AedesMessage('deliver', context.connectionOf(client).sender, packet)

@@ -1,4 +1,4 @@
-import { afterAwaited, type Clock } from '../../src/core/clock.ts'
+import { type Clock, startAwaitedTimer } from '../../src/core/clock.ts'
 import { brokerInternals } from './aedes-internals.ts'
 import type { BrokerContext } from './broker-context.ts'
 
@@ -34,5 +34,5 @@ function isIdle({ broker, connections }: BrokerContext): boolean {
 }
 
 function pause(clock: Clock): Promise<void> {
-  return new Promise(resolve => void afterAwaited(clock, CHECK_MS, resolve))
+  return new Promise(resolve => void startAwaitedTimer(clock, CHECK_MS, resolve))
 }

@@ -1,6 +1,6 @@
 export { type TrustProxy, trustProxies } from '../../src/adapter/trusted-proxies.ts'
-export { type BrokerLimits, type BrokerStats, limitBroker } from './limit-broker.ts'
+export { type BrokerLimiter, type BrokerStats, limitBroker } from './limit-broker.ts'
 export { CONNECT_TOPIC } from './limit-connects.ts'
-export { type LimitServerOptions, limitServer, type ServerLimits } from './limit-sockets-before-connect.ts'
+export { type LimitServerOptions, limitServer, type ServerLimiter } from './limit-sockets-before-connect.ts'
 export type { Identify, LimitBrokerOptions } from './options.ts'
 export { type BehindProxyOptions, behindProxy } from './proxy-protocol-listener.ts'

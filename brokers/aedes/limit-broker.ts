@@ -23,7 +23,7 @@ export interface BrokerStats extends GuardStats, Readonly<MessageCounters> {
 }
 
 /** A limiter attached to a broker. */
-export interface BrokerLimits {
+export interface BrokerLimiter {
   readonly gate: Gate
   stats(): BrokerStats
   /**
@@ -52,7 +52,7 @@ export interface BrokerLimits {
  * and delivers a reduced form. Throws UnsupportedError if a rule uses an outcome that aedes cannot enact, such as
  * `retry`. A policy loaded later with such a rule logs a warning, and its messages are dropped.
  */
-export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptions = {}): BrokerLimits {
+export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptions = {}): BrokerLimiter {
   assertVersion(broker)
   assertSupported(findUnsupported(gate))
   const context = new BrokerContext(broker, gate, options)

@@ -4,7 +4,7 @@ import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Message, Sender } from '../../src/core/message.ts'
 import type { Ask } from '../../src/guard/guard.ts'
 import type { BrokerContext } from './broker-context.ts'
-import { isSupported } from './capabilities.ts'
+import { canEnactOutcome } from './capabilities.ts'
 import { composeHook } from './compose-hooks.ts'
 import { AedesMessage } from './message.ts'
 import { refusalError } from './refusal-error.ts'
@@ -38,7 +38,7 @@ export function limitConnects(context: BrokerContext, resources: ResourceCounter
   }
   function shorten(decision: Decision): Decision {
     const isTooLong = decision.outcome === 'throttle' && decision.retryAfterMs > settings.maxConnectHoldMs
-    const isUnsupported = !decision.allowed && !isSupported('connect', decision.outcome)
+    const isUnsupported = !decision.allowed && !canEnactOutcome('connect', decision.outcome)
     return isTooLong || isUnsupported ? { ...decision, outcome: 'reject' } : decision
   }
 

@@ -1,6 +1,6 @@
 import type { BrokerContext, ConnectionListener } from './broker-context.ts'
 import { DeliveryHook } from './delivery-hook.ts'
-import { type BanState, Subscriber } from './subscriber-deliveries.ts'
+import { type BanState, ClientDeliveries } from './subscriber-deliveries.ts'
 
 /** Subscribers whose bans are checked in one turn of the event loop, and the minimum time between two rounds. */
 const BAN_SLICE = 500
@@ -13,7 +13,7 @@ export function limitDeliveries(context: BrokerContext): () => void {
   /** Decides about deliveries from now on. For filters that the client subscribed to before, the hook decides. */
   const addSubscriber: ConnectionListener = (client, connection) => {
     if (client.closed) return
-    const subscriber = new Subscriber(context, hook, bans, client, connection)
+    const subscriber = new ClientDeliveries(context, hook, bans, client, connection)
     bans.subscribers.add(subscriber)
     client.conn.once('close', () => {
       bans.subscribers.delete(subscriber)
@@ -33,7 +33,7 @@ export function limitDeliveries(context: BrokerContext): () => void {
 /** Applies changed bans to the subscribers of a broker. */
 class SubscriberBans implements BanState {
   readonly #context: BrokerContext
-  readonly subscribers = new Set<Subscriber>()
+  readonly subscribers = new Set<ClientDeliveries>()
   hasBans = false
   version = 0
   #isAttached = true
@@ -89,7 +89,7 @@ class SubscriberBans implements BanState {
     this.#checkBans(this.subscribers.values())
   }
 
-  #checkBans(left: Iterator<Subscriber>): void {
+  #checkBans(left: Iterator<ClientDeliveries>): void {
     for (let count = 0; count < BAN_SLICE; count++) {
       const next = left.next()
       if (next.done || !this.#isAttached) {

@@ -4,10 +4,10 @@ import type { MaybePromise } from '../../src/core/message.ts'
 import type { Ask } from '../../src/guard/guard.ts'
 import { brokerInternals } from './aedes-internals.ts'
 import type { BrokerContext } from './broker-context.ts'
-import { composePlainHook } from './compose-hooks.ts'
+import { composeMessageHook } from './compose-hooks.ts'
 import type { Connection } from './connection.ts'
 import { degradePacket, redirectPacket } from './degrade-and-redirect.ts'
-import { AedesMessage, type PacketLike, PublishMessage } from './message.ts'
+import { AedesMessage, IncomingPublish, type PacketLike } from './message.ts'
 import type { DecideOnPublish, PublishInterceptor } from './publish-interceptor.ts'
 import { refusalError } from './refusal-error.ts'
 import type { ResourceCounter } from './resource-counter.ts'
@@ -69,7 +69,7 @@ export function limitPublishes(
     if (client === null || connection === undefined) {
       const sender = { client: packet.clientId ?? '' }
       const senderQueue = context.queues.senderQueueOf(sender.client) ?? guard.senderQueue()
-      senderQueue.admit(new PublishMessage(sender, packet, callback, true, undefined, false), enact)
+      senderQueue.admit(new IncomingPublish(sender, packet, callback, true, undefined, false), enact)
       return
     }
     if (connection.isDisconnecting && !will) return
@@ -96,7 +96,7 @@ export function limitPublishes(
         return
       }
     }
-    const message = new PublishMessage(
+    const message = new IncomingPublish(
       connection.sender,
       packet,
       callback,
@@ -113,7 +113,7 @@ export function limitPublishes(
     }
   }
 
-  function enact(decision: Decision, message: PublishMessage): void {
+  function enact(decision: Decision, message: IncomingPublish): void {
     message.markEnacted()
     // A closed broker, or a client that is being disconnected, gets no answer.
     if (broker.closed || (message.source?.isDisconnecting && !message.will)) {
@@ -126,7 +126,7 @@ export function limitPublishes(
     else refuse(decision, message)
   }
 
-  function pass(decision: Decision, message: PublishMessage): void {
+  function pass(decision: Decision, message: IncomingPublish): void {
     const { source, packet, callback } = message
     if (decision === ALREADY_STORED) interceptor.decideOnPublish(packet, decideStored(message))
     else if (message.qos === 2 && source !== undefined)
@@ -138,7 +138,7 @@ export function limitPublishes(
    * Decides about a message that was stored on arrival but is published after all: an immediate PUBREL has released its
    * id, so aedes treats it as a new message.
    */
-  function decideStored({ sender, packet, source, isTopicUnchanged }: PublishMessage): DecideOnPublish {
+  function decideStored({ sender, packet, source, isTopicUnchanged }: IncomingPublish): DecideOnPublish {
     return (client, publish, published) => {
       const { persistence } = brokerInternals(broker)
       // aedes stores before it publishes. A withdrawn message must not be a duplicate when it is resent.
@@ -153,14 +153,14 @@ export function limitPublishes(
         if (error) void withdraw().then(() => published(error))
         else publish()
       }
-      const message = new PublishMessage(sender, packet, callback, false, source, isTopicUnchanged)
+      const message = new IncomingPublish(sender, packet, callback, false, source, isTopicUnchanged)
       message.removeStored = () => void withdraw()
       if (source === undefined) guard.senderQueue().admit(message, enact)
       else source.senderQueue.admit(message, enact)
     }
   }
 
-  function degrade(decision: Decision, message: PublishMessage): void {
+  function degrade(decision: Decision, message: IncomingPublish): void {
     const degraded = degradePacket(gate.ruleOf(decision.rule ?? ''), message, decision)
     if (degraded === undefined) {
       pass(decision, message)
@@ -171,11 +171,11 @@ export function limitPublishes(
     message.callback(null)
   }
 
-  function acknowledgementOf({ qos, source }: PublishMessage): (() => void) | undefined {
+  function acknowledgementOf({ qos, source }: IncomingPublish): (() => void) | undefined {
     return qos === 2 ? source?.expectAcknowledgement() : undefined
   }
 
-  function refuse(decision: Decision, message: PublishMessage): void {
+  function refuse(decision: Decision, message: IncomingPublish): void {
     const { source, packet, callback } = message
     // A message superseded by a newer one is not a refusal.
     if (decision.reason === 'superseded') {
@@ -216,7 +216,7 @@ export function limitPublishes(
     discard(packet, callback, acknowledgementOf(message))
   }
 
-  function redirect(decision: Decision, message: PublishMessage): PacketLike | undefined {
+  function redirect(decision: Decision, message: IncomingPublish): PacketLike | undefined {
     const ruleInfo = gate.ruleOf(decision.rule ?? '')
     if (ruleInfo?.exceeded.redirect === undefined) counters.unsupported++
     return redirectPacket(broker, ruleInfo, message, decision)
@@ -227,7 +227,7 @@ export function limitPublishes(
     callback(null)
   }
 
-  function askUnlessStored(client: Client): Ask<PublishMessage> {
+  function askUnlessStored(client: Client): Ask<IncomingPublish> {
     return message => {
       const { persistence } = brokerInternals(broker)
       if (typeof persistence?.incomingGetPacket !== 'function') return guard.ask(message)
@@ -244,7 +244,7 @@ export function limitPublishes(
   // message.
   const aedesHook = settings.guardSys ? new Aedes().authorizePublish : undefined
 
-  const hook = composePlainHook(broker, 'authorizePublish', composed => {
+  const hook = composeMessageHook(broker, 'authorizePublish', composed => {
     const { userHook } = composed
     context.mayFilterRaw = () => !broker.closed && (settings.skimRefused === true || userHook === aedesHook)
     return (client, packet, callback) => {

@@ -3,7 +3,7 @@ import { Server as TlsServer } from 'node:tls'
 import type { TrustProxy } from '../../src/adapter/trusted-proxies.ts'
 import { addressKey } from '../../src/conditions/ip-prefix.ts'
 import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
-import type { BrokerLimits } from './limit-broker.ts'
+import type { BrokerLimiter } from './limit-broker.ts'
 
 export interface LimitServerOptions {
   /** Maximum time for a socket to send its CONNECT. Default: 10,000. */
@@ -22,7 +22,7 @@ const OPTIONS: OptionNames<LimitServerOptions> = {
   trust: true,
 }
 
-export interface ServerLimits {
+export interface ServerLimiter {
   stats(): { readonly silent: number; readonly refused: number; readonly expired: number }
   detach(): void
 }
@@ -33,9 +33,9 @@ export interface ServerLimits {
  */
 export function limitServer(
   server: Server,
-  limits: BrokerLimits,
+  limits: BrokerLimiter,
   options: LimitServerOptions = {},
-): ServerLimits {
+): ServerLimiter {
   checkOptionNames(options, OPTIONS)
   const { silentMs = 10_000, maxSilent = 1_000, maxSilentPerIp = 50, trust = () => false } = options
   const silent = new Map<object, { readonly ip: string; readonly timer: NodeJS.Timeout }>()

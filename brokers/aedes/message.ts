@@ -1,6 +1,6 @@
 import { copyPayload } from '../../src/adapter/copy-payload.ts'
 import type { Decision } from '../../src/core/decision.ts'
-import type { Action, Message, Sender } from '../../src/core/message.ts'
+import type { Message, Operation, Sender } from '../../src/core/message.ts'
 import { parsePayload } from '../../src/core/parse-payload.ts'
 import type { SenderQueue } from '../../src/guard/guard.ts'
 
@@ -21,13 +21,13 @@ const NOT_PARSED: unique symbol = Symbol('not parsed')
  */
 export class AedesMessage implements Message {
   declare readonly topic: string
-  declare readonly on: Action
+  declare readonly on: Operation
   declare readonly sender: Sender
   declare readonly size: number
   declare readonly packet: PacketLike
   declare private parsed: unknown
 
-  constructor(on: Action, sender: Sender, packet: PacketLike) {
+  constructor(on: Operation, sender: Sender, packet: PacketLike) {
     const { payload } = packet
     this.topic = packet.topic
     this.on = on
@@ -89,7 +89,7 @@ export class RawPublishMessage implements Message {
     this.parsed = NOT_PARSED
   }
 
-  get on(): Action {
+  get on(): Operation {
     return 'publish'
   }
 
@@ -128,7 +128,7 @@ export interface PublishSource {
 }
 
 /** A PUBLISH or a will in progress, with everything needed to enact its decision. */
-export class PublishMessage extends AedesMessage {
+export class IncomingPublish extends AedesMessage {
   declare readonly callback: (error?: Error | null) => void
   declare readonly will: boolean
   /** Undefined for a will whose client is not connected. */

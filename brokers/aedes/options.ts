@@ -4,7 +4,7 @@ import { policyError } from '../../src/core/errors.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Sender } from '../../src/core/message.ts'
 import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
-import { GUARD_OPTIONS, GUARD_REMEDIES, type GuardOptions } from '../../src/guard/guard.ts'
+import { GUARD_OPTIONS, type GuardOptions, RENAMED_GUARD_OPTIONS } from '../../src/guard/guard.ts'
 import { brokerInternals } from './aedes-internals.ts'
 
 /** Returns what the application knows about a sender beyond the broker's own data. */
@@ -91,7 +91,7 @@ const OPTIONS: OptionNames<LimitBrokerOptions> = {
 }
 
 /** Options with their defaults applied. */
-export interface Settings {
+export interface LimitBrokerSettings {
   readonly trust: TrustProxy
   readonly identify: Identify | undefined
   readonly dropGateMs: number
@@ -114,8 +114,8 @@ export interface Settings {
 const CHUNK_MESSAGES = 16_384
 
 /** Throws PolicyError for a number out of range. */
-export function completeSettings(options: LimitBrokerOptions, broker?: Aedes): Settings {
-  checkOptionNames(options, OPTIONS, '', GUARD_REMEDIES)
+export function completeSettings(options: LimitBrokerOptions, broker?: Aedes): LimitBrokerSettings {
+  checkOptionNames(options, OPTIONS, '', RENAMED_GUARD_OPTIONS)
   for (const [name, value] of Object.entries(options)) {
     if (typeof value !== 'number' || value >= 0) continue
     throw policyError(name, `${value} is not a number of at least 0`, `leave ${name} out for its default`)

@@ -142,7 +142,7 @@ function isDelivered(decision: MaybePromise<Decision>): boolean {
 }
 
 /** Returns true while the parser emits a packet: its last step, during which aedes handles it. */
-export function isEmittingPacket(parser: Parser | undefined): boolean {
+export function isParserEmitting(parser: Parser | undefined): boolean {
   return parser?._stateCounter === 3
 }
 

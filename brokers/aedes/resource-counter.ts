@@ -1,9 +1,9 @@
 import type { Client } from 'aedes'
-import type { HeldKind } from '../../src/chain/rules/resource-limit.ts'
+import type { ResourceKind } from '../../src/chain/rules/resource-limit.ts'
 import type { Decision } from '../../src/core/decision.ts'
 import { hashLongPart } from '../../src/core/hash-long-part.ts'
 import type { Message, Sender } from '../../src/core/message.ts'
-import type { HeldCounts, HeldItem, HeldSource } from '../../src/gate/resource-counts.ts'
+import type { BrokerResource, ResourceCounts, ResourceHolder } from '../../src/gate/resource-counts.ts'
 import { brokerInternals, clientInternals } from './aedes-internals.ts'
 import type { BrokerContext, ConnectionListener } from './broker-context.ts'
 import type { Connection } from './connection.ts'
@@ -15,7 +15,7 @@ interface Session {
   /** Client of the session; undefined while a persistent session is offline. */
   client: Client | undefined
   isClean: boolean
-  readonly filters: Map<string, HeldItem>
+  readonly filters: Map<string, BrokerResource>
 }
 
 type Done = (error?: Error | null) => void
@@ -27,13 +27,13 @@ const UNKNOWN_SENDER: Sender = Object.freeze({})
  * Counts connections, subscriptions and retained messages for rules that limit them. A connection counts from its
  * authentication to its end, a subscription as long as its session, a retained message until it is cleared.
  */
-export class ResourceCounter implements HeldSource {
+export class ResourceCounter implements ResourceHolder {
   readonly #context: BrokerContext
-  readonly #counts: HeldCounts
-  readonly #connections = new Map<Connection, HeldItem>()
+  readonly #counts: ResourceCounts
+  readonly #connections = new Map<Connection, BrokerResource>()
   readonly #sessions = new Map<string, Session>()
   /** Retained messages by topic. */
-  readonly #retained = new Map<string, HeldItem>()
+  readonly #retained = new Map<string, BrokerResource>()
   /** Topics that changed while the persistence is being read; undefined otherwise. */
   #changedTopics: Set<string> | undefined
   readonly #detach: () => void
@@ -62,7 +62,7 @@ export class ResourceCounter implements HeldSource {
     this.#detach()
   }
 
-  isCounted(kind: HeldKind): boolean {
+  isCounted(kind: ResourceKind): boolean {
     return this.#counts.isCounted(kind)
   }
 
@@ -170,7 +170,7 @@ export class ResourceCounter implements HeldSource {
     else session.client = undefined
   }
 
-  count(kind: HeldKind): void {
+  count(kind: ResourceKind): void {
     if (kind === 'retained') {
       void this.#readRetained()
       return
@@ -190,7 +190,7 @@ export class ResourceCounter implements HeldSource {
     }
   }
 
-  forget(kind: HeldKind): void {
+  forget(kind: ResourceKind): void {
     if (kind === 'connections') {
       for (const item of this.#connections.values()) this.#counts.remove(item)
       this.#connections.clear()
@@ -244,7 +244,7 @@ export class ResourceCounter implements HeldSource {
   }
 
   /** Returns the count of the connection that a new client of the same id replaces. */
-  #findReplaced(client: Client): HeldItem | undefined {
+  #findReplaced(client: Client): BrokerResource | undefined {
     const earlier = brokerInternals(this.#context.broker).clients?.[client.id]
     return earlier === undefined || earlier === client
       ? undefined
@@ -261,7 +261,7 @@ export class ResourceCounter implements HeldSource {
       known.isClean = client.clean
       return known
     }
-    const session = { client, isClean: client.clean, filters: new Map<string, HeldItem>() }
+    const session = { client, isClean: client.clean, filters: new Map<string, BrokerResource>() }
     this.#sessions.set(client.id, session)
     return session
   }

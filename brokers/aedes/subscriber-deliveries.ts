@@ -3,11 +3,11 @@ import type { Decision } from '../../src/core/decision.ts'
 import type { MaybePromise, Sender } from '../../src/core/message.ts'
 import type { SenderQueue } from '../../src/guard/guard.ts'
 import {
+  type AedesDelivery,
   brokerInternals,
   type ClientInternals,
   clientInternals,
   type Deliver,
-  type Delivery,
   type DeliveryDone,
 } from './aedes-internals.ts'
 import type { BrokerContext } from './broker-context.ts'
@@ -37,13 +37,19 @@ interface Pending {
 /** A delivery under decision, with everything needed to enact it. */
 class DeliverMessage extends AedesMessage {
   declare readonly deliver: Deliver
-  declare readonly original: Delivery
-  declare readonly forward: Delivery
+  declare readonly original: AedesDelivery
+  declare readonly forward: AedesDelivery
   /** Answers aedes; does nothing once aedes has been answered. */
   declare done: DeliveryDone
   declare isEnacted: boolean
 
-  constructor(sender: Sender, forward: Delivery, original: Delivery, deliver: Deliver, done: DeliveryDone) {
+  constructor(
+    sender: Sender,
+    forward: AedesDelivery,
+    original: AedesDelivery,
+    deliver: Deliver,
+    done: DeliveryDone,
+  ) {
     super('deliver', sender, forward)
     this.deliver = deliver
     this.original = original
@@ -60,7 +66,7 @@ const ignore = (): void => {}
  * live and each retained message, so that a delivery can wait. Messages from a session's queue on reconnect are sent
  * another way and not limited.
  */
-export class Subscriber {
+export class ClientDeliveries {
   readonly #context: BrokerContext
   readonly #hook: DeliveryHook
   readonly #bans: BanState
@@ -131,7 +137,7 @@ export class Subscriber {
     this.#senderQueue?.detach(() => false)
   }
 
-  #handleDelivery(deliver: Deliver, packet: Delivery, done: DeliveryDone): void {
+  #handleDelivery(deliver: Deliver, packet: AedesDelivery, done: DeliveryDone): void {
     const { counters } = this.#context
     if (!this.#hook.isAttached) {
       deliver(packet, done)
@@ -155,7 +161,7 @@ export class Subscriber {
     else this.#send(deliver, packet, done, undefined)
   }
 
-  #decide(deliver: Deliver, packet: Delivery, done: DeliveryDone): void {
+  #decide(deliver: Deliver, packet: AedesDelivery, done: DeliveryDone): void {
     const client = this.#client
     const isOwn = packet.nl === true && packet.clientId === client.id
     if (isOwn || this.#isDuplicate(packet)) {
@@ -231,17 +237,17 @@ export class Subscriber {
     done()
   }
 
-  #isDuplicate({ brokerId, brokerCounter = 0 }: Delivery): boolean {
+  #isDuplicate({ brokerId, brokerCounter = 0 }: AedesDelivery): boolean {
     return !!brokerId && (this.#internals.duplicates?.[brokerId] ?? 0) >= brokerCounter
   }
 
-  #markSeen({ brokerId, brokerCounter = 0 }: Delivery): void {
+  #markSeen({ brokerId, brokerCounter = 0 }: AedesDelivery): void {
     const { duplicates } = this.#internals
     if (brokerId && duplicates !== undefined) duplicates[brokerId] = brokerCounter
   }
 
   /** Removes a message of QoS 1 or 2 from a session's queue, which is indexed by message id. */
-  async #removeFromSession(packet: Delivery): Promise<void> {
+  async #removeFromSession(packet: AedesDelivery): Promise<void> {
     const { persistence } = brokerInternals(this.#context.broker)
     const messageId = this.#internals._nextId ?? 1
     this.#internals._nextId = messageId >= 65_535 ? 1 : messageId + 1
@@ -256,16 +262,16 @@ export class Subscriber {
     }
   }
 
-  #isKept({ qos, retain }: Delivery): boolean {
+  #isKept({ qos, retain }: AedesDelivery): boolean {
     return !this.#client.clean && (qos ?? 0) > 0 && retain !== true
   }
 
   /** Passes a packet to aedes. `forward` is the result of the application's hook; if undefined, the hook is called. */
   #send(
     deliver: Deliver,
-    packet: Delivery,
+    packet: AedesDelivery,
     done: DeliveryDone,
-    forward: Delivery | null | undefined,
+    forward: AedesDelivery | null | undefined,
     isSeen = false,
   ): void {
     const { maxUnsentBytes } = this.#context.settings
@@ -293,9 +299,9 @@ export class Subscriber {
 
   #pass(
     deliver: Deliver,
-    packet: Delivery,
+    packet: AedesDelivery,
     done: DeliveryDone,
-    forward: Delivery | null | undefined,
+    forward: AedesDelivery | null | undefined,
     isSeen: boolean,
   ): void {
     if (isSeen) this.#passAgain(deliver, packet, done, forward)
@@ -376,16 +382,16 @@ export class Subscriber {
     }
   }
 
-  #resend(packet: Delivery): Promise<void> {
+  #resend(packet: AedesDelivery): Promise<void> {
     return new Promise(resolve => this.#passAgain(this.#deliverQoS!, packet, () => resolve(), undefined))
   }
 
   /** Passes a packet that aedes would treat as a duplicate, because it or a later one was seen before. */
   #passAgain(
     deliver: Deliver,
-    packet: Delivery,
+    packet: AedesDelivery,
     done: DeliveryDone,
-    forward: Delivery | null | undefined,
+    forward: AedesDelivery | null | undefined,
   ): void {
     const { duplicates } = this.#internals
     const { brokerId, brokerCounter = 0 } = packet
@@ -417,6 +423,6 @@ export class Subscriber {
 }
 
 /** Recognises the retained messages that aedes reads, which are never duplicates. */
-function isRetained({ retain, brokerId }: Delivery): boolean {
+function isRetained({ retain, brokerId }: AedesDelivery): boolean {
   return retain === true && !brokerId
 }

@@ -1,6 +1,6 @@
-import { canReleaseQoS2, releaseQoS2, sendAck, socketOf } from './client-internals.ts'
+import { canReleaseQoS2, sendAck, socketOf, stopCountingQoS2 } from './client-internals.ts'
 import type { Corkable, ReceivingClient } from './client-types.ts'
-import type { KeepAlive } from './keep-alive.ts'
+import type { ConnectionKeepAlive } from './keep-alive.ts'
 import type { ReceivedMessage } from './message.ts'
 
 /** Most acknowledgements written together. At most this many messages come twice if a consumer is killed. */
@@ -16,13 +16,13 @@ export class AckSender {
   /** Number of the connection. A message is only acknowledged on the connection it came on. */
   connectionId = 0
   readonly #client: ReceivingClient
-  readonly #keepAlive: KeepAlive
+  readonly #keepAlive: ConnectionKeepAlive
   /** Socket with corked acknowledgements, and their number. */
   #corkedStream: Corkable | undefined
   #corkedCount = 0
   readonly #flush = (): void => this.flush()
 
-  constructor(client: ReceivingClient, keepAlive: KeepAlive) {
+  constructor(client: ReceivingClient, keepAlive: ConnectionKeepAlive) {
     this.#client = client
     this.#keepAlive = keepAlive
   }
@@ -93,7 +93,7 @@ export class AckSender {
     if (qos === 0 || messageId === undefined) return
     if (qos === 2) {
       client.incomingStore.del(packet, ignore)
-      releaseQoS2(client, messageId)
+      stopCountingQoS2(client, messageId)
     }
     // Offline, the client would store it for another connection, where its id may belong to another message.
     if (!client.connected) return

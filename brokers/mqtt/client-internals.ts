@@ -3,7 +3,7 @@ import type { Logger } from '../../src/core/logger.ts'
 import type { Corkable, ReceivingClient } from './client-types.ts'
 
 /** Acknowledgement that is sent separately from the client's own. */
-export interface Ack {
+export interface AckPacket {
   readonly cmd: 'puback' | 'pubcomp'
   readonly messageId: number
   readonly reasonCode?: number | undefined
@@ -11,7 +11,7 @@ export interface Ack {
 
 /** All members of an MQTT.js client that are not public. If one is missing, the public API is used instead. */
 interface Internals {
-  _sendPacket?(packet: Ack, done: () => void): void
+  _sendPacket?(packet: AckPacket, done: () => void): void
   /** Since 5.16. The client counts messages of QoS 2 until this is called. */
   _trackIncomingQoS2Publish?: unknown
   _releaseIncomingQoS2Publish?(messageId: number): void
@@ -60,19 +60,19 @@ export function canReleaseQoS2(client: ReceivingClient): boolean {
 }
 
 /** Makes the client stop counting a QoS 2 message. */
-export function releaseQoS2(client: ReceivingClient, messageId: number): void {
+export function stopCountingQoS2(client: ReceivingClient, messageId: number): void {
   ;(client as Internals)._releaseIncomingQoS2Publish?.(messageId)
 }
 
 /** Sends an acknowledgement by the client or its socket. */
-export function sendAck(client: ReceivingClient, ack: Ack): void {
+export function sendAck(client: ReceivingClient, ack: AckPacket): void {
   const internals = client as Internals
   if (typeof internals._sendPacket === 'function') internals._sendPacket(ack, ignore)
   else (client as Writing).stream?.write?.(encodeAck(ack))
 }
 
 /** Encodes an acknowledgement. A reason code of 0 may be left out, as on MQTT 3.1.1 [MQTT-3.4.2.1]. */
-function encodeAck({ cmd, messageId, reasonCode = 0 }: Ack): Uint8Array {
+function encodeAck({ cmd, messageId, reasonCode = 0 }: AckPacket): Uint8Array {
   const id = [messageId >> 8, messageId & 0xff] as const
   const type = cmd === 'puback' ? 0x40 : 0x70
   return Uint8Array.from(reasonCode === 0 ? [type, 2, ...id] : [type, 3, ...id, reasonCode])

@@ -29,7 +29,7 @@ export type CustomHandleAcks = (
 ) => void
 
 /** Options of a client that topicgate uses. MQTT.js reads them again each time. */
-export interface ClientOptions {
+export interface MqttClientOptions {
   protocolVersion?: number | undefined
   clean?: boolean | undefined
   /** Seconds. */
@@ -90,6 +90,6 @@ export interface Corkable {
 }
 
 /** Returns the client's options. Its own type does not include them. */
-export function clientOptionsOf(client: MqttClient): ClientOptions {
-  return client.options as ClientOptions
+export function clientOptionsOf(client: MqttClient): MqttClientOptions {
+  return client.options as MqttClientOptions
 }

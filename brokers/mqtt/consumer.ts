@@ -22,10 +22,10 @@ import {
 } from './client-types.ts'
 import { DeadLetterPublisher } from './dead-letter-publisher.ts'
 import { createMessageCounters, DecisionExecutor } from './decision-executor.ts'
-import { KeepAlive } from './keep-alive.ts'
+import { ConnectionKeepAlive } from './keep-alive.ts'
 import { type ContinueReading, type MessageStage, ReceivedMessage } from './message.ts'
 import type { ConsumerOptions } from './options.ts'
-import { AckWindow } from './ordered-acks.ts'
+import { OrderedAcks } from './ordered-acks.ts'
 import { SenderLookup } from './sender-lookup.ts'
 
 /** Reason code of a refusal: quota exceeded. */
@@ -40,7 +40,7 @@ export class Consumer {
   readonly guard: Guard
   readonly logger: Logger
   readonly senders: SenderLookup
-  readonly keepAlive: KeepAlive
+  readonly keepAlive: ConnectionKeepAlive
   readonly executor: DecisionExecutor
   readonly #errorLog: ErrorLog
   readonly counters = createMessageCounters()
@@ -51,7 +51,7 @@ export class Consumer {
   #senderQueue: SenderQueue
   /** True while the sender queue asks to pause: its first message must wait until the limits allow it. */
   #isPaused = false
-  #ackWindow: AckWindow
+  #ackWindow: OrderedAcks
   /** Continues reading after a message that was not accepted. */
   #resumeStopped: (() => void) | undefined
   /** Packet that the application's own hook has refused. The client delivers it nevertheless. */
@@ -80,7 +80,7 @@ export class Consumer {
       holds: 'all',
       logger: this.logger,
     })
-    this.keepAlive = new KeepAlive(client, this.guard.clock)
+    this.keepAlive = new ConnectionKeepAlive(client, this.guard.clock)
     this.#ackSender = new AckSender(client, this.keepAlive)
     this.#errorLog = new ErrorLog(this.guard.clock, this.logger)
     const { deadLetter, deadLetterTimeoutMs } = options
@@ -379,7 +379,7 @@ export class Consumer {
     return this.guard.senderQueue(hooks, { mixesSenders: true })
   }
 
-  #createAckWindow(): AckWindow {
-    return new AckWindow(this.#ackSender, () => this.#senderQueue.held > 0 && !this.#isPaused)
+  #createAckWindow(): OrderedAcks {
+    return new OrderedAcks(this.#ackSender, () => this.#senderQueue.held > 0 && !this.#isPaused)
   }
 }

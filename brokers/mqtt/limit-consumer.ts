@@ -1,5 +1,5 @@
 import { assertSupported, warnOnReload } from '../../src/adapter/capabilities.ts'
-import { afterAwaited } from '../../src/core/clock.ts'
+import { startAwaitedTimer } from '../../src/core/clock.ts'
 import { UnsupportedError } from '../../src/core/errors.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import type { GuardStats } from '../../src/guard/guard.ts'
@@ -16,7 +16,7 @@ import { clientOptionsOf } from './client-types.ts'
 import { Consumer } from './consumer.ts'
 import type { MessageCounters } from './decision-executor.ts'
 import type { ContinueReading } from './message.ts'
-import { type ConsumerOptions, checkOptions } from './options.ts'
+import { type ConsumerOptions, checkConsumerOptions } from './options.ts'
 
 export interface ConsumerStats extends GuardStats, Readonly<MessageCounters> {
   /** Pings sent in the client's place while its handler was busy. */
@@ -26,7 +26,7 @@ export interface ConsumerStats extends GuardStats, Readonly<MessageCounters> {
 }
 
 /** Limiter of a receiving client. */
-export interface ConsumerLimits {
+export interface ConsumerLimiter {
   readonly gate: Gate
   stats(): ConsumerStats
   /**
@@ -54,8 +54,12 @@ const POLL_MS = 10
  * needs `retry`, `disconnect`, or `redirect` without such a client; in a policy loaded later these are logged, and drop.
  * Throws PolicyError for an invalid option.
  */
-export function limitConsumer(client: ReceivingClient, gate: Gate, options: ConsumerOptions): ConsumerLimits {
-  checkOptions(client, options)
+export function limitConsumer(
+  client: ReceivingClient,
+  gate: Gate,
+  options: ConsumerOptions,
+): ConsumerLimiter {
+  checkConsumerOptions(client, options)
   if (limitedClients.has(client))
     throw new UnsupportedError(
       'the client already has a limiter (close it first, or connect a second client)',
@@ -103,7 +107,7 @@ export function limitConsumer(client: ReceivingClient, gate: Gate, options: Cons
       const deadlineMs = clock.now() + withinMs
       if (consumer.state === 'open') consumer.state = 'draining'
       while (consumer.state === 'draining' && !consumer.isIdle && clock.now() < deadlineMs) {
-        await new Promise<void>(resolve => void afterAwaited(clock, POLL_MS, resolve))
+        await new Promise<void>(resolve => void startAwaitedTimer(clock, POLL_MS, resolve))
       }
       if (consumer.state !== 'draining') return
       consumer.state = 'ended'

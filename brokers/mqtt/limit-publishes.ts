@@ -4,7 +4,7 @@ import type { Sender } from '../../src/core/message.ts'
 import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import { createPublisher, type PublishLimits } from '../../src/publish/create-publisher.ts'
-import { parseQueueParams, type QueueParams } from '../../src/publish/message-options.ts'
+import { parseQueueParams, type QueuedPublishOptions } from '../../src/publish/message-options.ts'
 import { PUBLISHER_OPTIONS, type PublisherOptions, type PublishRate } from '../../src/publish/options.ts'
 import { OutgoingMessage } from '../../src/publish/outgoing-message.ts'
 import type { Published } from '../../src/publish/types.ts'
@@ -41,7 +41,7 @@ export interface MqttPublisher extends PublishLimits {
   publish(
     topic: string,
     payload: string | Uint8Array,
-    options?: PublishOptions & QueueParams,
+    options?: PublishOptions & QueuedPublishOptions,
   ): Promise<Published>
 }
 

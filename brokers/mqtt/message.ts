@@ -1,5 +1,5 @@
 import { type Decision, PASSED } from '../../src/core/decision.ts'
-import type { Action, Headers, MaybePromise, Message, Sender } from '../../src/core/message.ts'
+import type { MaybePromise, Message, MessageHeaders, Operation, Sender } from '../../src/core/message.ts'
 import { parsePayload } from '../../src/core/parse-payload.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import { lowerCaseFields, rateLimitFields } from '../../src/outcomes/rate-limit-fields.ts'
@@ -68,7 +68,7 @@ export class ReceivedMessage implements Message, MessageLimits {
     this.parsed = NOT_PARSED
   }
 
-  get on(): Action {
+  get on(): Operation {
     return 'publish'
   }
 
@@ -94,7 +94,7 @@ export class ReceivedMessage implements Message, MessageLimits {
   }
 
   /** User properties of MQTT 5. */
-  get headers(): Headers | undefined {
+  get headers(): MessageHeaders | undefined {
     return this.packet.properties?.userProperties
   }
 

@@ -2,7 +2,7 @@ import type { Decision } from '../../src/core/decision.ts'
 import { policyError, UnsupportedError } from '../../src/core/errors.ts'
 import type { Sender } from '../../src/core/message.ts'
 import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
-import { GUARD_OPTIONS, GUARD_REMEDIES, type GuardOptions } from '../../src/guard/guard.ts'
+import { GUARD_OPTIONS, type GuardOptions, RENAMED_GUARD_OPTIONS } from '../../src/guard/guard.ts'
 import { clientOptionsOf, type MqttClient, type PublishPacket, type ReceivingClient } from './client-types.ts'
 
 /** Limits that a message has passed, for its handler. */
@@ -48,8 +48,8 @@ const OPTIONS: OptionNames<ConsumerOptions> = {
 }
 
 /** Throws PolicyError or UnsupportedError for options that do not work with this client. */
-export function checkOptions(client: ReceivingClient, options: ConsumerOptions): void {
-  checkOptionNames(options, OPTIONS, '', GUARD_REMEDIES)
+export function checkConsumerOptions(client: ReceivingClient, options: ConsumerOptions): void {
+  checkOptionNames(options, OPTIONS, '', RENAMED_GUARD_OPTIONS)
   if (typeof options.handler !== 'function')
     throw policyError('handler', 'it is missing', 'pass a function that handles messages')
   const { deadLetterTimeoutMs = 1 } = options

@@ -9,7 +9,7 @@ export const MAX_ACK_WINDOW = MAX_PENDING_CHECKS - 1
  * Unfinished messages of one connection, in order of arrival. While a store has not answered, the client brings the next
  * messages, so that many checks run at once. Messages are acknowledged in order [MQTT-4.6.0-2].
  */
-export class AckWindow {
+export class OrderedAcks {
   readonly #ackSender: AckSender
   readonly #canContinue: () => boolean
   readonly #messages: ReceivedMessage[] = []

@@ -3,7 +3,7 @@ import type { Message } from '../../src/core/message.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import { degradeMessage } from '../../src/outcomes/degrade.ts'
 import type { OutgoingMessage } from '../../src/publish/outgoing-message.ts'
-import type { SendFailure, Transport } from '../../src/publish/types.ts'
+import type { PublishTransport, SendFailure } from '../../src/publish/types.ts'
 import { clientOptionsOf, type MqttClient, type PublishOptions } from './client-types.ts'
 import { findSizeProblem } from './validate-publish.ts'
 
@@ -16,7 +16,7 @@ const DEFAULT_WINDOW = 64
 const DEFAULT_WINDOW_MQTT_3 = 20
 
 /** Sends messages with an MQTT.js client, at most as many at once as the broker and the socket accept. */
-export class MqttPublishTransport implements Transport<PublishOptions> {
+export class MqttPublishTransport implements PublishTransport<PublishOptions> {
   /** Gate whose rules degrade messages. */
   gate: Gate | undefined
   readonly #client: MqttClient

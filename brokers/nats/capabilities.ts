@@ -69,11 +69,11 @@ export function consumerCapabilities(info: ConsumerInfo | undefined, canPublish:
         outcome,
         'with ack policy "all" a later message acknowledges those that are held (use ack policy explicit)',
       )
-  return { name: 'the consumer', subjects: info && subjectsOf(info), unsupported, canPublish }
+  return { name: 'the consumer', subjects: info && readFilterSubjects(info), unsupported, canPublish }
 }
 
 /** Returns the filter subjects of a consumer, or undefined if it receives all of its stream. */
-export function subjectsOf({ config }: ConsumerInfo): readonly string[] | undefined {
+export function readFilterSubjects({ config }: ConsumerInfo): readonly string[] | undefined {
   if (config.filter_subjects?.length) return config.filter_subjects
   return config.filter_subject ? [config.filter_subject] : undefined
 }

@@ -27,7 +27,7 @@ export interface MessageInternals {
 }
 
 /** Returns the message of core NATS itself. */
-export function internalsOf(message: NatsMessage): MessageInternals {
+export function unwrapCoreMessage(message: NatsMessage): MessageInternals {
   const given = message as unknown as MessageInternals
   return given.msg ?? given
 }
@@ -35,7 +35,7 @@ export function internalsOf(message: NatsMessage): MessageInternals {
 /** Returns the names of the fields that a message of this client does not have. Never throws. */
 export function findMissingFields(message: NatsMessage): readonly string[] {
   try {
-    const internals = internalsOf(message)
+    const internals = unwrapCoreMessage(message)
     const { _msg, publisher } = internals
     const isPresent: Readonly<Record<string, boolean>> = {
       _rdata: '_rdata' in internals,
@@ -66,7 +66,7 @@ export function checkMessageFields(message: NatsMessage, logger: Logger): boolea
 
 function versionOf(message: NatsMessage): string {
   try {
-    const { lang, version } = internalsOf(message).publisher?.transport ?? {}
+    const { lang, version } = unwrapCoreMessage(message).publisher?.transport ?? {}
     if (typeof version === 'string') return `${String(lang)} ${version}`
   } catch {
     // The version is one of the fields that are not public.
@@ -82,7 +82,7 @@ export function isJetStream(message: NatsMessage): message is JetStreamMessage {
 /** Returns the undecoded headers of a message, or undefined if it has none or the client stores them elsewhere. Never throws. */
 export function headerBlockOf(message: NatsMessage): Uint8Array | undefined {
   try {
-    const { _rdata: bytes, _msg: head } = internalsOf(message)
+    const { _rdata: bytes, _msg: head } = unwrapCoreMessage(message)
     const length = head?.hdr
     return bytes instanceof Uint8Array && typeof length === 'number' && length > 0
       ? bytes.subarray(0, length)
@@ -123,7 +123,7 @@ const [BEFORE, AFTER] = ['PUB ', ' 4\r\n+ACK\r\n'].map(text => new TextEncoder()
  */
 export function acknowledge(message: JetStreamMessage): void {
   const answerable = message as MessageInternals
-  const { _msg: head, publisher } = internalsOf(message)
+  const { _msg: head, publisher } = unwrapCoreMessage(message)
   const reply = head?.reply
   if (
     publisher?.connected !== true ||
@@ -149,7 +149,7 @@ export function acknowledge(message: JetStreamMessage): void {
  */
 export function copyMessageBytes(message: NatsMessage): void {
   try {
-    const internals = internalsOf(message)
+    const internals = unwrapCoreMessage(message)
     if (isView(internals._rdata)) internals._rdata = copyOf(internals._rdata)
     const head = internals._msg
     if (head === undefined) return
@@ -187,7 +187,7 @@ export class RedeliveryDetector {
 
   /** Returns true if a message was delivered before. Never throws. */
   isRedelivered(message: JetStreamMessage): boolean {
-    const reply = internalsOf(message)._msg?.reply as Uint8Array | undefined
+    const reply = unwrapCoreMessage(message)._msg?.reply as Uint8Array | undefined
     if (reply !== undefined && reply[this.#at] === ONE && reply[this.#at + 1] === DOT) return false
     return this.#read(message, reply)
   }

@@ -11,7 +11,7 @@ import type { NatsSettings } from './options.ts'
 import type { PendingWork } from './pending-work.ts'
 
 /** Result of publishing a copy: stored or sent, no target, or not confirmed. */
-export type CopyResult = 'sent' | 'nowhere' | 'failed'
+export type CopyPublishResult = 'sent' | 'nowhere' | 'failed'
 
 /** Longest answer of a stream. */
 const LONGEST_ACK_BYTES = 65_536
@@ -21,7 +21,7 @@ const LONGEST_ACK_BYTES = 65_536
  * stream answers with its name (ADR-21, `PubAck`), also for a `Nats-Msg-Id` that it has stored before. At most
  * `MAX_SIZES.pendingCopies` copies wait for an answer; further ones fail.
  */
-export class ConfirmedPublishes {
+export class ConfirmedCopyPublisher {
   readonly #gate: Gate
   readonly #settings: NatsSettings
   readonly #publisher: NatsPublishTarget | undefined
@@ -49,9 +49,9 @@ export class ConfirmedPublishes {
     decision: Decision,
     message: ReceivedMessage,
     withinMs: number,
-    done: (result: CopyResult) => void,
+    done: (result: CopyPublishResult) => void,
   ): void {
-    let result: CopyResult | (() => Promise<NatsMessage>)
+    let result: CopyPublishResult | (() => Promise<NatsMessage>)
     try {
       result = this.#publishOrPrepare(plan, decision, message, withinMs)
     } catch (cause) {
@@ -68,7 +68,7 @@ export class ConfirmedPublishes {
     decision: Decision,
     message: ReceivedMessage,
     withinMs: number,
-  ): CopyResult | (() => Promise<NatsMessage>) {
+  ): CopyPublishResult | (() => Promise<NatsMessage>) {
     const settings = this.#settings
     const publisher = this.#publisher
     const ruleInfo = decision.rule === undefined ? undefined : this.#gate.ruleOf(decision.rule)
@@ -88,7 +88,7 @@ export class ConfirmedPublishes {
     return publisher === undefined ? 'failed' : 'sent'
   }
 
-  async #confirm(ask: () => Promise<NatsMessage>, message: ReceivedMessage): Promise<CopyResult> {
+  async #confirm(ask: () => Promise<NatsMessage>, message: ReceivedMessage): Promise<CopyPublishResult> {
     if (this.#pending >= MAX_SIZES.pendingCopies) return 'failed'
     this.#pending++
     this.#pendingWork.start()

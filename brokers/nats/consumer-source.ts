@@ -1,4 +1,4 @@
-import { pause } from '../../src/core/clock.ts'
+import { sleep } from '../../src/core/clock.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Capabilities } from './capabilities.ts'
 import type { ConsumerMessages, JetStreamConsumer, JetStreamMessage, PullConsumer } from './client-types.ts'
@@ -161,7 +161,7 @@ export class PacedConsumerSource<M extends JetStreamMessage> implements Consumer
       try {
         const free = Math.min(maxMessages, MAX_SIZES.waitingForHandler - this.#processor.waiting)
         if (free <= 0) {
-          await pause(this.#limiter.guard.clock, ROOM_MS)
+          await sleep(this.#limiter.guard.clock, ROOM_MS)
           continue
         }
         const room = await this.#pullBatchSize.wait(free, () => this.#isStopped)
@@ -169,7 +169,7 @@ export class PacedConsumerSource<M extends JetStreamMessage> implements Consumer
       } catch (cause) {
         if (this.#isStopped) return
         await this.#handleFailure(cause)
-        await pause(this.#limiter.guard.clock, RETRY_MS)
+        await sleep(this.#limiter.guard.clock, RETRY_MS)
       }
     }
   }

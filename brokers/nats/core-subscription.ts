@@ -13,7 +13,7 @@ import type { LimiterState } from './limiter-state.ts'
 import type { Handler } from './message-processor.ts'
 import type { MessageSource } from './message-source.ts'
 
-export interface SubscribeOptions<M extends NatsMessage> {
+export interface NatsSubscribeOptions<M extends NatsMessage> {
   /** Queue group. */
   readonly queue?: string | undefined
   readonly callback: Handler<M>
@@ -38,7 +38,7 @@ export class CoreSubscription<M extends NatsMessage> implements MessageSource {
   readonly #limiter: LimiterState
   readonly #nc: NatsConnection<M>
   readonly #subject: string
-  readonly #options: SubscribeOptions<M>
+  readonly #options: NatsSubscribeOptions<M>
   readonly #processor: CoreMessageProcessor<M>
   readonly #leaveAt: number
   #subscription: NatsSubscription | undefined
@@ -49,7 +49,7 @@ export class CoreSubscription<M extends NatsMessage> implements MessageSource {
     limiter: LimiterState,
     nc: NatsConnection<M>,
     subject: string,
-    options: SubscribeOptions<M>,
+    options: NatsSubscribeOptions<M>,
     answering: AnsweredRequests,
   ) {
     checkSubject(subject)

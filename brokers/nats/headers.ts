@@ -1,12 +1,12 @@
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
-import type { Headers } from '../../src/core/message.ts'
+import type { MessageHeaders } from '../../src/core/message.ts'
 import { headerBlockOf } from './client-internals.ts'
 import type { NatsHeaders, NatsMessage } from './client-types.ts'
 
 /** Creates empty headers: `headers` of the NATS client in use. */
 export type HeadersFactory = () => NatsHeaders
 
-const NO_HEADERS: Headers = Object.freeze(Object.create(null) as Headers)
+const NO_HEADERS: MessageHeaders = Object.freeze(Object.create(null) as MessageHeaders)
 
 const LINE_FEED = 10
 /** Header name that the client would decode. */
@@ -20,7 +20,7 @@ const NAME = /^[!-9;-~]+$/
  * Why it reads the undecoded block first: the client compares each header with all earlier ones. For 20,000 headers,
  * which fit into one message, that takes 10 s.
  */
-export function readHeaders(message: NatsMessage): Headers {
+export function readHeaders(message: NatsMessage): MessageHeaders {
   try {
     const block = Object.hasOwn(message, 'headers') ? undefined : headerBlockOf(message)
     if (block === undefined ? hasLargeHeaders(message) : isLargeBlock(block)) return readBlock(block)
@@ -58,7 +58,7 @@ function hasLargeHeaders(message: NatsMessage): boolean {
 }
 
 /** Decodes the first headers of a block in bounded time. */
-function readBlock(block: Uint8Array | undefined): Headers {
+function readBlock(block: Uint8Array | undefined): MessageHeaders {
   if (block === undefined) return NO_HEADERS
   const read = Object.create(null) as Record<string, string | string[]>
   let names = 0

@@ -1,5 +1,5 @@
 export type { PublishLimits } from '../../src/publish/create-publisher.ts'
-export type { Priority, QueueParams } from '../../src/publish/message-options.ts'
+export type { Priority, QueuedPublishOptions } from '../../src/publish/message-options.ts'
 export type { PublisherOptions, PublishRate } from '../../src/publish/options.ts'
 export type { Published, PublisherStats } from '../../src/publish/types.ts'
 export type {
@@ -14,11 +14,11 @@ export type {
 } from './client-types.ts'
 export type { ConsumerSource, PullOptions } from './consumer-source.ts'
 export type { ConsumerStatus } from './consumer-status.ts'
-export type { SubscribeOptions } from './core-subscription.ts'
+export type { NatsSubscribeOptions } from './core-subscription.ts'
 export {
   type DrainOptions,
   limitNats,
-  type NatsLimits,
+  type NatsLimiter,
   type NatsStats,
 } from './limit-nats.ts'
 export { limitPublishes, type NatsPublisher, type NatsPublisherOptions } from './limit-publishes.ts'

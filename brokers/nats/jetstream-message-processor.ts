@@ -5,7 +5,7 @@ import type { RedirectPlan } from '../../src/outcomes/redirect.ts'
 import { AckWaitExtender } from './ack-wait-extender.ts'
 import { acknowledge, RedeliveryDetector } from './client-internals.ts'
 import type { ConsumerInfo, JetStreamMessage } from './client-types.ts'
-import type { CopyResult } from './confirmed-publish.ts'
+import type { CopyPublishResult } from './confirmed-publish.ts'
 import type { LimiterState } from './limiter-state.ts'
 import { messageIdOf, type ReceivedMessage } from './message.ts'
 import { HANDLER_QUEUE_FULL, type Handler, MessageProcessor } from './message-processor.ts'
@@ -274,7 +274,7 @@ export class JetStreamMessageProcessor<M extends JetStreamMessage> extends Messa
     plan: RedirectPlan | undefined,
     decision: Decision,
     message: ReceivedMessage,
-    answer: (result: CopyResult) => void,
+    answer: (result: CopyPublishResult) => void,
   ): void {
     const { confirmedPublishes, settings, counters } = this.limiter
     const withinMs = Math.min(settings.confirmTimeoutMs, Math.max(1, this.#options.ackWaitMs / 2))

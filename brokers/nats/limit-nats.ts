@@ -2,13 +2,13 @@ import { assertSupported, warnOnReload } from '../../src/adapter/capabilities.ts
 import { policyError, UnsupportedError } from '../../src/core/errors.ts'
 import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
 import type { Gate } from '../../src/gate/gate.ts'
-import type { PolicyChange } from '../../src/gate/gate-events.ts'
+import type { PolicyReloadResult } from '../../src/gate/gate-events.ts'
 import type { GuardStats } from '../../src/guard/guard.ts'
 import {
   consumerCapabilities,
   findUnsupported,
   NATS_CAPABILITIES,
-  subjectsOf,
+  readFilterSubjects,
   subscriptionCapabilities,
 } from './capabilities.ts'
 import type {
@@ -25,14 +25,14 @@ import {
   PacedConsumerSource,
   type PullOptions,
 } from './consumer-source.ts'
-import { CoreSubscription, type SubscribeOptions } from './core-subscription.ts'
+import { CoreSubscription, type NatsSubscribeOptions } from './core-subscription.ts'
 import { JetStreamMessageProcessor, processorOptions } from './jetstream-message-processor.ts'
 import { LimiterState, type MessageCounters } from './limiter-state.ts'
 import {
   type ConsumerSourceInfo,
   type IterableSource,
   MessageIterator,
-  MessageReceiver,
+  ProcessorSelector,
 } from './message-iterator.ts'
 import type { Handler } from './message-processor.ts'
 import type { MessageSource } from './message-source.ts'
@@ -61,13 +61,13 @@ export interface DrainOptions {
 }
 
 /** Limiter of NATS subscriptions and JetStream consumers. */
-export interface NatsLimits {
+export interface NatsLimiter {
   readonly gate: Gate
   /** Subscribes, optionally in a queue group. Answers requests only if `answer` is set. */
   subscribe<M extends NatsMessage>(
     nc: NatsConnection<M>,
     subject: string,
-    options: SubscribeOptions<M>,
+    options: NatsSubscribeOptions<M>,
   ): MessageSource
   /** Serves requests. Requests that may not pass are always answered with 429, whatever the rule's outcome. */
   respond<M extends NatsMessage>(
@@ -112,7 +112,7 @@ export interface NatsLimits {
 
 const DRAIN_OPTIONS: OptionNames<DrainOptions> = { timeoutMs: true, held: true }
 
-const SUBSCRIBE_OPTIONS: OptionNames<SubscribeOptions<NatsMessage>> = {
+const SUBSCRIBE_OPTIONS: OptionNames<NatsSubscribeOptions<NatsMessage>> = {
   queue: true,
   callback: true,
   lossy: true,
@@ -139,14 +139,14 @@ const MIN_EXPIRES_MS = 1_000
  * 3. Throws UnsupportedError if a rule needs what NATS cannot do, here or when a source is added, and PolicyError for a
  * gate without NATS patterns. A policy loaded later with such a rule is logged, and its messages are dropped.
  */
-export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimits {
+export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimiter {
   if (gate.dialect !== 'nats')
     throw policyError('dialect', `the gate uses ${gate.dialect} patterns`, "write dialect: 'nats'")
   const limiter = new LimiterState(gate, options)
   const { settings } = limiter
   assertSupported(findUnsupported(gate, NATS_CAPABILITIES))
 
-  const reload = (change: PolicyChange): void => {
+  const reload = (change: PolicyReloadResult): void => {
     if (change.kind === 'applied') limiter.updateFromPolicy()
   }
   gate.on('policy', reload)
@@ -171,7 +171,7 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
     return {
       info,
       capabilities,
-      pullBatchSize: new PullBatchSize(gate, limiter.guard.clock, info && subjectsOf(info)),
+      pullBatchSize: new PullBatchSize(gate, limiter.guard.clock, info && readFilterSubjects(info)),
     }
   }
 
@@ -281,7 +281,7 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
     wrap(handler, options = {}) {
       checkOptionNames(options, { answer: true })
       const { answer = false } = options
-      const receiver = new MessageReceiver(limiter, handler, undefined, true, answer)
+      const receiver = new ProcessorSelector(limiter, handler, undefined, true, answer)
       return message => receiver.receive(message)
     },
     stats: () => ({

@@ -3,7 +3,7 @@ import { checkOptionNames, type OptionNames } from '../../src/core/option-names.
 import type { Gate } from '../../src/gate/gate.ts'
 import { findMessageProblem, wrongTypeError } from '../../src/publish/check-message.ts'
 import { createPublisher, type PublishLimits } from '../../src/publish/create-publisher.ts'
-import { parseQueueParams, type QueueParams } from '../../src/publish/message-options.ts'
+import { parseQueueParams, type QueuedPublishOptions } from '../../src/publish/message-options.ts'
 import { PUBLISHER_OPTIONS, type PublisherOptions, type PublishRate } from '../../src/publish/options.ts'
 import { OutgoingMessage } from '../../src/publish/outgoing-message.ts'
 import type { Published } from '../../src/publish/types.ts'
@@ -39,7 +39,7 @@ export interface NatsPublisher extends PublishLimits {
   publish(
     subject: string,
     payload?: Uint8Array | string,
-    options?: NatsPublishOptions & QueueParams,
+    options?: NatsPublishOptions & QueuedPublishOptions,
   ): Promise<Published>
 }
 

@@ -6,10 +6,10 @@ import { pickOptions } from '../../src/core/option-names.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import { GUARD_OPTIONS, Guard, type GuardOptions } from '../../src/guard/guard.ts'
 import { RefusalLog } from '../../src/guard/refusal-log.ts'
-import { RetrySlots } from '../../src/guard/retry-schedule.ts'
+import { RetrySchedule } from '../../src/guard/retry-schedule.ts'
 import { checkMessageFields } from './client-internals.ts'
 import type { NatsMessage, NatsPublishTarget } from './client-types.ts'
-import { ConfirmedPublishes } from './confirmed-publish.ts'
+import { ConfirmedCopyPublisher } from './confirmed-publish.ts'
 import type { ReceivedMessage } from './message.ts'
 import type { MessageSource } from './message-source.ts'
 import { type LimitNatsOptions, type NatsSettings, parseNatsOptions } from './options.ts'
@@ -55,10 +55,10 @@ export class LimiterState {
   readonly refusals: RefusalLog
   readonly logger: Logger
   readonly errorLog: ErrorLog
-  readonly retrySlots: RetrySlots
+  readonly retrySlots: RetrySchedule
   readonly publisher: NatsPublishTarget | undefined
   readonly pendingWork: PendingWork
-  readonly confirmedPublishes: ConfirmedPublishes
+  readonly confirmedPublishes: ConfirmedCopyPublisher
   /** Messages of all processors that wait for a decision or for their time. */
   readonly held = new Set<ReceivedMessage>()
   /** Sources of messages. */
@@ -102,14 +102,14 @@ export class LimiterState {
     )
     this.publisher = options.connection
     this.pendingWork = new PendingWork(this.guard.clock)
-    this.confirmedPublishes = new ConfirmedPublishes(
+    this.confirmedPublishes = new ConfirmedCopyPublisher(
       gate,
       this.settings,
       this.publisher,
       this.errorLog,
       this.pendingWork,
     )
-    this.retrySlots = new RetrySlots(
+    this.retrySlots = new RetrySchedule(
       gate,
       message => this.askOnce(message as ReceivedMessage),
       this.guard.clock,

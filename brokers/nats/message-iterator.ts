@@ -24,7 +24,7 @@ export interface IterableSource<M> extends AsyncIterable<M> {
 type Receiving<M extends NatsMessage> = Pick<MessageProcessor<M>, 'process' | 'held' | 'hasHandler'>
 
 /** Receives messages of core NATS or JetStream. Chooses the processor by the first message. */
-export class MessageReceiver<M extends NatsMessage> {
+export class ProcessorSelector<M extends NatsMessage> {
   readonly #limiter: LimiterState
   readonly #handler: Handler<M>
   readonly #info: ConsumerInfo | undefined
@@ -89,7 +89,7 @@ export class MessageIterator<M extends NatsMessage> implements MessageSource, As
   readonly #source: IterableSource<M>
   readonly #answer: boolean
   readonly #buffer = new AsyncBuffer<M>()
-  #receiver: MessageReceiver<M> | undefined
+  #receiver: ProcessorSelector<M> | undefined
   #hasSourceEnded = false
   #isStopped = false
   #error: { readonly cause: unknown } | undefined
@@ -156,7 +156,7 @@ export class MessageIterator<M extends NatsMessage> implements MessageSource, As
       const { capabilities, info } = await sourceInfo
       assertSupported(findUnsupported(this.#limiter.gate, capabilities))
       this.capabilities = capabilities
-      const receiver = new MessageReceiver<M>(
+      const receiver = new ProcessorSelector<M>(
         this.#limiter,
         message => this.#addPassed(message),
         info,

@@ -10,7 +10,7 @@ import type { NatsHeaders, NatsMessage } from './client-types.ts'
 import { HandlerQueue } from './handler-queue.ts'
 import { extendHeaders, type HeadersFactory } from './headers.ts'
 import type { LimiterState } from './limiter-state.ts'
-import { type MessageLimits, type Processor, ReceivedMessage } from './message.ts'
+import { type DeliveryProcessor, type MessageLimits, ReceivedMessage } from './message.ts'
 import type { SenderWithQueue } from './sender-with-queue.ts'
 import type { CachedSubject } from './subject-cache.ts'
 
@@ -26,7 +26,7 @@ export const HANDLER_QUEUE_FULL: Decision = Object.freeze({
 })
 
 /** Processes messages of a source: asks the gate, enacts the outcome and runs the handler. */
-export abstract class MessageProcessor<M extends NatsMessage> implements Processor {
+export abstract class MessageProcessor<M extends NatsMessage> implements DeliveryProcessor {
   readonly limiter: LimiterState
   /** Number of messages of this processor that are held. */
   held = 0

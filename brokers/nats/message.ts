@@ -1,8 +1,8 @@
 import type { Decision } from '../../src/core/decision.ts'
-import type { Action, Headers, MaybePromise, Message, Sender } from '../../src/core/message.ts'
+import type { MaybePromise, Message, MessageHeaders, Operation, Sender } from '../../src/core/message.ts'
 import { parsePayload } from '../../src/core/parse-payload.ts'
 import { rateLimitFields } from '../../src/outcomes/rate-limit-fields.ts'
-import type { RuleLookup } from '../../src/outcomes/rule-info.ts'
+import type { RuleInfoSource } from '../../src/outcomes/rule-info.ts'
 import type { JetStreamMessage, NatsMessage } from './client-types.ts'
 import { readHeaders } from './headers.ts'
 
@@ -14,9 +14,9 @@ export interface MessageLimits {
 }
 
 /** Processor of a message, as the message sees it. */
-export interface Processor {
+export interface DeliveryProcessor {
   readonly limiter: {
-    readonly gate: RuleLookup
+    readonly gate: RuleInfoSource
     readonly settings: { readonly legacyFields: boolean }
   }
   enact(decision: Decision, message: ReceivedMessage): void
@@ -33,7 +33,7 @@ export interface Processor {
 export class ReceivedMessage implements Message, MessageLimits {
   declare readonly topic: string
   declare readonly sender: Sender
-  declare readonly processor: Processor
+  declare readonly processor: DeliveryProcessor
   /** The client's message; a later delivery of it replaces it. */
   declare source: NatsMessage
   /** Decision already made, to be used once by the next check. At the end, the decision it passed with. */
@@ -43,9 +43,9 @@ export class ReceivedMessage implements Message, MessageLimits {
   /** True if it was enacted or abandoned. Nothing more is done with it. */
   declare isSettled: boolean
   /** Parts read so far. */
-  declare private cache: { headers?: Headers; payload?: unknown } | undefined
+  declare private cache: { headers?: MessageHeaders; payload?: unknown } | undefined
 
-  constructor(topic: string, sender: Sender, processor: Processor, source: NatsMessage) {
+  constructor(topic: string, sender: Sender, processor: DeliveryProcessor, source: NatsMessage) {
     this.topic = topic
     this.sender = sender
     this.processor = processor
@@ -57,7 +57,7 @@ export class ReceivedMessage implements Message, MessageLimits {
   }
 
   /** Always `publish`: consumers receive published messages. */
-  get on(): Action {
+  get on(): Operation {
     return 'publish'
   }
 
@@ -81,7 +81,7 @@ export class ReceivedMessage implements Message, MessageLimits {
     }
   }
 
-  get headers(): Headers {
+  get headers(): MessageHeaders {
     this.cache ??= {}
     this.cache.headers ??= readHeaders(this.source)
     return this.cache.headers

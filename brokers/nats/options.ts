@@ -1,8 +1,8 @@
-import { checkWithin, policyError } from '../../src/core/errors.ts'
+import { checkNested, policyError } from '../../src/core/errors.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
 import { parseDuration } from '../../src/core/units.ts'
-import { GUARD_OPTIONS, GUARD_REMEDIES, type GuardOptions } from '../../src/guard/guard.ts'
+import { GUARD_OPTIONS, type GuardOptions, RENAMED_GUARD_OPTIONS } from '../../src/guard/guard.ts'
 import { compileRedirect, type RedirectPlan } from '../../src/outcomes/redirect.ts'
 import type { NatsPublishTarget } from './client-types.ts'
 import type { HeadersFactory } from './headers.ts'
@@ -96,7 +96,7 @@ export interface NatsSettings {
 
 /** Returns the options with their defaults. Throws PolicyError for an invalid number or dead-letter subject. */
 export function parseNatsOptions(options: LimitNatsOptions): NatsSettings {
-  checkOptionNames(options, OPTIONS, '', GUARD_REMEDIES)
+  checkOptionNames(options, OPTIONS, '', RENAMED_GUARD_OPTIONS)
   for (const [name, value] of Object.entries(options)) {
     if (typeof value !== 'number' || value > 0) continue
     throw policyError(name, `${value} is not a number above 0`, `leave ${name} out for its default`)
@@ -127,7 +127,7 @@ function parseKeepAlive(keepAlive: LimitNatsOptions['keepAlive']): number {
   if (keepAlive === undefined) return 0
   checkOptionNames(keepAlive, { upTo: true }, 'keepAlive')
   const { upTo } = keepAlive
-  const ms = typeof upTo === 'number' ? upTo : checkWithin('keepAlive.upTo', () => parseDuration(upTo))
+  const ms = typeof upTo === 'number' ? upTo : checkNested('keepAlive.upTo', () => parseDuration(upTo))
   if (ms >= 1 && ms < Infinity) return ms
   throw policyError('keepAlive.upTo', `${upTo} is not a duration`, "write it as '5m', or in milliseconds")
 }

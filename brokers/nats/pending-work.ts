@@ -1,4 +1,4 @@
-import { afterAwaited, type Clock } from '../../src/core/clock.ts'
+import { type Clock, startAwaitedTimer } from '../../src/core/clock.ts'
 
 /** Number of pending handlers and unconfirmed copies of a limiter. */
 export class PendingWork {
@@ -27,7 +27,7 @@ export class PendingWork {
         this.#idleListeners.delete(finish)
         resolve()
       }
-      const cancel = afterAwaited(this.#clock, timeoutMs, finish)
+      const cancel = startAwaitedTimer(this.#clock, timeoutMs, finish)
       this.#idleListeners.add(finish)
     })
   }

@@ -3,7 +3,7 @@ import type { Message } from '../../src/core/message.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import { type Degraded, degradeMessage } from '../../src/outcomes/degrade.ts'
 import type { OutgoingMessage } from '../../src/publish/outgoing-message.ts'
-import type { SendFailure, Transport } from '../../src/publish/types.ts'
+import type { PublishTransport, SendFailure } from '../../src/publish/types.ts'
 import type { NatsPublishOptions } from './client-types.ts'
 import type { HeadersFactory } from './headers.ts'
 
@@ -41,7 +41,7 @@ const UNAVAILABLE_CODES: ReadonlySet<unknown> = new Set([
 ])
 
 /** Sends messages with a NATS client. Bounds the messages that are not flushed or not acknowledged by JetStream. */
-export class NatsPublishTransport implements Transport<NatsPublishOptions> {
+export class NatsPublishTransport implements PublishTransport<NatsPublishOptions> {
   /** Gate whose rules degrade messages. */
   gate: Gate | undefined
   readonly #connection: PublishingConnection

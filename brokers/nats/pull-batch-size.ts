@@ -1,5 +1,5 @@
 import { createSender } from '../../src/chain/senders/sender-state.ts'
-import { type Clock, pause } from '../../src/core/clock.ts'
+import { type Clock, sleep } from '../../src/core/clock.ts'
 import type { Message } from '../../src/core/message.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import type { RuleInfo } from '../../src/outcomes/rule-info.ts'
@@ -61,7 +61,7 @@ export class PullBatchSize {
     while (!isOver()) {
       const { room, waitMs } = await this.compute(most)
       if (room > 0) return room
-      await pause(this.#clock, Math.min(Math.max(1, waitMs), LONGEST_WAIT_MS))
+      await sleep(this.#clock, Math.min(Math.max(1, waitMs), LONGEST_WAIT_MS))
     }
     return 0
   }

@@ -3,7 +3,7 @@ import { createSender } from '../../src/chain/senders/sender-state.ts'
 import type { Sender } from '../../src/core/message.ts'
 import type { NatsMessage } from './client-types.ts'
 import { SenderWithQueue } from './sender-with-queue.ts'
-import { CachedSubject, SubjectCache } from './subject-cache.ts'
+import { CachedSubject, SubjectBytesCache } from './subject-cache.ts'
 
 /** Returns what the application knows of a message's sender. */
 export type Identify = (message: NatsMessage) => Partial<Sender> | undefined
@@ -23,14 +23,14 @@ export class SenderLookup {
   /** Senders without `identify`. */
   readonly #subjects = new SenderCache<CachedSubject>(hasWaiting)
   /** Cache in front for frequent subjects. */
-  readonly subjects: SubjectCache
+  readonly subjects: SubjectBytesCache
 
   /** `onError` receives errors of `identify`. */
   constructor(identify: Identify | undefined, onError: (cause: unknown) => void) {
     this.hasIdentify = identify !== undefined
     this.#identify = identify
     this.#onError = onError
-    this.subjects = new SubjectCache(
+    this.subjects = new SubjectBytesCache(
       topic => (this.hasIdentify ? new CachedSubject(topic, NO_SENDER) : this.#findSubject(topic)),
       subject => {
         if (subject.pending > 0) this.#subjects.set(subject.topic, subject)

@@ -1,6 +1,6 @@
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Sender } from '../../src/core/message.ts'
-import { internalsOf, setSubjectText, subjectBytesOf, subjectTextOf } from './client-internals.ts'
+import { setSubjectText, subjectBytesOf, subjectTextOf, unwrapCoreMessage } from './client-internals.ts'
 import type { NatsMessage } from './client-types.ts'
 import { SenderWithQueue } from './sender-with-queue.ts'
 
@@ -27,7 +27,7 @@ const STRIDE = 128
  * decodes none. Of two subjects with the same one of `MAX_SIZES.cachedSubjects` entries, the later evicts the earlier.
  * Colliding subjects, and those longer than `MAX_SIZES.cachedSubjectBytes`, only cost the client's own decoding.
  */
-export class SubjectCache {
+export class SubjectBytesCache {
   readonly #known: (CachedSubject | undefined)[] = new Array(MAX_SIZES.cachedSubjects).fill(undefined)
   /** Bytes of all subjects in one array. Separate arrays would cost three more cache lines a message. */
   readonly #bytes = new Uint8Array(MAX_SIZES.cachedSubjects * STRIDE)
@@ -41,7 +41,7 @@ export class SubjectCache {
 
   /** Returns the subject of a message. */
   subjectOf(message: NatsMessage): CachedSubject {
-    const internals = internalsOf(message)
+    const internals = unwrapCoreMessage(message)
     const bytes = subjectBytesOf(internals)
     if (!(bytes instanceof Uint8Array) || bytes.length > MAX_BYTES) return this.#create(message.subject)
     const { length } = bytes

@@ -1,25 +1,25 @@
 import type { Middleware } from '../chain/middleware-types.ts'
 import type { ScaleMeta } from '../chain/rules/limit-scaling.ts'
 import { ReloadState } from '../chain/rules/reload-state.ts'
-import { META } from '../chain/rules/rule.ts'
+import { MIDDLEWARE_META } from '../chain/rules/rule.ts'
 import { policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import { LoadMonitor, type LoadReport } from './monitor.ts'
 import {
   DEFAULT_LEVELS,
-  DEFAULT_STAGES,
-  type LevelWords,
-  parseLevels,
+  DEFAULT_SIGNAL_STAGES,
+  type LoadLevelFactors,
+  type LoadStageFactors,
+  parseLoadLevels,
   parseStages,
-  type StageWords,
 } from './parse-levels.ts'
 import {
   MACHINE_SIGNALS,
   optionalSignal,
+  parseSignal,
   type SignalPlan,
   type SignalWord,
-  signalOf,
 } from './parse-signal.ts'
 
 export interface AdaptiveOptions {
@@ -27,12 +27,12 @@ export interface AdaptiveOptions {
    * Factors by level of load. Default: `{ low: '1.5 up to 30%', medium: '1 up to 70%', high: 0.5 }`, unless
    * stages are given.
    */
-  readonly levels?: LevelWords | undefined
+  readonly levels?: LoadLevelFactors | undefined
   /**
    * Reductions by signal, such as `{ cpu: { '60%': 0.75 } }`, or `default` for the predefined ones. The
    * smallest factor applies.
    */
-  readonly stages?: 'default' | Readonly<Record<string, StageWords>> | undefined
+  readonly stages?: 'default' | Readonly<Record<string, LoadStageFactors>> | undefined
   /** One additional signal. */
   readonly signal?: SignalWord | undefined
   /**
@@ -99,7 +99,7 @@ export function adaptive(options: AdaptiveOptions = {}): Adaptive {
   const names = new Set(listed.map(({ name }) => name))
   if (names.size < listed.length)
     throw policyError('signals', 'two signals have one name', 'give each its own')
-  const wanted = Object.entries(stages === 'default' ? DEFAULT_STAGES : stages).filter(
+  const wanted = Object.entries(stages === 'default' ? DEFAULT_SIGNAL_STAGES : stages).filter(
     ([name]) => stages !== 'default' || names.has(name),
   )
   for (const [name] of wanted) {
@@ -112,7 +112,7 @@ export function adaptive(options: AdaptiveOptions = {}): Adaptive {
   }
   const monitor = new LoadMonitor({
     signals: listed,
-    levels: levels && parseLevels(levels),
+    levels: levels && parseLoadLevels(levels),
     stages: new Map(wanted.map(([name, each]) => [name, parseStages(name, each)])),
     everyMs,
     across,
@@ -136,14 +136,14 @@ export function adaptive(options: AdaptiveOptions = {}): Adaptive {
     attach: host => state.value.start(host),
   }
   const middleware: Middleware = (_message, next) => next()
-  return Object.assign(middleware, { [META]: meta, report: () => state.value.report() })
+  return Object.assign(middleware, { [MIDDLEWARE_META]: meta, report: () => state.value.report() })
 }
 
 /** Returns the validated signals to measure. Throws PolicyError. */
 function signalsOf({ signal, signals, stages }: AdaptiveOptions): readonly SignalPlan[] {
-  const extra = signal === undefined ? [] : [signalOf(signal, 'signal')]
+  const extra = signal === undefined ? [] : [parseSignal(signal, 'signal')]
   const words = signals ?? (extra.length > 0 ? [] : MACHINE_SIGNALS)
-  const listed = [...words.map((word, index) => signalOf(word, `signals[${index}]`)), ...extra]
+  const listed = [...words.map((word, index) => parseSignal(word, `signals[${index}]`)), ...extra]
   if (listed.length === 0 || listed.length > MAX_SIZES.loadSignals) {
     throw policyError('signals', `there are ${listed.length} signals`, `give 1 to ${MAX_SIZES.loadSignals}`)
   }

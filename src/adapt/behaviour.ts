@@ -20,16 +20,16 @@ import { parseRate } from '../core/units.ts'
 
 export { BEHAVIOUR_FACTORS, type BehaviourLevel } from '../chain/senders/behaviour.ts'
 
-export interface BehaviourOptions {
+export interface BehaviourLimiterOptions {
   /** Returns the key of a sender. Default: its user, else its API key, else its client. */
   readonly senderOf?: (sender: Sender) => string | undefined
   readonly clock?: Clock | undefined
 }
 
-const OPTIONS: OptionNames<BehaviourOptions> = { senderOf: true, clock: true }
+const OPTIONS: OptionNames<BehaviourLimiterOptions> = { senderOf: true, clock: true }
 
 /** Counts messages of senders and scales their limits. */
-export interface Behaviour {
+export interface BehaviourLimiter {
   /** Counts a decision: `gate.on('decision', behaviour.note)`. */
   readonly note: (decision: Decision, message: Message) => void
   /** Creates a limit with a factor for each sender: message costs are divided by it. Throws PolicyError. */
@@ -43,7 +43,7 @@ export interface Behaviour {
  * Behaviour of senders for single limits, with a custom key. For all limits of a gate, shared by its nodes,
  * use the gate option `behaviour`, which counts the same way: see BehaviourTracker.
  */
-export function behaviour(options: BehaviourOptions = {}): Behaviour {
+export function behaviour(options: BehaviourLimiterOptions = {}): BehaviourLimiter {
   checkOptionNames(options, OPTIONS)
   const { senderOf = senderKeyOf, clock = systemClock } = options
   const behaviourTracker = new BehaviourTracker()

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** Limits and usage of a container. A figure is undefined if there is no limit or it cannot be read. */
-export interface Container {
+export interface ContainerResources {
   /** Returns the number of cores: quota divided by period. */
   cores(): number | undefined
   /** Returns the CPU time used so far, in milliseconds. */
@@ -20,7 +20,7 @@ const UNLIMITED_BYTES = 2 ** 60
  * `memory.usage_in_bytes`); see https://docs.kernel.org/admin-guide/cgroup-v2.html. Limits of outer groups
  * apply as well: from its own group upwards, the first one with a limit counts. Never throws.
  */
-export function openContainer(root = '/sys/fs/cgroup', self = '/proc/self/cgroup'): Container {
+export function openCgroup(root = '/sys/fs/cgroup', self = '/proc/self/cgroup'): ContainerResources {
   const paths = groupsOf(self)
   const unified = ancestry(paths.get('') ?? '/').map(path => join(root, path))
   const cpu = ancestry(paths.get('cpu') ?? '/').map(path => join(root, 'cpu', path))

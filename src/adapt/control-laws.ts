@@ -1,20 +1,20 @@
 import { policyError } from '../core/errors.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
-import { createFeedback, type Feedback, type FeedbackOptions } from './rate-controller.ts'
+import { createFeedback, type FeedbackLimiter, type FeedbackLimiterOptions } from './rate-controller.ts'
 
-export interface AimdOptions extends FeedbackOptions {
+export interface AimdOptions extends FeedbackLimiterOptions {
   /** Increase of the rate per second after each interval without failures. Default: a fiftieth of the maximum. */
   readonly step?: number | undefined
   /** Factor on the rate when the handler cannot keep up. Default: 0.9. */
   readonly backoff?: number | undefined
 }
 
-export interface GradientOptions extends FeedbackOptions {
+export interface GradientOptions extends FeedbackLimiterOptions {
   /** Share of the rate tried above the throughput, at most, in each interval. Default: 0.1. */
   readonly headroom?: number | undefined
 }
 
-const FEEDBACK_OPTIONS: OptionNames<FeedbackOptions> = {
+const FEEDBACK_OPTIONS: OptionNames<FeedbackLimiterOptions> = {
   name: true,
   minPerSecond: true,
   maxPerSecond: true,
@@ -38,7 +38,7 @@ const MIN_RATIO = 0.5
  * message `feedback.observe(latencyMs, ok)`. When the handler falls behind, the rate falls below its
  * throughput, so that the backlog shrinks. Throws PolicyError.
  */
-export function aimd(options: AimdOptions = {}): Feedback {
+export function aimd(options: AimdOptions = {}): FeedbackLimiter {
   checkOptionNames(options, AIMD_OPTIONS)
   const { step = (options.maxPerSecond ?? 10_000) / 50, backoff = 0.9, latencyMs = 100 } = options
   if (!(step > 0)) throw policyError('step', `${step} is not a step`, 'use a number above 0')
@@ -58,7 +58,7 @@ export function aimd(options: AimdOptions = {}): Feedback {
  * latencyMs)), at least half. When it falls, the throughput is multiplied instead. After the gradient limiter
  * of Netflix's concurrency-limits. Used like `aimd`. Throws PolicyError.
  */
-export function gradient(options: GradientOptions = {}): Feedback {
+export function gradient(options: GradientOptions = {}): FeedbackLimiter {
   checkOptionNames(options, GRADIENT_OPTIONS)
   const { headroom = 0.1, latencyMs = 100 } = options
   if (!(headroom > 0 && headroom <= 1)) throw policyError('headroom', `${headroom} is not a share`, 'use 0.1')

@@ -1,5 +1,5 @@
 import { cpus } from 'node:os'
-import { type Container, openContainer } from './cgroup.ts'
+import { type ContainerResources, openCgroup } from './cgroup.ts'
 import type { Signal } from './signal.ts'
 
 interface Reading {
@@ -14,7 +14,7 @@ interface Reading {
  * machine, whichever is higher.
  */
 export function cpuSignal(
-  container: Container = openContainer(),
+  container: ContainerResources = openCgroup(),
   machine: () => ReturnType<typeof cpus> = cpus,
 ): Signal {
   let last: Reading | undefined

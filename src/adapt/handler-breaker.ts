@@ -1,7 +1,7 @@
 import type { Middleware } from '../chain/middleware-types.ts'
-import type { HandlerHost, HandlerMeta } from '../chain/rules/handler-middleware-types.ts'
+import type { HandlerFeedbackMeta, HandlerMiddlewareHost } from '../chain/rules/handler-middleware-types.ts'
 import { ReloadState } from '../chain/rules/reload-state.ts'
-import { META } from '../chain/rules/rule.ts'
+import { MIDDLEWARE_META } from '../chain/rules/rule.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
 import { policyError } from '../core/errors.ts'
@@ -11,7 +11,7 @@ import { andThen } from '../core/maybe-promise.ts'
 import type { Message } from '../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 
-export interface BreakerOptions {
+export interface HandlerBreakerOptions {
   /** Name in its refusals. Default: breaker. */
   readonly name?: string | undefined
   /** Returns the key of messages that fail together. Default: the topic. */
@@ -30,7 +30,7 @@ export interface BreakerOptions {
   readonly clock?: Clock | undefined
 }
 
-const OPTIONS: OptionNames<BreakerOptions> = {
+const OPTIONS: OptionNames<HandlerBreakerOptions> = {
   name: true,
   keyOf: true,
   failures: true,
@@ -70,7 +70,7 @@ interface Circuit {
  * given up after `openMs`. The least recent keys are forgotten. `stateKey` identifies the options, so that a
  * reloaded policy continues with the same breaker. Throws PolicyError.
  */
-export function circuitBreaker(options: BreakerOptions = {}, stateKey?: string): CircuitBreaker {
+export function circuitBreaker(options: HandlerBreakerOptions = {}, stateKey?: string): CircuitBreaker {
   checkOptionNames(options, OPTIONS)
   const { keyOf = topicOf, failures = 0.5, least = 10, windowMs = 10_000, openMs = 5_000 } = options
   const { exceeded = 'retry', name = 'breaker' } = options
@@ -85,7 +85,7 @@ export function circuitBreaker(options: BreakerOptions = {}, stateKey?: string):
     )
   if (!(least >= 1)) throw policyError('least', `${least} cannot be counted`, 'use 10')
   let clock = options.clock ?? systemClock
-  let host: HandlerHost | undefined
+  let host: HandlerMiddlewareHost | undefined
   const state = new ReloadState(stateKey && `breaker ${stateKey}`, new Map<string, Circuit>())
 
   const keyFor = (message: Message): string => {
@@ -160,7 +160,7 @@ export function circuitBreaker(options: BreakerOptions = {}, stateKey?: string):
     const total = circuit.done + circuit.failed
     if (total > least && circuit.failed > failures * total) open(key, circuit, nowMs)
   }
-  const meta: HandlerMeta = {
+  const meta: HandlerFeedbackMeta = {
     kind: 'handler',
     name,
     enabled: true,
@@ -191,7 +191,7 @@ export function circuitBreaker(options: BreakerOptions = {}, stateKey?: string):
     },
   }
   return {
-    guard: Object.assign(guard, { [META]: meta }),
+    guard: Object.assign(guard, { [MIDDLEWARE_META]: meta }),
     observe,
     stateOf: message => stateAt(state.value.get(keyFor(message)), clock.now()),
     stats() {

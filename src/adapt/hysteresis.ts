@@ -1,5 +1,5 @@
 /** A value above `above` selects `factor`. Levels are in ascending order. */
-export interface HysteresisLevel {
+export interface LoadLevel {
   readonly above: number
   readonly factor: number
   readonly name: string
@@ -15,21 +15,21 @@ const PATIENCE = 2
  * readings a tenth below its threshold. A value that oscillates around a threshold therefore changes nothing.
  */
 export class Hysteresis {
-  readonly #higher: readonly HysteresisLevel[]
-  readonly #lowest: Omit<HysteresisLevel, 'above'>
+  readonly #higher: readonly LoadLevel[]
+  readonly #lowest: Omit<LoadLevel, 'above'>
   /** Index of the current level; 0 is the lowest level. */
   #index = 0
   /** Consecutive readings of a milder level, and the highest index among them. */
   #milderReadings = 0
   #milderIndex = 0
 
-  constructor(lowest: Omit<HysteresisLevel, 'above'>, higher: readonly HysteresisLevel[]) {
+  constructor(lowest: Omit<LoadLevel, 'above'>, higher: readonly LoadLevel[]) {
     this.#lowest = lowest
     this.#higher = higher
   }
 
   /** Current level. */
-  get level(): Omit<HysteresisLevel, 'above'> {
+  get level(): Omit<LoadLevel, 'above'> {
     return this.#higher[this.#index - 1] ?? this.#lowest
   }
 

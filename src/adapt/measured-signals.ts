@@ -1,4 +1,4 @@
-import type { ScaleHost } from '../chain/rules/limit-scaling.ts'
+import type { AdaptiveHost } from '../chain/rules/limit-scaling.ts'
 import { errorRate } from './app-signals.ts'
 import type { Signal } from './signal.ts'
 
@@ -7,7 +7,7 @@ export const REPORTED_SIGNALS = { 'queue-depth': 1_000, 'error-rate': 1, 'consum
 export type ReportedSignalName = keyof typeof REPORTED_SIGNALS
 
 /** The parts of a gate that signals use. */
-export type SignalHost = Pick<ScaleHost, 'loadSources' | 'onHandled'>
+export type LoadSignalHost = Pick<AdaptiveHost, 'loadSources' | 'onHandled'>
 
 const REPORTERS = {
   'queue-depth': ['queueDepth', 'a limited broker or consumer'],
@@ -23,7 +23,7 @@ const REPORTERS = {
 export function reportedSignal(
   name: ReportedSignalName,
   { full, isRequired }: { readonly full?: number | undefined; readonly isRequired: boolean },
-  { loadSources, onHandled }: SignalHost,
+  { loadSources, onHandled }: LoadSignalHost,
 ): Signal {
   const [measure, reporter] = REPORTERS[name]
   const errors = errorRate()

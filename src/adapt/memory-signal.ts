@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { freemem, totalmem } from 'node:os'
-import { type Container, openContainer } from './cgroup.ts'
+import { type ContainerResources, openCgroup } from './cgroup.ts'
 import type { Signal } from './signal.ts'
 
 /** Signal of the memory share in use, 0 to 1: that of the container's limit or of the machine, whichever is higher. */
 export function memorySignal(
-  container: Container = openContainer(),
+  container: ContainerResources = openCgroup(),
   machine: () => number = usedOfMachine,
 ): Signal {
   return {

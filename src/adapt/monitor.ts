@@ -1,18 +1,18 @@
-import type { ClusterLoad, NodeLoad, ScaleHost } from '../chain/rules/limit-scaling.ts'
+import type { AdaptiveHost, LoadExchange, NodeLoad } from '../chain/rules/limit-scaling.ts'
 import type { Scaled } from '../core/decision.ts'
 import { UnsupportedError } from '../core/errors.ts'
-import { Hysteresis, type HysteresisLevel } from './hysteresis.ts'
+import { Hysteresis, type LoadLevel } from './hysteresis.ts'
 import type { SignalPlan } from './parse-signal.ts'
 import { SignalReadings, type WorstValues } from './signal-readings.ts'
 
 /** Settings of a load monitor. */
-export interface MonitorPlan {
+export interface LoadMonitorSettings {
   readonly signals: readonly SignalPlan[]
   readonly levels:
-    | { readonly lowest: Omit<HysteresisLevel, 'above'>; readonly higher: readonly HysteresisLevel[] }
+    | { readonly lowest: Omit<LoadLevel, 'above'>; readonly higher: readonly LoadLevel[] }
     | undefined
   /** Stages by signal name. */
-  readonly stages: ReadonlyMap<string, readonly HysteresisLevel[]>
+  readonly stages: ReadonlyMap<string, readonly LoadLevel[]>
   readonly everyMs: number
   readonly across: 'node' | 'fleet'
   /** Name of this node. */
@@ -37,7 +37,7 @@ export interface LoadReport {
   readonly changes: number
 }
 
-const UNCHANGED: Omit<HysteresisLevel, 'above'> = { name: 'normal', factor: 1 }
+const UNCHANGED: Omit<LoadLevel, 'above'> = { name: 'normal', factor: 1 }
 const NO_LOAD: WorstValues = { bySignal: new Map(), load: undefined }
 
 /**
@@ -45,7 +45,7 @@ const NO_LOAD: WorstValues = { bySignal: new Map(), load: undefined }
  * by the stages of each signal. They are not multiplied, because one overload shows in several signals.
  */
 export class LoadMonitor {
-  readonly #plan: MonitorPlan
+  readonly #plan: LoadMonitorSettings
   readonly #levels: Hysteresis | undefined
   readonly #stages: ReadonlyMap<string, Hysteresis>
   #readings: SignalReadings | undefined
@@ -58,7 +58,7 @@ export class LoadMonitor {
   #causingNode: { readonly node: string | undefined } | undefined
   #changes = 0
 
-  constructor(plan: MonitorPlan) {
+  constructor(plan: LoadMonitorSettings) {
     this.#plan = plan
     this.#levels = plan.levels && new Hysteresis(plan.levels.lowest, plan.levels.higher)
     this.#stages = new Map(
@@ -86,7 +86,7 @@ export class LoadMonitor {
    * Starts reading. The returned function stops it. With a fixed load, nothing is read. Throws
    * UnsupportedError if the monitor runs already.
    */
-  start(host: ScaleHost): () => void {
+  start(host: AdaptiveHost): () => void {
     if (this.#isRunning)
       throw new UnsupportedError('an adaptive() belongs to one gate: make another for the next')
     this.#isRunning = true
@@ -97,7 +97,7 @@ export class LoadMonitor {
     }
   }
 
-  #start(host: ScaleHost): () => void {
+  #start(host: AdaptiveHost): () => void {
     if (host.load === 'none') return () => {}
     const { everyMs, across, node, signals } = this.#plan
     const readings = new SignalReadings(signals, host)
@@ -130,7 +130,7 @@ export class LoadMonitor {
     }
   }
 
-  #setFixedLoad(load: number, readings: SignalReadings, host: ScaleHost): void {
+  #setFixedLoad(load: number, readings: SignalReadings, host: AdaptiveHost): void {
     readings.setLoad(load)
     this.#worst = readings.worst([], undefined)
     this.#levels?.reset(load)
@@ -139,14 +139,14 @@ export class LoadMonitor {
   }
 
   /** Returns the load of the other nodes; empty if they cannot be reached. */
-  async #loadOfOthers(cluster: ClusterLoad, { values }: SignalReadings): Promise<readonly NodeLoad[]> {
+  async #loadOfOthers(cluster: LoadExchange, { values }: SignalReadings): Promise<readonly NodeLoad[]> {
     const others = await cluster.exchange(values)
     if (others === undefined) this.#failures++
     this.#nodes = 1 + (others?.length ?? 0)
     return others ?? []
   }
 
-  #recordLoad(readings: SignalReadings, others: readonly NodeLoad[], host: ScaleHost): void {
+  #recordLoad(readings: SignalReadings, others: readonly NodeLoad[], host: AdaptiveHost): void {
     this.#worst = readings.worst(others, this.#causingNode)
     const { load, bySignal } = this.#worst
     if (load !== undefined) this.#levels?.record(load.value)
@@ -157,7 +157,7 @@ export class LoadMonitor {
     this.#updateFactor(host)
   }
 
-  #updateFactor(host: ScaleHost): void {
+  #updateFactor(host: AdaptiveHost): void {
     const before = this.#scaled
     const { factor, cause, node } = this.#strictest()
     this.#causingNode = factor < 1 ? { node } : undefined

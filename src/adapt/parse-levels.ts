@@ -1,21 +1,21 @@
 import { policyError } from '../core/errors.ts'
 import { quote } from '../core/units.ts'
-import type { HysteresisLevel } from './hysteresis.ts'
+import type { LoadLevel } from './hysteresis.ts'
 
 /** A factor, alone or up to a load: `0.5`, `1.5 up to 30%`, `x1.5 up to 0.3`. */
 type LevelWord = number | string
 
 /** Factors of limits by level of load, in ascending order. All but the last have an upper bound. */
-export type LevelWords = Readonly<Record<string, LevelWord>>
+export type LoadLevelFactors = Readonly<Record<string, LevelWord>>
 
 /** Factors by threshold of a signal: `{ '60%': 0.75, '80%': 0.5 }`, `{ 1000: 0.6 }`. */
-export type StageWords = Readonly<Record<string, number | string>>
+export type LoadStageFactors = Readonly<Record<string, number | string>>
 
 /** Default levels: limits grow by half at low load and are halved at high load. */
-export const DEFAULT_LEVELS: LevelWords = { low: '1.5 up to 30%', medium: '1 up to 70%', high: 0.5 }
+export const DEFAULT_LEVELS: LoadLevelFactors = { low: '1.5 up to 30%', medium: '1 up to 70%', high: 0.5 }
 
 /** Default stages by signal. */
-export const DEFAULT_STAGES: Readonly<Record<string, StageWords>> = {
+export const DEFAULT_SIGNAL_STAGES: Readonly<Record<string, LoadStageFactors>> = {
   cpu: { '60%': 0.75, '80%': 0.5 },
   memory: { '80%': 0.7 },
   'error-rate': { '10%': 0.5 },
@@ -52,9 +52,9 @@ export function parseThreshold(word: LevelWord, path: string): number {
 }
 
 /** Returns the lowest level and those above it. Throws PolicyError. */
-export function parseLevels(words: LevelWords): {
-  readonly lowest: Omit<HysteresisLevel, 'above'>
-  readonly higher: readonly HysteresisLevel[]
+export function parseLoadLevels(words: LoadLevelFactors): {
+  readonly lowest: Omit<LoadLevel, 'above'>
+  readonly higher: readonly LoadLevel[]
 } {
   const entries = Object.entries(words)
   checkCount(entries.length, 'levels')
@@ -101,7 +101,7 @@ export function parseLevels(words: LevelWords): {
 }
 
 /** Returns the stages of one signal, lowest first. Throws PolicyError. */
-export function parseStages(signal: string, words: StageWords): readonly HysteresisLevel[] {
+export function parseStages(signal: string, words: LoadStageFactors): readonly LoadLevel[] {
   const entries = Object.entries(words)
   const path = `stages.${signal}`
   checkCount(entries.length, path)

@@ -3,10 +3,10 @@ import { quote } from '../core/units.ts'
 import { cpuSignal } from './cpu-signal.ts'
 import { eventLoopSignal } from './event-loop-signal.ts'
 import {
+  type LoadSignalHost,
   REPORTED_SIGNALS,
   type ReportedSignalName,
   reportedSignal,
-  type SignalHost,
 } from './measured-signals.ts'
 import { memorySignal } from './memory-signal.ts'
 import type { Signal } from './signal.ts'
@@ -20,8 +20,8 @@ export const SIGNAL_NAMES = [...MACHINE_SIGNALS, 'queue-depth', 'error-rate', 'c
 export type SignalName = (typeof SIGNAL_NAMES)[number]
 
 /** Signals that count messages. Their value of 100 % can be set. */
-export const COUNTING_SIGNALS = ['queue-depth', 'consumer-lag'] as const
-type CountingName = (typeof COUNTING_SIGNALS)[number]
+export const MESSAGE_COUNT_SIGNALS = ['queue-depth', 'consumer-lag'] as const
+type CountingName = (typeof MESSAGE_COUNT_SIGNALS)[number]
 
 /**
  * A name; a name with the value of a load of 100 %, such as `{ 'queue-depth': 5000 }`; a function that
@@ -38,11 +38,11 @@ export interface SignalPlan {
   readonly name: string
   /** True if it was not requested. It then counts for its stages only, and only if a source reports it. */
   readonly isExtra?: boolean | undefined
-  readonly make: (host: SignalHost) => Signal
+  readonly make: (host: LoadSignalHost) => Signal
 }
 
 /** Parses a signal. Throws PolicyError. */
-export function signalOf(word: SignalWord, path: string): SignalPlan {
+export function parseSignal(word: SignalWord, path: string): SignalPlan {
   if (typeof word === 'function') {
     const signal: Signal = { name: word.name === '' ? 'signal' : word.name.slice(0, 60), read: word }
     return { name: signal.name, make: () => signal }
@@ -78,7 +78,7 @@ export function optionalSignal(name: ReportedSignalName): SignalPlan {
 
 function countingSignal(word: object): SignalPlan | undefined {
   const [entry, ...rest] = Object.entries(word)
-  const name = COUNTING_SIGNALS.find(known => known === entry?.[0])
+  const name = MESSAGE_COUNT_SIGNALS.find(known => known === entry?.[0])
   if (name === undefined || rest.length > 0) return undefined
   const full = Number(entry![1])
   return { name, make: host => reportedSignal(name, { full, isRequired: true }, host) }

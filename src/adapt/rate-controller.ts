@@ -1,14 +1,14 @@
 import type { Middleware } from '../chain/middleware-types.ts'
-import type { Handled, HandlerMeta } from '../chain/rules/handler-middleware-types.ts'
+import type { Handled, HandlerFeedbackMeta } from '../chain/rules/handler-middleware-types.ts'
 import { ReloadState } from '../chain/rules/reload-state.ts'
-import { META } from '../chain/rules/rule.ts'
+import { MIDDLEWARE_META } from '../chain/rules/rule.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
 import { policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { andThen } from '../core/maybe-promise.ts'
 
-export interface FeedbackOptions {
+export interface FeedbackLimiterOptions {
   /** Name in its refusals. Default: feedback. */
   readonly name?: string | undefined
   /** Lowest and highest rate per second. Default: 1 and 10,000. */
@@ -27,7 +27,7 @@ export interface FeedbackOptions {
 }
 
 /** Admits messages at the rate that their handler can process. */
-export interface Feedback {
+export interface FeedbackLimiter {
   /** Records the result of a handler. Not needed if a consumer of topicgate runs the handler. */
   observe(latencyMs: number, ok: boolean): void
   /** Current rate per second. */
@@ -71,7 +71,11 @@ interface RateState {
  * Creates a rate that a control law adjusts at intervals, enforced by a token bucket. Throws PolicyError.
  * After a reload, a feedback with the same law and options continues.
  */
-export function createFeedback(lawName: string, options: FeedbackOptions, law: ControlLaw): Feedback {
+export function createFeedback(
+  lawName: string,
+  options: FeedbackLimiterOptions,
+  law: ControlLaw,
+): FeedbackLimiter {
   const { minPerSecond = 1, maxPerSecond = 10_000, everyMs = 200, exceeded = 'retry' } = options
   const { startPerSecond = minPerSecond, name = 'feedback' } = options
   if (!(minPerSecond > 0 && maxPerSecond >= minPerSecond && maxPerSecond <= MAX_SIZES.feedbackPerSecond)) {
@@ -148,7 +152,7 @@ export function createFeedback(lawName: string, options: FeedbackOptions, law: C
     state.sumMs += latencyMs >= 0 ? latencyMs : 0
     adjustRate(state, state.clock.now())
   }
-  const meta: HandlerMeta = {
+  const meta: HandlerFeedbackMeta = {
     kind: 'handler',
     name,
     enabled: true,
@@ -178,7 +182,7 @@ export function createFeedback(lawName: string, options: FeedbackOptions, law: C
     get perSecond() {
       return reloadState.value.perSecond
     },
-    admit: Object.assign(admit, { [META]: meta }),
+    admit: Object.assign(admit, { [MIDDLEWARE_META]: meta }),
   }
 }
 

@@ -1,4 +1,4 @@
-import type { NodeLoad, ScaleHost } from '../chain/rules/limit-scaling.ts'
+import type { AdaptiveHost, NodeLoad } from '../chain/rules/limit-scaling.ts'
 import type { SignalPlan } from './parse-signal.ts'
 import type { Signal } from './signal.ts'
 
@@ -21,11 +21,11 @@ type CausingNode = { readonly node: string | undefined }
 export class SignalReadings {
   readonly values = new Map<string, number>()
   readonly broken = new Map<string, number>()
-  readonly #host: ScaleHost
+  readonly #host: AdaptiveHost
   readonly #plans: readonly SignalPlan[]
   readonly #signals: readonly Signal[]
 
-  constructor(plans: readonly SignalPlan[], host: ScaleHost) {
+  constructor(plans: readonly SignalPlan[], host: AdaptiveHost) {
     this.#host = host
     this.#plans = plans
     this.#signals = plans.map(({ make }) => make(host))

@@ -1,6 +1,6 @@
 import { UnsupportedError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
-import type { Gate, PolicyChange } from '../gate/gate.ts'
+import type { Gate, PolicyReloadResult } from '../gate/gate.ts'
 
 /** Describes rules with an outcome, such as `"retry" on publish`, that an adapter cannot enact: a broker, consumer or publisher. */
 export function describeUnsupported(
@@ -31,7 +31,7 @@ export function warnOnReload(
   logger: Logger,
   findUnsupported: () => readonly string[],
 ): () => void {
-  const warn = (change: PolicyChange): void => {
+  const warn = (change: PolicyReloadResult): void => {
     if (change.kind !== 'applied') return
     for (const problem of findUnsupported()) logger.warn({ problem }, problem)
   }

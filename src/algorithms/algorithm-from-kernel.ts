@@ -1,4 +1,4 @@
-import type { Algorithm, Step } from './algorithm.ts'
+import type { Algorithm, StepResult } from './algorithm.ts'
 import { type Kernel, type Limit, startsBelowFull, toGrains, type Verdict } from './limit.ts'
 
 /** Returns the pure step of a kernel, for other stores, models and tests. State is the cells as plain numbers. */
@@ -6,7 +6,7 @@ export function toAlgorithm(kernel: Kernel): Algorithm<Limit, readonly number[]>
   const verdict: Verdict = { allowed: false, remaining: 0, retryAfterMs: 0, resetMs: 0 }
   return {
     name: kernel.name,
-    step(state, nowMs, cost, limit): Step<readonly number[]> {
+    step(state, nowMs, cost, limit): StepResult<readonly number[]> {
       let cells = state
         ? Float64Array.from(state)
         : (kernel.room?.(undefined) ?? new Float64Array(kernel.width))

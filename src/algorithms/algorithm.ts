@@ -4,10 +4,10 @@
  */
 export interface Algorithm<Params, State> {
   readonly name: string
-  step(state: State | undefined, nowMs: number, cost: number, params: Params): Step<State>
+  step(state: State | undefined, nowMs: number, cost: number, params: Params): StepResult<State>
 }
 
-export interface Step<State> {
+export interface StepResult<State> {
   readonly state: State
   readonly allowed: boolean
   /** Remaining whole units after this step. */

@@ -3,12 +3,12 @@ import { MAX_SIZES } from '../core/max-sizes.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import type { CustomAlgorithm } from './algorithm.ts'
 import { type CalendarSpec, CalendarWindow } from './calendar.ts'
-import { checkAlgorithm } from './custom.ts'
+import { checkCustomAlgorithm } from './custom.ts'
 import { kernelOf } from './custom-kernel.ts'
 import { fixedWindow } from './fixed-window.ts'
 import { leakyBucket } from './leaky-bucket.ts'
 import type { Kernel } from './limit.ts'
-import { ALGORITHMS, type AlgorithmName, type Limit } from './limit.ts'
+import { ALGORITHM_NAMES, type AlgorithmName, type Limit } from './limit.ts'
 import { quota } from './quota.ts'
 import { slidingCounter } from './sliding-counter.ts'
 import { slidingLog } from './sliding-log.ts'
@@ -58,15 +58,15 @@ export function createLimit(spec: LimitSpec): Limit {
   checkOptionNames(spec, OPTIONS)
   const { name, count, periodMs } = spec
   const custom = typeof spec.algorithm === 'object' ? spec.algorithm : undefined
-  if (custom) checkAlgorithm(custom)
+  if (custom) checkCustomAlgorithm(custom)
   const algorithm = typeof spec.algorithm === 'object' ? 'custom' : spec.algorithm
   const burst = spec.burst ?? count
   const initial = spec.initial ?? burst
-  if (custom === undefined && !ALGORITHMS.some(known => known === algorithm)) {
+  if (custom === undefined && !ALGORITHM_NAMES.some(known => known === algorithm)) {
     throw policyError(
       'algorithm',
       `unknown algorithm "${String(algorithm)}"`,
-      `use one of ${ALGORITHMS.join(', ')}`,
+      `use one of ${ALGORITHM_NAMES.join(', ')}`,
     )
   }
   wholeAbove('limit', count, 1)

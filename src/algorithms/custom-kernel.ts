@@ -1,5 +1,5 @@
 import { StoreError } from '../core/errors.ts'
-import type { CustomAlgorithm, CustomState, Step } from './algorithm.ts'
+import type { CustomAlgorithm, CustomState, StepResult } from './algorithm.ts'
 import { stateSizeOf } from './custom.ts'
 import type { Kernel, Limit } from './limit.ts'
 
@@ -34,7 +34,7 @@ function createKernel(algorithm: CustomAlgorithm): Kernel {
   const wanted = new WeakMap<Float64Array, number>()
   /** Last probed state. Why: it is nearly always the one taken next, so that the step need not run twice. */
   let probed:
-    | { cells: Float64Array; nowMs: number; grains: number; limit: Limit; step: Step<CustomState> }
+    | { cells: Float64Array; nowMs: number; grains: number; limit: Limit; step: StepResult<CustomState> }
     | undefined
 
   const stateOf = (cells: Float64Array, limit: Limit): CustomState | undefined => {
@@ -42,7 +42,7 @@ function createKernel(algorithm: CustomAlgorithm): Kernel {
     if (size === SEEDED) return checkedStep(algorithm, undefined, cells[LAST]!, cells[STATE]!, limit).state
     return size === 0 ? undefined : read(cells, size)
   }
-  const ask = (cells: Float64Array, nowMs: number, grains: number, limit: Limit): Step<CustomState> =>
+  const ask = (cells: Float64Array, nowMs: number, grains: number, limit: Limit): StepResult<CustomState> =>
     checkedStep(algorithm, stateOf(cells, limit), nowMs, grains / limit.scale, limit)
 
   return {
@@ -149,8 +149,8 @@ export function checkedStep(
   nowMs: number,
   cost: number,
   limit: Limit,
-): Step<CustomState> {
-  let step: Step<CustomState>
+): StepResult<CustomState> {
+  let step: StepResult<CustomState>
   let flaw: string | undefined
   try {
     step = algorithm.step(state, nowMs, cost, limit)
@@ -167,7 +167,7 @@ function flawed(algorithm: CustomAlgorithm, flaw: string, cause?: unknown): Stor
   return new StoreError(text, cause === undefined ? undefined : { cause })
 }
 
-function flawOf(step: Step<CustomState>, stateSize: number): string | undefined {
+function flawOf(step: StepResult<CustomState>, stateSize: number): string | undefined {
   if (typeof step !== 'object' || step === null) return 'returned no object'
   const { state, allowed, retryAfterMs } = step
   if (typeof allowed !== 'boolean') return 'returned an `allowed` that is not true or false'

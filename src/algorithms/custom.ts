@@ -1,22 +1,24 @@
-import { checkWithin, policyError } from '../core/errors.ts'
+import { checkNested, policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { CustomAlgorithm } from './algorithm.ts'
-import { ALGORITHMS } from './limit.ts'
+import { ALGORITHM_NAMES } from './limit.ts'
 
 const NAME = /^[a-z][a-z0-9-]{0,63}$/
 const DEFAULT_STATE_SIZE = 256
 
 /** Validates an algorithm and returns it. Throws PolicyError. */
 export function defineAlgorithm<Mine extends CustomAlgorithm>(algorithm: Mine): Mine {
-  checkAlgorithm(algorithm)
+  checkCustomAlgorithm(algorithm)
   return algorithm
 }
 
 /** Returns algorithms by name. Throws PolicyError if one is invalid or two have the same name. */
-export function byName(algorithms: readonly CustomAlgorithm[]): ReadonlyMap<string, CustomAlgorithm> {
+export function indexAlgorithms(
+  algorithms: readonly CustomAlgorithm[],
+): ReadonlyMap<string, CustomAlgorithm> {
   const named = new Map<string, CustomAlgorithm>()
   for (const [index, algorithm] of algorithms.entries()) {
-    checkWithin(`algorithms[${index}]`, () => checkAlgorithm(algorithm))
+    checkNested(`algorithms[${index}]`, () => checkCustomAlgorithm(algorithm))
     if (named.has(algorithm.name)) {
       const remedy = 'give each a name of its own'
       throw policyError(`algorithms[${index}]`, `two algorithms are named "${algorithm.name}"`, remedy)
@@ -32,14 +34,14 @@ export function stateSizeOf(algorithm: CustomAlgorithm): number {
 }
 
 /** Throws PolicyError if an object is not a valid algorithm. */
-export function checkAlgorithm(algorithm: CustomAlgorithm): void {
+export function checkCustomAlgorithm(algorithm: CustomAlgorithm): void {
   const { name, step, refund, stateSize = 1 } = algorithm
   const shown = JSON.stringify(String(name).slice(0, 60))
   if (typeof name !== 'string' || !NAME.test(name)) {
     const remedy = 'use small letters, digits and dashes, as two-speeds'
     throw policyError('algorithm', `${shown} cannot be the name of an algorithm`, remedy)
   }
-  if (ALGORITHMS.some(known => known === name)) {
+  if (ALGORITHM_NAMES.some(known => known === name)) {
     throw policyError('algorithm', `there is an algorithm ${shown} already`, 'give it a name of its own')
   }
   if (typeof step !== 'function') {

@@ -1,10 +1,10 @@
-export type { Algorithm, CustomAlgorithm, CustomState, LimitNumbers, Step } from './algorithm.ts'
+export type { Algorithm, CustomAlgorithm, CustomState, LimitNumbers, StepResult } from './algorithm.ts'
 export { toAlgorithm } from './algorithm-from-kernel.ts'
 export { type CalendarSpec, type CalendarUnit, CalendarWindow } from './calendar.ts'
 export { createLimit, KERNELS, type LimitSpec } from './create-limit.ts'
 export { defineAlgorithm } from './custom.ts'
 export {
-  ALGORITHMS,
+  ALGORITHM_NAMES,
   type AlgorithmName,
   algorithmOf,
   type Kernel,

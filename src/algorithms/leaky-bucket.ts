@@ -1,5 +1,5 @@
 import type { Kernel } from './limit.ts'
-import { carrySteps, deficitAt, settleAt } from './token-bucket.ts'
+import { deficitAt, migrateBucket, setDeficitAt } from './token-bucket.ts'
 
 /*
  * Cells: last charge, debt. The debt is the distance of the next free time from the last charge, in steps
@@ -30,7 +30,7 @@ export const leakyBucket: Kernel = {
 
   take(cells, at, nowMs, grains, limit) {
     const debt = deficitAt(cells, at, nowMs, limit.stepsPerMs)
-    settleAt(cells, at, nowMs, debt + grains * limit.stepsPerGrain)
+    setDeficitAt(cells, at, nowMs, debt + grains * limit.stepsPerGrain)
   },
 
   refund(cells, at, _nowMs, grains, limit) {
@@ -39,7 +39,7 @@ export const leakyBucket: Kernel = {
     cells[at + DEBT] = debt > 0 ? debt : 0
   },
 
-  carry: carrySteps,
+  carry: migrateBucket,
 
   spent(cells, at, nowMs, limit) {
     return Math.ceil(deficitAt(cells, at, nowMs, limit.stepsPerMs) / limit.stepsPerGrain)

@@ -1,7 +1,7 @@
 import type { CustomAlgorithm } from './algorithm.ts'
 import type { CalendarWindow } from './calendar.ts'
 
-export const ALGORITHMS = [
+export const ALGORITHM_NAMES = [
   'token-bucket',
   'leaky-bucket',
   'fixed-window',
@@ -10,7 +10,7 @@ export const ALGORITHMS = [
   'quota',
 ] as const
 
-export type AlgorithmName = (typeof ALGORITHMS)[number]
+export type AlgorithmName = (typeof ALGORITHM_NAMES)[number]
 
 /** Result of a charge or a probe. If allowed, `remaining` counts the charge as taken. */
 export interface Verdict {
@@ -69,7 +69,7 @@ export interface Kernel {
 export interface Limit {
   /** Name of the rule. Its state is stored under it. */
   readonly name: string
-  /** One of {@link ALGORITHMS}, or the name of `custom`. */
+  /** One of {@link ALGORITHM_NAMES}, or the name of `custom`. */
   readonly algorithm: string
   /** Custom algorithm, if the rule has one. */
   readonly custom?: CustomAlgorithm | undefined
@@ -99,7 +99,7 @@ export function haveSameWindows(one: Limit, other: Limit): boolean {
 }
 
 /** Returns true if cells have the same meaning under two limits, so that nothing has to be converted. */
-export function countAlike(one: Limit, other: Limit): boolean {
+export function haveSameStateFormat(one: Limit, other: Limit): boolean {
   if (one.custom !== undefined) return one.custom === other.custom
   if (one.kernel !== other.kernel || one.scale !== other.scale) return false
   if (one.algorithm === 'token-bucket' || one.algorithm === 'leaky-bucket') {

@@ -10,7 +10,7 @@ export function remakeLimit(limit: Limit, change: Partial<Parameters<typeof crea
     count: limit.count,
     periodMs: limit.periodMs,
     fractional: limit.scale === 1000,
-    burst: bursts(limit) ? limit.capacity : undefined,
+    burst: hasBurst(limit) ? limit.capacity : undefined,
     initial: startsBelowFull(limit) ? limit.initialGrains / limit.scale : undefined,
     calendar,
     ...change,
@@ -18,7 +18,7 @@ export function remakeLimit(limit: Limit, change: Partial<Parameters<typeof crea
 }
 
 /** Returns a limit that counts in thousandths. Throws PolicyError if it is too large for that. */
-export function inThousandths(limit: Limit): Limit {
+export function convertLimitToThousandths(limit: Limit): Limit {
   return limit.scale === 1000 ? limit : remakeLimit(limit, { fractional: true })
 }
 
@@ -35,13 +35,13 @@ export function multiplyLimit(
   const burst = times(limit.capacity)
   return remakeLimit(limit, {
     count: times(limit.count),
-    burst: bursts(limit) ? burst : undefined,
+    burst: hasBurst(limit) ? burst : undefined,
     initial: startsBelowFull(limit) ? Math.min(burst, times(limit.initialGrains / limit.scale)) : undefined,
     ...change,
   })
 }
 
 /** Returns true if a limit has a burst apart from its count. */
-export function bursts({ algorithm, custom }: Limit): boolean {
+export function hasBurst({ algorithm, custom }: Limit): boolean {
   return custom !== undefined || algorithm === 'token-bucket'
 }

@@ -1,6 +1,6 @@
 import type { Kernel } from './limit.ts'
 import { haveSameWindows, type Limit } from './limit.ts'
-import { rescale } from './token-bucket.ts'
+import { rescaleRoundedUp } from './token-bucket.ts'
 
 /* Cells: last charge, grains used in its window, grains used in the window before. */
 const LAST = 0
@@ -80,8 +80,8 @@ export const slidingCounter: Kernel = {
       cells[at + PREVIOUS] = 0
       cells[at + LAST] = moment
     }
-    cells[at + CURRENT] = rescale(cells[at + CURRENT]!, next.scale, old.scale)
-    cells[at + PREVIOUS] = rescale(cells[at + PREVIOUS]!, next.scale, old.scale)
+    cells[at + CURRENT] = rescaleRoundedUp(cells[at + CURRENT]!, next.scale, old.scale)
+    cells[at + PREVIOUS] = rescaleRoundedUp(cells[at + PREVIOUS]!, next.scale, old.scale)
   },
 
   spent(cells, at, nowMs, limit) {

@@ -1,5 +1,5 @@
 import type { Kernel, Limit } from './limit.ts'
-import { rescale } from './token-bucket.ts'
+import { rescaleRoundedUp } from './token-bucket.ts'
 
 /*
  * Cells: last charge, grains in the ring, first entry, number of entries, then a ring of (time, grains).
@@ -136,7 +136,7 @@ export const slidingLog: Kernel = {
     for (let index = cells[SIZE]! - 1; index >= 0; index--) {
       const entry = entryAt(cells, index)
       exact += cells[entry + 1]!
-      const sum = rescale(exact, next.scale, old.scale)
+      const sum = rescaleRoundedUp(exact, next.scale, old.scale)
       cells[entry + 1] = sum - rounded
       rounded = sum
     }

@@ -25,13 +25,13 @@ export function deficitAt(cells: Float64Array, at: number, nowMs: number, stepsP
  * Sets the deficit at a time. If the clock has stepped back, the time of the last charge is kept, so that
  * nothing is refilled twice.
  */
-export function settleAt(cells: Float64Array, at: number, nowMs: number, deficit: number): void {
+export function setDeficitAt(cells: Float64Array, at: number, nowMs: number, deficit: number): void {
   if (nowMs > cells[at + LAST]!) cells[at + LAST] = nowMs
   cells[at + DEFICIT] = deficit
 }
 
 /** Refills by the old limit up to a time and converts the rest to steps of the new limit. */
-export function carrySteps(
+export function migrateBucket(
   cells: Float64Array,
   at: number,
   sinceMs: number,
@@ -41,11 +41,15 @@ export function carrySteps(
   const moment = Math.max(sinceMs, cells[at + LAST]!)
   const deficit = deficitAt(cells, at, moment, old.stepsPerMs)
   cells[at + LAST] = moment
-  cells[at + DEFICIT] = rescale(deficit, next.stepsPerGrain * next.scale, old.stepsPerGrain * old.scale)
+  cells[at + DEFICIT] = rescaleRoundedUp(
+    deficit,
+    next.stepsPerGrain * next.scale,
+    old.stepsPerGrain * old.scale,
+  )
 }
 
 /** Returns value × to ÷ from for whole numbers, rounded up. Exact even if value × to is not. */
-export function rescale(value: number, to: number, from: number): number {
+export function rescaleRoundedUp(value: number, to: number, from: number): number {
   if (to === from) return value
   const whole = Math.floor(value / from)
   return whole * to + Math.ceil(((value % from) * to) / from)
@@ -86,14 +90,14 @@ export const tokenBucket: Kernel = {
 
   take(cells, at, nowMs, grains, limit) {
     const deficit = deficitAt(cells, at, nowMs, limit.stepsPerMs)
-    settleAt(cells, at, nowMs, deficit + grains * limit.stepsPerGrain)
+    setDeficitAt(cells, at, nowMs, deficit + grains * limit.stepsPerGrain)
   },
 
   refund(cells, at, _nowMs, grains, limit) {
     cells[at + DEFICIT] = Math.max(0, cells[at + DEFICIT]! - grains * limit.stepsPerGrain)
   },
 
-  carry: carrySteps,
+  carry: migrateBucket,
 
   spent(cells, at, nowMs, limit) {
     return Math.ceil(deficitAt(cells, at, nowMs, limit.stepsPerMs) / limit.stepsPerGrain)

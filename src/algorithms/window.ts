@@ -1,6 +1,6 @@
 import type { Kernel } from './limit.ts'
 import { haveSameWindows, type Limit } from './limit.ts'
-import { rescale } from './token-bucket.ts'
+import { rescaleRoundedUp } from './token-bucket.ts'
 
 /* Cells: last charge, grains used in the window of the last charge. */
 const LAST = 0
@@ -50,7 +50,7 @@ export function windowKernel(
         cells[at + USED] = usedAt(cells, at, moment, old)
         cells[at + LAST] = moment
       }
-      cells[at + USED] = rescale(cells[at + USED]!, next.scale, old.scale)
+      cells[at + USED] = rescaleRoundedUp(cells[at + USED]!, next.scale, old.scale)
     },
 
     spent(cells, at, nowMs, limit) {

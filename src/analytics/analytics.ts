@@ -4,11 +4,11 @@ import type { Decision } from '../core/decision.ts'
 import type { Message, Sender } from '../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import type { Gate } from '../gate/gate.ts'
-import { History } from './history.ts'
+import { AnalyticsHistory } from './history.ts'
 import { RefusalAggregator } from './refusal-aggregator.ts'
-import { AllRuleCounters, type RuleMetrics, type Series } from './rule-counters.ts'
+import { RuleCounterMap, type RuleMetrics, type RuleTierCounters } from './rule-counters.ts'
 import { analyticsName } from './shorten-name.ts'
-import { type Range, type Snapshot, snapshotOf } from './snapshot.ts'
+import { type AnalyticsSnapshot, combineSummaries, type SnapshotRange } from './snapshot.ts'
 import type { SummaryRecord } from './time-span-totals.ts'
 
 export interface AnalyticsOptions {
@@ -20,7 +20,7 @@ export interface AnalyticsOptions {
 const OPTIONS: OptionNames<AnalyticsOptions> = { gate: true, clock: true }
 
 /** Decisions since the start. */
-export interface Totals {
+export interface DecisionTotals {
   readonly total: number
   readonly blocked: number
 }
@@ -39,16 +39,16 @@ let slices = 0
 export class Analytics {
   readonly #gate: Gate
   readonly #clock: Clock
-  readonly #history: History
-  readonly #counters = new AllRuleCounters()
+  readonly #history: AnalyticsHistory
+  readonly #counters = new RuleCounterMap()
   readonly #refusals: RefusalAggregator
   /** Number of the open slice, unique among all analytics; a sender state stores the slice it was last counted in. */
   #slice = ++slices
   #sliceEndsMs: number
   /** Totals of the closed slices. */
-  #closedTotals: Totals = { total: 0, blocked: 0 }
+  #closedTotals: DecisionTotals = { total: 0, blocked: 0 }
   /** Counters of the last decision, because the next decision most often uses the same. */
-  #lastSeries: Series
+  #lastSeries: RuleTierCounters
   readonly #unsubscribe: () => void
   readonly #onPolicy = (): void => {
     this.#countPending()
@@ -62,7 +62,7 @@ export class Analytics {
     const { gate, clock } = options
     this.#gate = gate
     this.#clock = clock ?? gate.clock
-    this.#history = new History(this.#clock.now())
+    this.#history = new AnalyticsHistory(this.#clock.now())
     this.#sliceEndsMs = this.#history.open.endMs
     this.#lastSeries = this.#counters.series('', 0)
     this.#refusals = new RefusalAggregator(refused => {
@@ -78,12 +78,12 @@ export class Analytics {
   }
 
   /** Returns the decisions of the last hour (in steps of five minutes), 24 hours or 7 days (UTC) as plain JSON. */
-  snapshot(range: Range = '1h'): Snapshot {
+  snapshot(range: SnapshotRange = '1h'): AnalyticsSnapshot {
     this.#closeDueSlice()
-    return snapshotOf(this.#history.summaries(), range, this.#clock.now())
+    return combineSummaries(this.#history.summaries(), range, this.#clock.now())
   }
 
-  totals(): Totals {
+  totals(): DecisionTotals {
     const { open } = this.#history
     return {
       total: this.#closedTotals.total + open.total,
@@ -98,7 +98,7 @@ export class Analytics {
   }
 
   /** Returns counters by rule and tier, for the exposition of metrics. */
-  series(): readonly Series[] {
+  series(): readonly RuleTierCounters[] {
     return this.#counters.all()
   }
 

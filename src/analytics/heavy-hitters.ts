@@ -5,7 +5,7 @@ export interface NameCount {
 }
 
 /** Serialised {@link HeavyHitters}: the minimum count of each name, and the maximum error. */
-export interface HeavyHitterRecord {
+export interface SerializedHeavyHitters {
   readonly error: number
   readonly least: readonly (readonly [name: string, count: number])[]
 }
@@ -44,7 +44,7 @@ export class HeavyHitters {
   }
 
   /** Merges another list, as if its names were counted here; errors add up. */
-  merge({ error, least }: HeavyHitterRecord): void {
+  merge({ error, least }: SerializedHeavyHitters): void {
     for (const [name, times] of least) this.#minCounts.set(name, (this.#minCounts.get(name) ?? 0) + times)
     this.#error += error
     if (this.#minCounts.size > this.#capacity) this.#shrink(this.#capacity)
@@ -58,7 +58,7 @@ export class HeavyHitters {
   }
 
   /** Returns a copy for merging. */
-  record(): HeavyHitterRecord {
+  record(): SerializedHeavyHitters {
     return { error: this.#error, least: this.#ranked() }
   }
 

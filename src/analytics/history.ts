@@ -1,10 +1,10 @@
 import { MAX_SIZES } from '../core/max-sizes.ts'
-import { HISTORY_DAYS, HISTORY_HOURS, RANGES } from './snapshot.ts'
+import { HISTORY_DAYS, HISTORY_HOURS, SNAPSHOT_RANGES } from './snapshot.ts'
 import { GRAINS, type Grain, Summary, spanStart } from './time-span-totals.ts'
 
 /** Number of spans kept per grain, including the open one. */
 const KEPT: Readonly<Record<Grain, number>> = {
-  slice: RANGES['1h'].spans,
+  slice: SNAPSHOT_RANGES['1h'].spans,
   hour: HISTORY_HOURS,
   day: HISTORY_DAYS,
 }
@@ -13,7 +13,7 @@ const KEPT: Readonly<Record<Grain, number>> = {
  * Summaries of the last hour, day and month. Counts go to the open slice, which is merged into hour and day when it
  * is over.
  */
-export class History {
+export class AnalyticsHistory {
   open: Summary
   readonly #closedSpans: Record<Grain, Summary[]> = { slice: [], hour: [], day: [] }
 
@@ -35,7 +35,7 @@ export class History {
       while (spans.length > 0 && spans[0]!.startMs < oldestMs) spans.shift()
     }
     const days = this.#closedSpans.day
-    for (const day of days.slice(0, -RANGES['7d'].spans)) day.forgetNames()
+    for (const day of days.slice(0, -SNAPSHOT_RANGES['7d'].spans)) day.forgetNames()
   }
 
   /** Returns all summaries of every grain; the open slice is included in each. */

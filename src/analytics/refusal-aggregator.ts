@@ -2,7 +2,7 @@ import type { SenderState } from '../chain/senders/sender-state.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Sender } from '../core/message.ts'
 import type { RuleCounters } from './rule-counters.ts'
-import { analyticsName, shorten } from './shorten-name.ts'
+import { analyticsName, shortenName } from './shorten-name.ts'
 
 /** Maximum runs per sender: rules whose refusals on one topic are gathered side by side. */
 const RUNS_PER_SENDER = 4
@@ -165,9 +165,9 @@ function describe(sender: Sender, topic: string, counters: RuleCounters, times: 
   return {
     times,
     counters,
-    topic: shorten(topic),
-    client: shorten(analyticsName(sender)),
-    user: typeof user === 'string' ? shorten(user) : undefined,
-    ip: typeof ip === 'string' ? shorten(ip) : undefined,
+    topic: shortenName(topic),
+    client: shortenName(analyticsName(sender)),
+    user: typeof user === 'string' ? shortenName(user) : undefined,
+    ip: typeof ip === 'string' ? shortenName(ip) : undefined,
   }
 }

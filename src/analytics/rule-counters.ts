@@ -1,11 +1,11 @@
 import type { Decision, Reason } from '../core/decision.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
-import { isNamed } from '../core/message.ts'
+import { isNonEmptyString } from '../core/message.ts'
 import { HeavyHitters } from './heavy-hitters.ts'
 import type { TopList } from './snapshot.ts'
 
 /** Reasons in the order of the counts; any other reason is counted as the last. */
-export const REASONS: readonly (Reason | 'other')[] = [
+export const COUNTED_REASONS: readonly (Reason | 'other')[] = [
   'ok',
   'exempt',
   'override',
@@ -23,21 +23,23 @@ export const REASONS: readonly (Reason | 'other')[] = [
   'unchanged',
   'other',
 ]
-const REASON_INDEXES: ReadonlyMap<string, number> = new Map(REASONS.map((reason, index) => [reason, index]))
-const OTHER_REASON = REASONS.length - 1
+const REASON_INDEXES: ReadonlyMap<string, number> = new Map(
+  COUNTED_REASONS.map((reason, index) => [reason, index]),
+)
+const OTHER_REASON = COUNTED_REASONS.length - 1
 
 /** Name for the rules and tiers beyond the counted ones. */
 export const OTHER = 'other'
 
 /** Counters of one rule and one tier, by reason; decisions without a rule have the empty name. */
-export class Series {
+export class RuleTierCounters {
   readonly counters: RuleCounters
   readonly rule: string
   readonly tier: string
   /** Index of the tier. */
   readonly index: number
-  readonly allowed = new Float64Array(REASONS.length)
-  readonly blocked = new Float64Array(REASONS.length)
+  readonly allowed = new Float64Array(COUNTED_REASONS.length)
+  readonly blocked = new Float64Array(COUNTED_REASONS.length)
   /** Sum of the remaining units, and the number of decisions. */
   readonly remaining = new Float64Array(2)
 
@@ -88,7 +90,7 @@ export class RuleCounters {
   /** Unique id; the counters of the same rule after a reset have another. */
   readonly id: number
   /** Counters by tier index. */
-  readonly series = new Map<number, Series>()
+  readonly series = new Map<number, RuleTierCounters>()
   /** Refusals already reported. */
   #reported = 0
   #users: HeavyHitters | undefined
@@ -108,8 +110,8 @@ export class RuleCounters {
     this.#users ??= new HeavyHitters(MAX_SIZES.violationNames)
     this.#ips ??= new HeavyHitters(MAX_SIZES.violationNames)
     this.#topics ??= new HeavyHitters(MAX_SIZES.violationNames)
-    if (isNamed(user)) this.#users.add(user, times)
-    if (isNamed(ip)) this.#ips.add(ip, times)
+    if (isNonEmptyString(user)) this.#users.add(user, times)
+    if (isNonEmptyString(ip)) this.#ips.add(ip, times)
     this.#topics.add(topic, times)
   }
 
@@ -147,7 +149,7 @@ export class RuleCounters {
 }
 
 /** Counters of all rules and tiers, bounded whatever rules middleware adds and tiers senders have. */
-export class AllRuleCounters {
+export class RuleCounterMap {
   readonly #counters = new Map<string, RuleCounters>()
   /** Tiers by index; {@link OTHER} has the index after the last. */
   readonly #tiers: string[] = ['']
@@ -155,11 +157,11 @@ export class AllRuleCounters {
   #ids = 0
 
   /** Returns the counters of a rule and the tier at an index; those of `other` if there are too many rules. */
-  series(rule: string, index: number): Series {
+  series(rule: string, index: number): RuleTierCounters {
     const counters = this.#countersOf(rule)
     let series = counters.series.get(index)
     if (series === undefined) {
-      series = new Series(counters, this.#tiers[index] ?? OTHER, index)
+      series = new RuleTierCounters(counters, this.#tiers[index] ?? OTHER, index)
       counters.series.set(index, series)
     }
     return series
@@ -196,7 +198,7 @@ export class AllRuleCounters {
     }
   }
 
-  all(): readonly Series[] {
+  all(): readonly RuleTierCounters[] {
     return [...this.#counters.values()].flatMap(({ series }) => [...series.values()])
   }
 

@@ -3,7 +3,7 @@ import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Sender } from '../core/message.ts'
 
 /** Shortens a name for counting: a long one is cut and ends in a hash, so that different names stay different. */
-export function shorten(name: string): string {
+export function shortenName(name: string): string {
   if (name.length <= MAX_SIZES.analyticsNameChars) return name
   const hash = createHash('sha256').update(name, 'utf16le').digest('base64url').slice(0, 12)
   // Converted through bytes, because a substring keeps the whole string in memory.

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
-import { afterAwaited, type Clock } from '../core/clock.ts'
+import { type Clock, startAwaitedTimer } from '../core/clock.ts'
 import { type Logger, SILENT } from '../core/logger.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import type { Analytics } from './analytics.ts'
-import { type Range, type Snapshot, snapshotOf } from './snapshot.ts'
+import { type AnalyticsSnapshot, combineSummaries, type SnapshotRange } from './snapshot.ts'
 import type { SnapshotStore } from './snapshot-store.ts'
 import { GRAINS, type Grain, Summary } from './time-span-totals.ts'
 
@@ -74,7 +74,7 @@ export class SnapshotExporter {
     this.#closed = true
     this.#cancel()
     await new Promise<void>(resolve => {
-      const cancel = afterAwaited(this.#options.clock, CLOSE_TIMEOUT_MS, resolve)
+      const cancel = startAwaitedTimer(this.#options.clock, CLOSE_TIMEOUT_MS, resolve)
       const last = Promise.resolve(this.#running).then(() => this.export())
       void last.then(cancel).then(resolve)
     })
@@ -115,9 +115,13 @@ export class SnapshotExporter {
  * Returns one snapshot of all nodes that export to a store, as old as their last export. Skips invalid records.
  * Rejects with the store's error.
  */
-export async function clusterSnapshot(store: SnapshotStore, range: Range, clock: Clock): Promise<Snapshot> {
+export async function clusterSnapshot(
+  store: SnapshotStore,
+  range: SnapshotRange,
+  clock: Clock,
+): Promise<AnalyticsSnapshot> {
   const records = await store.list()
-  return snapshotOf(
+  return combineSummaries(
     records.flatMap(({ json }) => readRecord(json) ?? []),
     range,
     clock.now(),

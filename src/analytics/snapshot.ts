@@ -4,12 +4,12 @@ import type { NameCount } from './heavy-hitters.ts'
 import { GRAINS, type Grain, Summary, spanStart } from './time-span-totals.ts'
 
 /** Ranges of a snapshot: the open span and those before, such as 12 of five minutes, 24 hours, 7 days. */
-export const RANGES = {
+export const SNAPSHOT_RANGES = {
   '1h': { grain: 'slice', spans: 12 },
   '24h': { grain: 'hour', spans: 24 },
   '7d': { grain: 'day', spans: 7 },
 } as const satisfies Readonly<Record<string, { grain: Grain; spans: number }>>
-export type Range = keyof typeof RANGES
+export type SnapshotRange = keyof typeof SNAPSHOT_RANGES
 
 export const HISTORY_HOURS = 24
 export const HISTORY_DAYS = 30
@@ -30,8 +30,8 @@ export interface HistorySpan {
 }
 
 /** Decisions of a range as plain JSON. */
-export interface Snapshot {
-  readonly range: Range
+export interface AnalyticsSnapshot {
+  readonly range: SnapshotRange
   readonly fromMs: number
   readonly toMs: number
   /** Decisions; a message that waits and is checked again is counted again. */
@@ -51,11 +51,19 @@ export interface Snapshot {
  * Combines summaries of any grains, spans and nodes into a snapshot of a range that ends now. Throws PolicyError for
  * an unknown range.
  */
-export function snapshotOf(summaries: readonly Summary[], range: Range, nowMs: number): Snapshot {
-  if (!Object.hasOwn(RANGES, range)) {
-    throw policyError('range', `${quote(range)} is not a range`, `use ${Object.keys(RANGES).join(', ')}`)
+export function combineSummaries(
+  summaries: readonly Summary[],
+  range: SnapshotRange,
+  nowMs: number,
+): AnalyticsSnapshot {
+  if (!Object.hasOwn(SNAPSHOT_RANGES, range)) {
+    throw policyError(
+      'range',
+      `${quote(range)} is not a range`,
+      `use ${Object.keys(SNAPSHOT_RANGES).join(', ')}`,
+    )
   }
-  const { grain, spans } = RANGES[range]
+  const { grain, spans } = SNAPSHOT_RANGES[range]
   const fromMs = spanStart(grain, nowMs) - (spans - 1) * GRAINS[grain]
   const sum = new Summary(grain, fromMs)
   for (const one of summaries) if (one.grain === grain && one.startMs >= fromMs) sum.merge(one)

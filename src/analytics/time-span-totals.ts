@@ -1,5 +1,5 @@
 import { MAX_SIZES } from '../core/max-sizes.ts'
-import { type HeavyHitterRecord, HeavyHitters } from './heavy-hitters.ts'
+import { HeavyHitters, type SerializedHeavyHitters } from './heavy-hitters.ts'
 import { HyperLogLog } from './hyperloglog.ts'
 
 /** Lengths of the spans. Each begins at a multiple of its length since the epoch; days are in UTC. */
@@ -18,9 +18,9 @@ export interface SummaryRecord {
   /** Sketch of the clients, for merging. */
   readonly unique: string
   /** Most refused clients, topics and rules. */
-  readonly clients: HeavyHitterRecord
-  readonly topics: HeavyHitterRecord
-  readonly rules: HeavyHitterRecord
+  readonly clients: SerializedHeavyHitters
+  readonly topics: SerializedHeavyHitters
+  readonly rules: SerializedHeavyHitters
 }
 
 /** Decisions of one span, in bounded memory; summaries of several spans and nodes can be merged. */
@@ -109,9 +109,9 @@ function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0
 }
 
-function isFrequent(value: unknown): value is HeavyHitterRecord {
+function isFrequent(value: unknown): value is SerializedHeavyHitters {
   if (typeof value !== 'object' || value === null) return false
-  const { error, least } = value as Partial<HeavyHitterRecord>
+  const { error, least } = value as Partial<SerializedHeavyHitters>
   if (!isCount(error) || !Array.isArray(least) || least.length > MAX_SIZES.analyticsNames) return false
   return least.every(each => Array.isArray(each) && typeof each[0] === 'string' && isCount(each[1]))
 }

@@ -5,7 +5,7 @@ import { parseBytes, parseDuration } from '../core/units.ts'
 import { printable } from './format.ts'
 
 /** Parses a load such as `80%` or `0.8`. */
-export function readLoad(text: string): number {
+export function parseLoadArgument(text: string): number {
   const [, digits, percent] = /^(\d{1,3}(?:\.\d{1,6})?)(%?)$/.exec(text.trim()) ?? []
   const load = Number(digits) / (percent === '%' ? 100 : 1)
   if (load >= 0 && load <= 1) return load
@@ -13,18 +13,18 @@ export function readLoad(text: string): number {
 }
 
 /** Collects an option that may be given several times. */
-export function collect(value: string, before: readonly string[] = []): readonly string[] {
+export function appendOptionValue(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value]
 }
 
 /** Parses an IP address, v4 or v6. */
-export function readAddress(text: string): string {
+export function parseIpArgument(text: string): string {
   if (isIP(text) !== 0) return text
   throw new InvalidArgumentError('Write an IP address, as 192.0.2.1 or 2001:db8::1.')
 }
 
 /** Parses a payload: JSON or plain text. Rejects text that begins like JSON but is invalid. */
-export function readPayload(text: string): string {
+export function parsePayloadArgument(text: string): string {
   if (!/^\s*[{["]/.test(text)) return text
   try {
     JSON.parse(text)
@@ -42,18 +42,18 @@ export function readPort(text: string): number {
 }
 
 /** Parses a duration such as `10s` to whole milliseconds. */
-export function readDuration(text: string): number {
+export function parseDurationArgument(text: string): number {
   return orInvalid(() => parseDuration(text))
 }
 
 /** Parses a size such as `120` or `10kB` to whole bytes. */
-export function readBytes(text: string): number {
+export function parseBytesArgument(text: string): number {
   return orInvalid(() => parseBytes(/^\d+$/.test(text) ? Number(text) : text))
 }
 
 /** Parses a maximum packet size, up to the 256 MB of MQTT. */
 export function readPacketBytes(text: string): number {
-  const bytes = readBytes(text)
+  const bytes = parseBytesArgument(text)
   if (bytes >= MIN_PACKET_BOUND && bytes <= 268_435_460) return bytes
   throw new InvalidArgumentError(`Write a size from ${MIN_PACKET_BOUND} bytes to 256 MB, as 64kB.`)
 }
@@ -62,14 +62,14 @@ export function readPacketBytes(text: string): number {
 const MIN_PACKET_BOUND = 256
 
 /** Parses the number of senders of a benchmark: 1 to a million. */
-export function readSenders(text: string): number {
+export function parseSenderCount(text: string): number {
   const remedy = 'a whole number of senders, 1 to 1000000'
   const count = parseWhole(text, 1_000_000, remedy)
   if (count > 0) return count
   throw new InvalidArgumentError(`Write ${remedy}.`)
 }
 
-export function readQos(text: string): 0 | 1 | 2 {
+export function parseQosArgument(text: string): 0 | 1 | 2 {
   return parseWhole(text, 2, '0, 1 or 2') as 0 | 1 | 2
 }
 
@@ -81,7 +81,7 @@ export function readMoment(text: string): number {
 }
 
 /** Adds `name=value` to the headers given before; a repeated name has several values. */
-export function readHeader(
+export function parseHeaderArgument(
   text: string,
   before: Readonly<Record<string, readonly string[]>> = {},
 ): Readonly<Record<string, readonly string[]>> {

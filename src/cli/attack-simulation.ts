@@ -1,11 +1,11 @@
 import { basename } from 'node:path'
 import { packageFile } from '../core/package-files.ts'
-import type { Action, Dialect, Message, Sender } from '../index.ts'
+import type { Dialect, Message, Operation, Sender } from '../index.ts'
 import { Gate, MemoryStore } from '../index.ts'
 import { loadPolicy, type PolicyDocument } from '../policy/index.ts'
 import { EXIT } from './command-error.ts'
 import { formatCount, formatShare, formatTable, printable } from './format.ts'
-import { findPolicyFiles } from './policy-files.ts'
+import { resolvePolicyFiles } from './policy-files.ts'
 import { paintFor, type Terminal } from './terminal.ts'
 import { VirtualClock } from './virtual-clock.ts'
 
@@ -16,7 +16,7 @@ const SIZES = [20, 2_000, 200_000]
 const PRIORITIES = ['emergency', 'low', 'high']
 
 /** Actions of an attacker, in the order of the columns. */
-export const ATTACK_ACTIONS = ['publish', 'subscribe', 'connect'] as const satisfies readonly Action[]
+export const ATTACK_OPERATIONS = ['publish', 'subscribe', 'connect'] as const satisfies readonly Operation[]
 
 /** Attackers by name, with the sender of their nth message. */
 const ATTACKERS = {
@@ -25,25 +25,25 @@ const ATTACKERS = {
   'one IPv6 /64': (n: number) => ({ client: `c${n}`, user: `u${n}`, ip: addressOf(n) }),
 } as const satisfies Record<string, (n: number) => Sender>
 
-export type Attacker = keyof typeof ATTACKERS
+export type AttackerName = keyof typeof ATTACKERS
 
-export const ATTACKER_NAMES = Object.keys(ATTACKERS) as readonly Attacker[]
+export const ATTACKER_NAMES = Object.keys(ATTACKERS) as readonly AttackerName[]
 
-export interface Passed {
+export interface DefaultDecision {
   readonly count: number
   readonly bytes: number
 }
 
 export interface AttackResult {
-  readonly attacker: Attacker
-  readonly passed: Readonly<Record<(typeof ATTACK_ACTIONS)[number], Passed>>
+  readonly attacker: AttackerName
+  readonly passed: Readonly<Record<(typeof ATTACK_OPERATIONS)[number], DefaultDecision>>
 }
 
 export interface AttackReport {
   readonly seconds: number
   readonly perSecond: number
   /** Messages and bytes of publishes that pass without a policy; the same number of messages for other actions. */
-  readonly unlimited: Passed
+  readonly unlimited: DefaultDecision
   readonly attackers: readonly AttackResult[]
 }
 
@@ -67,13 +67,13 @@ export async function attackPolicy(files: readonly string[], env: Terminal['env'
 }
 
 /** Shows how much of an attack passes a policy. Ends by itself. */
-export async function demoAttack(
+export async function runAttackDemo(
   options: { readonly policy: readonly string[]; readonly json: boolean },
   terminal: Terminal,
 ): Promise<number> {
   const { stdout, env } = terminal
   const given = options.policy.length > 0 ? options.policy : [packageFile('config/fleet.yaml')]
-  const files = await findPolicyFiles(given, env)
+  const files = await resolvePolicyFiles(given, env)
   const report = await attackPolicy(files, env)
   const names = files.map(file => printable(basename(file)))
   if (options.json) stdout.write(`${JSON.stringify({ policy: names, ...report })}\n`)
@@ -117,9 +117,9 @@ async function flood(
   files: readonly string[],
   env: Terminal['env'],
   topics: readonly ((n: number) => string)[],
-  attacker: Attacker,
-  action: Action,
-): Promise<Passed> {
+  attacker: AttackerName,
+  action: Operation,
+): Promise<DefaultDecision> {
   const clock = new VirtualClock(START_MS)
   const gate = await Gate.fromPolicy(files, { env, clock, store: new MemoryStore({ clock }) })
   const fixed = attacker === 'one client' ? ATTACKERS[attacker]() : undefined

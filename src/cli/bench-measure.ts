@@ -10,7 +10,7 @@ const PICKS = 2 ** 18
 const CHUNK = 1_024
 const SEED = 12_345
 
-export type Kind = 'allowed' | 'refused'
+export type BenchDecisionKind = 'allowed' | 'refused'
 
 /** Throughput of consecutive decisions. */
 export interface Throughput {
@@ -33,7 +33,7 @@ export interface Percentiles {
 export type Speed = Throughput & Percentiles
 
 /** Clock with a settable time. It also reads the system clock, as a gate in production does. */
-export class SetClock implements Clock {
+export class SettableClock implements Clock {
   nowMs = Date.now()
 
   now(): number {
@@ -48,9 +48,9 @@ export class SetClock implements Clock {
 }
 
 /** Runs decisions of a gate on generated traffic. */
-export class DecisionRunner {
+export class BenchRunner {
   readonly #gate: Gate
-  readonly #clock: SetClock
+  readonly #clock: SettableClock
   readonly #traffic: Traffic
   /** Indexes of all flows. */
   readonly indexes: readonly number[]
@@ -58,7 +58,7 @@ export class DecisionRunner {
   #at = 0
   #taking = 0
 
-  constructor(gate: Gate, clock: SetClock, traffic: Traffic) {
+  constructor(gate: Gate, clock: SettableClock, traffic: Traffic) {
     this.#gate = gate
     this.#clock = clock
     this.#traffic = traffic
@@ -87,7 +87,7 @@ export class DecisionRunner {
    * Decides for `forMs`, and advances the clock by `stepMs` before each decision. With `only`, ends early at the first
    * decision not of the `kind`.
    */
-  run(forMs: number, stepMs: number, kind: Kind, only = false): Throughput {
+  run(forMs: number, stepMs: number, kind: BenchDecisionKind, only = false): Throughput {
     let decisions = 0
     let allowed = 0
     let spentMs = 0
@@ -148,7 +148,7 @@ export function measureTimer(): number {
 }
 
 /** Memory of keys and senders, in bytes. */
-export interface Memory {
+export interface BenchMemory {
   readonly keys: number
   readonly senders: number
   /** Null if there are too few keys to measure. */
@@ -163,7 +163,7 @@ const MIN_KEYS = 5_000
  * Measures the bytes of each key of a rule and of each connected sender, after all have sent one message. Keys are
  * measured with senders that are freed again. Returns undefined if no garbage collector can be called.
  */
-export function measureMemory(gate: Gate, { flows, contents }: Traffic): Memory | undefined {
+export function measureMemory(gate: Gate, { flows, contents }: Traffic): BenchMemory | undefined {
   const collect = findCollector()
   if (collect === undefined) return undefined
   const used = (): number => {

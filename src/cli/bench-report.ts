@@ -1,4 +1,4 @@
-import type { Memory, Speed } from './bench-measure.ts'
+import type { BenchMemory, Speed } from './bench-measure.ts'
 import { formatCount, formatShare, formatTable } from './format.ts'
 
 /** Results of a benchmark; null for kinds of decisions that the traffic did not reach. */
@@ -17,7 +17,7 @@ export interface BenchReport {
   readonly timerNs: number
   readonly allowed: Speed | null
   readonly refused: Speed | null
-  readonly memory: Memory | null
+  readonly memory: BenchMemory | null
 }
 
 /** Formats the results as tables. */
@@ -53,7 +53,7 @@ export function describeBench(report: BenchReport): readonly string[] {
   ]
 }
 
-function describeMemory(memory: Memory): readonly string[] {
+function describeMemory(memory: BenchMemory): readonly string[] {
   const row = (what: string, bytes: number, count: number): readonly string[] => [
     what,
     formatCount(Math.round(bytes)),

@@ -1,4 +1,4 @@
-import type { Action, Dialect, Headers, Message, Sender } from '../core/message.ts'
+import type { Dialect, Message, MessageHeaders, Operation, Sender } from '../core/message.ts'
 import { createSender } from '../index.ts'
 import type { CompiledPolicy, CompiledRule } from '../policy/index.ts'
 
@@ -10,13 +10,13 @@ const SIZE_BYTES = 100
 export interface Flow {
   readonly sender: Sender
   readonly topic: string
-  readonly on: Action
+  readonly on: Operation
 }
 
 /** Fields shared by all messages. */
-export interface Contents {
+export interface BenchMessageFields {
   readonly protocol: Dialect
-  readonly headers: Headers | undefined
+  readonly headers: MessageHeaders | undefined
   /** JSON text. */
   readonly payload: string
 }
@@ -24,22 +24,22 @@ export interface Contents {
 /** Generated traffic that reaches every rule of a policy. */
 export interface Traffic {
   readonly flows: readonly Flow[]
-  readonly contents: Contents
+  readonly contents: BenchMessageFields
 }
 
 /** A message as an adapter creates one for each packet. */
 export class BenchMessage implements Message {
   readonly topic: string
-  readonly on: Action
+  readonly on: Operation
   readonly sender: Sender
   readonly size = SIZE_BYTES
   readonly qos = 0
   readonly retain = false
   readonly protocol: Dialect
-  readonly headers?: Headers
+  readonly headers?: MessageHeaders
   readonly #payload: string
 
-  constructor({ topic, on, sender }: Flow, { protocol, headers, payload }: Contents) {
+  constructor({ topic, on, sender }: Flow, { protocol, headers, payload }: BenchMessageFields) {
     this.topic = topic
     this.on = on
     this.sender = sender
@@ -88,7 +88,7 @@ export function fillPattern(pattern: string, dialect: Dialect, index: number): s
   return filled.join(separator)
 }
 
-function onOf({ options }: CompiledRule): Action {
+function onOf({ options }: CompiledRule): Operation {
   return options.on ?? 'publish'
 }
 
@@ -113,7 +113,7 @@ function isCounted(
 }
 
 /** Returns the headers that rules and senders need, each with a value. */
-function headersFor(all: readonly CompiledRule[], senders: unknown): Headers | undefined {
+function headersFor(all: readonly CompiledRule[], senders: unknown): MessageHeaders | undefined {
   const rules = all.filter(isCounted)
   const scopes = rules.flatMap(({ options }) => options.per ?? []).flatMap(scope => scope.split('|'))
   const scoped = scopes.flatMap(scope => (scope.startsWith('header.') ? [scope.slice('header.'.length)] : []))

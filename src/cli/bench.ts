@@ -1,11 +1,11 @@
 import { cpus, totalmem } from 'node:os'
 import { Gate, MemoryStore } from '../index.ts'
 import { compilePolicy, loadPolicy } from '../policy/index.ts'
-import { DecisionRunner, measureMemory, measureTimer, SetClock, type Speed } from './bench-measure.ts'
+import { BenchRunner, measureMemory, measureTimer, SettableClock, type Speed } from './bench-measure.ts'
 import { type BenchReport, describeBench } from './bench-report.ts'
 import { makeTraffic } from './bench-traffic.ts'
 import { EXIT } from './command-error.ts'
-import { findPolicyFiles } from './policy-files.ts'
+import { resolvePolicyFiles } from './policy-files.ts'
 import { type Terminal, write } from './terminal.ts'
 
 export interface BenchOptions {
@@ -30,7 +30,7 @@ const SENDER_FRACTIONS = [1, 10, 100]
  * ones.
  */
 export async function bench(options: BenchOptions, terminal: Terminal): Promise<number> {
-  const files = await findPolicyFiles(options.policy, terminal.env)
+  const files = await resolvePolicyFiles(options.policy, terminal.env)
   const policy = compilePolicy(await loadPolicy(files, { env: terminal.env }))
   const traffic = makeTraffic(policy, options.senders)
   const show = (text: string): void => {
@@ -38,8 +38,8 @@ export async function bench(options: BenchOptions, terminal: Terminal): Promise<
   }
   // One share for the warm-up, two measurements of each kind, and the search for each kind.
   const shareMs = options.forMs / 6
-  const withGate = async <T>(use: (gate: Gate, clock: SetClock) => T): Promise<T> => {
-    const clock = new SetClock()
+  const withGate = async <T>(use: (gate: Gate, clock: SettableClock) => T): Promise<T> => {
+    const clock = new SettableClock()
     const store = new MemoryStore({ clock })
     const gate = await Gate.fromPolicy(files, { clock, store, env: terminal.env, load: 'none' })
     try {
@@ -49,8 +49,8 @@ export async function bench(options: BenchOptions, terminal: Terminal): Promise<
     }
   }
   // Each gate gets senders of its own: a sender known to another gate is slower on each message.
-  const drive = (measure: (drive: DecisionRunner) => Speed | null): Promise<Speed | null> =>
-    withGate((gate, clock) => measure(new DecisionRunner(gate, clock, makeTraffic(policy, options.senders))))
+  const drive = (measure: (drive: BenchRunner) => Speed | null): Promise<Speed | null> =>
+    withGate((gate, clock) => measure(new BenchRunner(gate, clock, makeTraffic(policy, options.senders))))
   show('warming up')
   await drive(each => measureAllowed(each, shareMs / 4))
   show('allowed decisions')
@@ -79,7 +79,7 @@ export async function bench(options: BenchOptions, terminal: Terminal): Promise<
 /**
  * Advances the clock just fast enough for all to pass. Flows that can never pass, because of their cost, are left out.
  */
-function measureAllowed(drive: DecisionRunner, forMs: number): Speed | null {
+function measureAllowed(drive: BenchRunner, forMs: number): Speed | null {
   const passing = drive.indexes.filter(index => drive.decide(index).retryAfterMs !== Infinity)
   if (passing.length === 0) return null
   drive.pickFrom(passing)
@@ -99,7 +99,7 @@ function measureAllowed(drive: DecisionRunner, forMs: number): Speed | null {
  * Stops the clock and sends until all senders are refused, or a tenth or hundredth of them if that takes too long.
  * Measures the refused ones.
  */
-function measureRefused(drive: DecisionRunner, forMs: number): Speed | null {
+function measureRefused(drive: BenchRunner, forMs: number): Speed | null {
   let most: readonly number[] = []
   for (const part of SENDER_FRACTIONS) {
     const some = drive.indexes.filter(index => index % part === 0)
@@ -113,7 +113,7 @@ function measureRefused(drive: DecisionRunner, forMs: number): Speed | null {
 }
 
 /** Sends until all are refused or time is up; returns the refused ones. */
-function exhaust(drive: DecisionRunner, indexes: readonly number[], forMs: number): readonly number[] {
+function exhaust(drive: BenchRunner, indexes: readonly number[], forMs: number): readonly number[] {
   const end = performance.now() + forMs
   let refused: readonly number[] = []
   do {

@@ -3,19 +3,19 @@ import { formatProblem, PolicyError } from '../core/errors.ts'
 import { Gate } from '../index.ts'
 import { watchPolicy } from '../policy/index.ts'
 import { EXIT } from './command-error.ts'
-import { isEnabled, storeOf } from './environment.ts'
+import { isLimitingEnabled, readStoreOverlay } from './environment.ts'
 import { type HealthOptions, type HealthServer, startHealth } from './health-server.ts'
-import { openLog } from './log.ts'
+import { createLogger } from './log.ts'
 import { type Monitoring, type MonitoringOptions, startMonitoring } from './monitoring.ts'
-import { type MqttServer, startMqttServer } from './mqtt-server.ts'
-import { findPolicyFiles } from './policy-files.ts'
-import { StopSignal } from './stop-signal.ts'
+import { type RunningMqttServer, startMqttServer } from './mqtt-server.ts'
+import { resolvePolicyFiles } from './policy-files.ts'
+import { TerminationSignal } from './stop-signal.ts'
 import type { Terminal } from './terminal.ts'
 
 /** Maximum time for held messages to pass at shutdown. */
 const DRAIN_MS = 5_000
 
-export interface BrokerOptions extends MonitoringOptions {
+export interface BrokerCommandOptions extends MonitoringOptions {
   readonly policy: readonly string[]
   readonly host: string
   readonly port: number
@@ -36,13 +36,13 @@ export interface BrokerOptions extends MonitoringOptions {
  * Runs a limited MQTT broker until SIGINT or SIGTERM. Reloads the policy when a file changes or at SIGHUP; an invalid
  * policy is logged and the old one stays active.
  */
-export async function runBroker(options: BrokerOptions, terminal: Terminal): Promise<number> {
-  const log = openLog(options.logLevel, options.json, terminal)
+export async function runBroker(options: BrokerCommandOptions, terminal: Terminal): Promise<number> {
+  const log = createLogger(options.logLevel, options.json, terminal)
   const { env } = terminal
-  const files = await findPolicyFiles(options.policy, env)
-  const store = storeOf(env)
+  const files = await resolvePolicyFiles(options.policy, env)
+  const store = readStoreOverlay(env)
   const policy = store === undefined ? files : [...files, store]
-  const isLimiting = isEnabled(env)
+  const isLimiting = isLimitingEnabled(env)
   const gate = isLimiting ? await Gate.fromPolicy(policy, { env, logger: log }) : new Gate({ logger: log })
   if (!isLimiting) log.warn('TOPICGATE_ENABLED is false: nothing is limited, everything passes')
   gate.on('warning', warning =>
@@ -56,9 +56,9 @@ export async function runBroker(options: BrokerOptions, terminal: Terminal): Pro
     if (change.kind === 'applied') log.info({ rules: countRules(change.rules) }, 'policy reloaded')
     else logPolicyError(log, change.error)
   })
-  const stop = new StopSignal()
+  const stop = new TerminationSignal()
   let serving = false
-  let server: MqttServer | undefined
+  let server: RunningMqttServer | undefined
   let health: HealthServer | undefined
   let monitoring: Monitoring | undefined
   try {
@@ -123,6 +123,6 @@ function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || host.startsWith('127.')
 }
 
-function hostOf({ host }: BrokerOptions): string {
+function hostOf({ host }: BrokerCommandOptions): string {
   return host.includes(':') ? `[${host}]` : host
 }

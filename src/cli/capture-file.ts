@@ -1,12 +1,12 @@
 import { createReadStream } from 'node:fs'
 import type { Readable } from 'node:stream'
-import type { Captured, CaptureReader } from './capture-format.ts'
+import type { CaptureReader, CaptureRecord } from './capture-format.ts'
 import { CommandError, EXIT } from './command-error.ts'
 import { formatCount } from './format.ts'
 import { LineError, LineSplitter } from './line-splitter.ts'
 
 /** A capture in a file or on the standard input, read line by line. */
-export class CaptureFile {
+export class CaptureFileReader {
   readonly #path: string
   readonly #stdin: Readable
   readonly #reader: CaptureReader
@@ -21,7 +21,7 @@ export class CaptureFile {
   }
 
   /** Yields the messages in order, in chunks. Pass errors to `describe`. */
-  async *chunks(): AsyncGenerator<Iterable<Captured>> {
+  async *chunks(): AsyncGenerator<Iterable<CaptureRecord>> {
     const splitter = new LineSplitter()
     for await (const chunk of this.#open()) yield this.#readAll(splitter.push(chunk as Buffer))
     yield this.#readAll(splitter.end())
@@ -49,7 +49,7 @@ export class CaptureFile {
     return this.#path === '-' ? this.#stdin : createReadStream(this.#path, { highWaterMark: 1 << 18 })
   }
 
-  *#readAll(lines: Iterator<string>): Generator<Captured> {
+  *#readAll(lines: Iterator<string>): Generator<CaptureRecord> {
     for (;;) {
       // Count before reading, so that errors of an incomplete line have its number.
       this.#line++

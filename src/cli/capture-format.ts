@@ -1,10 +1,10 @@
-import type { Action, Dialect, Headers, Message, Sender } from '../core/message.ts'
+import type { Dialect, Message, MessageHeaders, Operation, Sender } from '../core/message.ts'
 import { createSender, type Handled, keyOfSender, SenderCache } from '../index.ts'
 import { CapturedMessage } from './captured-message.ts'
 import { LineError } from './line-splitter.ts'
 
 /** A line of a capture. */
-export interface Captured {
+export interface CaptureRecord {
   /** Whole milliseconds since the Unix epoch. */
   readonly atMs: number
   readonly message: Message
@@ -14,7 +14,7 @@ export interface Captured {
 
 type Fields = Readonly<Record<string, unknown>>
 
-const ACTIONS: ReadonlySet<unknown> = new Set<Action>(['publish', 'subscribe', 'connect', 'deliver'])
+const ACTIONS: ReadonlySet<unknown> = new Set<Operation>(['publish', 'subscribe', 'connect', 'deliver'])
 
 /** Maximum time value of a date (ECMA-262, 21.4.1.1). */
 const MAX_DATE_MS = 8.64e15
@@ -29,7 +29,7 @@ export class CaptureReader {
   }
 
   /** Throws LineError for an invalid line. */
-  read(line: string): Captured {
+  read(line: string): CaptureRecord {
     const fields = parseObject(line)
     const { at, topic } = fields
     if (!isWhole(at, MAX_DATE_MS))
@@ -51,7 +51,7 @@ export class CaptureReader {
     }
     const parts = {
       topic,
-      on: on as Action,
+      on: on as Operation,
       sender: this.#findSender(readSender(fields)),
       size,
       qos,
@@ -129,7 +129,7 @@ function isTexts(value: unknown): value is readonly string[] {
   return Array.isArray(value) && value.every(entry => typeof entry === 'string')
 }
 
-function areHeaders(value: unknown): value is Headers {
+function areHeaders(value: unknown): value is MessageHeaders {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
   return Object.values(value).every(entry => typeof entry === 'string' || isTexts(entry))
 }

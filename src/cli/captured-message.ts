@@ -1,18 +1,18 @@
 import { MAX_SIZES } from '../core/max-sizes.ts'
-import type { Action, Dialect, Headers, Message, Sender } from '../core/message.ts'
+import type { Dialect, Message, MessageHeaders, Operation, Sender } from '../core/message.ts'
 import { parsePayload } from '../core/parse-payload.ts'
 
 /** Fields of a message from a capture or the command line. */
-export interface MessageParts {
+export interface CapturedMessageFields {
   readonly topic: string
-  readonly on?: Action | undefined
+  readonly on?: Operation | undefined
   readonly sender: Sender
   /** Payload bytes; default: those of `payload`. */
   readonly size?: number | undefined
   readonly qos?: 0 | 1 | 2 | undefined
   readonly retain?: boolean | undefined
   readonly will?: boolean | undefined
-  readonly headers?: Headers | undefined
+  readonly headers?: MessageHeaders | undefined
   /** JSON value; a text is the payload as sent. Undefined for none. */
   readonly payload?: unknown
 }
@@ -20,17 +20,17 @@ export interface MessageParts {
 /** A message created from recorded fields. Its payload is read as a broker would read it. */
 export class CapturedMessage implements Message {
   readonly topic: string
-  readonly on: Action
+  readonly on: Operation
   readonly sender: Sender
   readonly size: number
   readonly qos: 0 | 1 | 2
   readonly retain: boolean
   readonly will: boolean
   readonly protocol: Dialect
-  readonly headers?: Headers
+  readonly headers?: MessageHeaders
   readonly #payload: unknown
 
-  constructor(parts: MessageParts, protocol: Dialect) {
+  constructor(parts: CapturedMessageFields, protocol: Dialect) {
     this.topic = parts.topic
     this.on = parts.on ?? 'publish'
     this.sender = parts.sender

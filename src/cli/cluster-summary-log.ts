@@ -5,7 +5,7 @@ const EVERY_MS = 300_000
 const DELAY_MS = 10_000
 
 /** Logs a summary of all nodes' snapshots in a store every five minutes until it is closed. */
-export class ClusterSummary {
+export class ClusterSummaryLogger {
   readonly #snapshots: SnapshotStore
   readonly #clock: Clock
   readonly #logger: Logger

@@ -1,17 +1,17 @@
 import { type Command, Option } from 'commander'
-import { collect, readDuration, readPacketBytes, readPort } from './arguments.ts'
-import type { BrokerOptions } from './broker.ts'
+import { appendOptionValue, parseDurationArgument, readPacketBytes, readPort } from './arguments.ts'
+import type { BrokerCommandOptions } from './broker.ts'
 import { CommandError, EXIT } from './command-error.ts'
 import { policyOption } from './commands-policy.ts'
 import {
   healthPortOf,
-  logLevelOf,
-  maxPacketBytesOf,
-  monitoringOf,
   NOTICES_TOPIC,
-  noticesOf,
+  readLogLevel,
+  readMaxPacketBytes,
+  readMonitoringOptions,
+  readNoticesTopic,
 } from './environment.ts'
-import { namedPolicy } from './policy-files.ts'
+import { requirePolicyFiles } from './policy-files.ts'
 import { requirePackages } from './required-packages.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -59,7 +59,11 @@ export function addBrokerCommands(
     .option('--host <address>', 'the address to listen at; 0.0.0.0 for all of them', '127.0.0.1')
     .option('--health <port>', 'port for /live and /ready over HTTP; 0 for a free port', readPort)
     .addOption(new Option('--log-level <level>', 'what is logged; default: info').choices(LOG_LEVELS))
-    .option('--trust-proxy <cidr>', 'a proxy that may report addresses; may be given several times', collect)
+    .option(
+      '--trust-proxy <cidr>',
+      'a proxy that may report addresses; may be given several times',
+      appendOptionValue,
+    )
     .option('--proxy-protocol', 'those proxies send PROXY protocol headers, version 1 or 2')
     .option(
       '--notices [topic]',
@@ -80,13 +84,13 @@ export function addBrokerCommands(
     .action(async (files: readonly string[], flags: BrokerFlags) => {
       const { env } = terminal
       const given = [...files, ...(flags.policy ?? [])]
-      const policy = namedPolicy(given, env, 'broker --policy policy.yaml')
+      const policy = requirePolicyFiles(given, env, 'broker --policy policy.yaml')
       const trustProxy = flags.trustProxy ?? []
       if (flags.proxyProtocol && trustProxy.length === 0) {
         const remedy = 'add --trust-proxy with their addresses'
         throw new CommandError(`--proxy-protocol needs proxies that are trusted (${remedy})`, EXIT.usage)
       }
-      const seen = monitoringOf(env)
+      const seen = readMonitoringOptions(env)
       requirePackages('broker')
       const { runBroker } = await import('./broker.ts')
       const options = {
@@ -95,11 +99,11 @@ export function addBrokerCommands(
         port: flags.port,
         wsPort: flags.ws === true ? DEFAULT_WS_PORT : flags.ws,
         healthPort: flags.health ?? healthPortOf(env),
-        logLevel: flags.logLevel ?? logLevelOf(env, LOG_LEVELS) ?? 'info',
+        logLevel: flags.logLevel ?? readLogLevel(env, LOG_LEVELS) ?? 'info',
         trustProxy,
         proxyProtocol: flags.proxyProtocol ?? false,
-        notices: flags.notices === true ? NOTICES_TOPIC : (flags.notices ?? noticesOf(env)),
-        maxPacketBytes: flags.maxPacketBytes ?? maxPacketBytesOf(env),
+        notices: flags.notices === true ? NOTICES_TOPIC : (flags.notices ?? readNoticesTopic(env)),
+        maxPacketBytes: flags.maxPacketBytes ?? readMaxPacketBytes(env),
         auditLog: flags.auditLog ?? seen.auditLog,
         analyticsStore: flags.analyticsStore ?? seen.analyticsStore,
         webhook: parseWebhook(flags.alertsWebhook ?? seen.webhookUrl, seen.webhookSecret),
@@ -112,7 +116,7 @@ export function addBrokerCommands(
     .command('demo')
     .description('watch a limited broker at work: a small fleet with one device that floods')
     .addOption(policyOption())
-    .option('--for <duration>', 'end after this time, such as 10s; default: at Ctrl-C', readDuration)
+    .option('--for <duration>', 'end after this time, such as 10s; default: at Ctrl-C', parseDurationArgument)
     .addOption(
       new Option('--outcome <outcome>', 'outcome of all rules; default: as in the policy').choices([
         'drop',
@@ -127,8 +131,8 @@ export function addBrokerCommands(
           const remedy = 'leave out --for and --outcome'
           throw new CommandError(`--attack runs by itself, with the policy as it is (${remedy})`, EXIT.usage)
         }
-        const { demoAttack } = await import('./attack-simulation.ts')
-        done(await demoAttack({ policy: flags.policy ?? [], json: flags.json ?? false }, terminal))
+        const { runAttackDemo } = await import('./attack-simulation.ts')
+        done(await runAttackDemo({ policy: flags.policy ?? [], json: flags.json ?? false }, terminal))
         return
       }
       requirePackages('demo')
@@ -144,7 +148,7 @@ export function addBrokerCommands(
 }
 
 /** Never print the URL: it may contain a password. */
-function parseWebhook(url: string | undefined, secret: string | undefined): BrokerOptions['webhook'] {
+function parseWebhook(url: string | undefined, secret: string | undefined): BrokerCommandOptions['webhook'] {
   if (url === undefined) return undefined
   const parsed = URL.canParse(url) ? new URL(url) : undefined
   // The webhook rejects a URL with a password; the signature identifies the sender of an alert.

@@ -1,26 +1,26 @@
 import { type Command, Option } from 'commander'
-import type { Action } from '../core/message.ts'
+import type { Operation } from '../core/message.ts'
 import {
-  collect,
-  readAddress,
-  readBytes,
-  readDuration,
-  readHeader,
-  readLoad,
+  appendOptionValue,
+  parseBytesArgument,
+  parseDurationArgument,
+  parseHeaderArgument,
+  parseIpArgument,
+  parseLoadArgument,
+  parsePayloadArgument,
+  parseQosArgument,
+  parseSenderCount,
   readMoment,
-  readPayload,
-  readQos,
-  readSenders,
 } from './arguments.ts'
-import { namedPolicy } from './policy-files.ts'
+import { requirePolicyFiles } from './policy-files.ts'
 import type { Terminal } from './terminal.ts'
-import type { Target } from './validate.ts'
+import type { PolicyTarget } from './validate.ts'
 
 interface ExplainFlags {
   readonly policy?: readonly string[]
   readonly json?: boolean
   readonly topic: string
-  readonly on: Action
+  readonly on: Operation
   readonly client?: string
   readonly user?: string
   readonly device?: string
@@ -49,7 +49,7 @@ interface ValidateFlags extends PolicyFlags {
   readonly print?: boolean
   readonly strict?: boolean
   readonly each?: boolean
-  readonly for?: Target
+  readonly for?: PolicyTarget
 }
 
 interface BenchFlags extends PolicyFlags {
@@ -60,7 +60,7 @@ interface BenchFlags extends PolicyFlags {
 /** Returns the policy option shared by all commands; several files are overlays. */
 export function policyOption(): Option {
   const meaning = 'a policy file; given several times, the later win by name'
-  return new Option('-p, --policy <file>', meaning).argParser(collect)
+  return new Option('-p, --policy <file>', meaning).argParser(appendOptionValue)
 }
 
 /** Adds the commands that use a policy without running a broker: validate, explain, replay, bench. */
@@ -81,7 +81,7 @@ export function addPolicyCommands(
         'aedes',
         'mqtt',
         'nats',
-      ] satisfies Target[]),
+      ] satisfies PolicyTarget[]),
     )
     .option('--schema', 'print the JSON Schema of the policy file')
     .option('--print', 'print the merged policy, without its secrets')
@@ -108,18 +108,22 @@ export function addPolicyCommands(
     .option('--user <name>', 'its user')
     .option('--device <name>', 'its device')
     .option('--api-key <key>', 'its api key')
-    .option('--ip <address>', 'its address', readAddress)
-    .option('--role <role>', 'a role; may be given several times', collect)
+    .option('--ip <address>', 'its address', parseIpArgument)
+    .option('--role <role>', 'a role; may be given several times', appendOptionValue)
     .option('--tier <tier>', 'its tier')
-    .option('--header <name=value>', 'a header; may be given several times', readHeader)
-    .option('--payload <text>', 'the payload: JSON or plain text', readPayload)
-    .option('--size <bytes>', 'payload bytes; default: those of the payload', readBytes)
-    .option('--qos <qos>', 'quality of service', readQos, 0)
+    .option('--header <name=value>', 'a header; may be given several times', parseHeaderArgument)
+    .option('--payload <text>', 'the payload: JSON or plain text', parsePayloadArgument)
+    .option('--size <bytes>', 'payload bytes; default: those of the payload', parseBytesArgument)
+    .option('--qos <qos>', 'quality of service', parseQosArgument, 0)
     .option('--retain', 'a retained message')
     .option('--will', 'the will of a client that is gone')
     .option('--at <moment>', 'when it is decided, as 2026-01-31T12:00:00Z; default: now', readMoment)
     .option('--after <capture>', 'a capture to decide first, up to that moment; - for the standard input')
-    .option('--load <share>', 'load for adaptive limits, such as 80%; default: limits as written', readLoad)
+    .option(
+      '--load <share>',
+      'load for adaptive limits, such as 80%; default: limits as written',
+      parseLoadArgument,
+    )
     .option('--json', 'print JSON')
     .action(async (files: readonly string[], flags: ExplainFlags) => {
       const { explain } = await import('./explain.ts')
@@ -127,7 +131,7 @@ export function addPolicyCommands(
       const { client, user, device, apiKey, ip, tier } = flags
       const known = Object.entries({ client, user, device, apiKey, ip, roles: role, tier })
       const options = {
-        policy: namedPolicy(
+        policy: requirePolicyFiles(
           [...files, ...(flags.policy ?? [])],
           terminal.env,
           'explain policy.yaml --topic a/b',
@@ -154,13 +158,17 @@ export function addPolicyCommands(
     .description('decide a recorded capture on a virtual clock, each line at its own moment')
     .argument('<files...>', 'policy files, then the capture: JSON lines; - for the standard input')
     .addOption(policyOption())
-    .option('--load <share>', 'load for adaptive limits, such as 80%; default: limits as written', readLoad)
+    .option(
+      '--load <share>',
+      'load for adaptive limits, such as 80%; default: limits as written',
+      parseLoadArgument,
+    )
     .option('--json', 'print a decision for each line, as JSON; default: a table of totals')
     .action(async (files: readonly string[], flags: PolicyFlags & { load?: number }) => {
       const { replay } = await import('./replay.ts')
       const policy = [...files.slice(0, -1), ...(flags.policy ?? [])]
       const options = {
-        policy: namedPolicy(policy, terminal.env, 'replay policy.yaml capture.jsonl'),
+        policy: requirePolicyFiles(policy, terminal.env, 'replay policy.yaml capture.jsonl'),
         capture: files.at(-1) ?? '-',
         json: flags.json ?? false,
         load: flags.load,
@@ -173,16 +181,20 @@ export function addPolicyCommands(
     .description('measure decisions and memory of a policy on this machine')
     .argument('[files...]', 'policy files')
     .addOption(policyOption())
-    .option('--senders <count>', 'senders, each on a topic of its own', readSenders, 10_000)
+    .option('--senders <count>', 'senders, each on a topic of its own', parseSenderCount, 10_000)
     .addOption(
       new Option('--for <duration>', 'how long it may take, about')
-        .argParser(readDuration)
+        .argParser(parseDurationArgument)
         .default(5_000, '5s'),
     )
     .option('--json', 'print JSON')
     .action(async (files: readonly string[], flags: BenchFlags) => {
       const { bench } = await import('./bench.ts')
-      const policy = namedPolicy([...files, ...(flags.policy ?? [])], terminal.env, 'bench policy.yaml')
+      const policy = requirePolicyFiles(
+        [...files, ...(flags.policy ?? [])],
+        terminal.env,
+        'bench policy.yaml',
+      )
       const { senders, for: forMs, json = false } = flags
       done(await bench({ policy, senders, forMs, json }, terminal))
     })

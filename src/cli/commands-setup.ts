@@ -1,7 +1,7 @@
 import { Argument, type Command, Option } from 'commander'
 import type { Dialect } from '../core/message.ts'
 import { EXIT } from './command-error.ts'
-import { SHELLS, type Shell } from './completion.ts'
+import { SHELLS, type ShellName } from './completion.ts'
 import { type Terminal, write } from './terminal.ts'
 
 interface InitFlags {
@@ -37,7 +37,7 @@ export function addSetupCommands(
     .command('completion')
     .description('print a completion script for a shell')
     .addArgument(new Argument('<shell>', 'the shell').choices(SHELLS))
-    .action(async (shell: Shell) => {
+    .action(async (shell: ShellName) => {
       const { completionScript } = await import('./completion.ts')
       await write(terminal.stdout, completionScript(program, shell))
       done(EXIT.fine)

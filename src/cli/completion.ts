@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 
 export const SHELLS = ['bash', 'zsh', 'fish'] as const
-export type Shell = (typeof SHELLS)[number]
+export type ShellName = (typeof SHELLS)[number]
 
 interface Completed {
   readonly name: string
@@ -10,7 +10,7 @@ interface Completed {
 }
 
 /** Returns a completion script for a shell with all commands and their long options; other words are files. */
-export function completionScript(program: Command, shell: Shell): string {
+export function completionScript(program: Command, shell: ShellName): string {
   const commands = program.commands.map(
     (command): Completed => ({
       name: command.name(),

@@ -87,7 +87,7 @@ export function renderDemoJson(state: DemoState, ended: boolean): string {
 }
 
 /** Renders the summary at the end; `lost` counts messages of quiet devices that did not arrive. */
-export function renderSummary(state: DemoState, paint: Paint): readonly string[] {
+export function renderDemoSummary(state: DemoState, paint: Paint): readonly string[] {
   const { fleet, rules } = state
   const lost = fleet.sent - fleet.delivered
   const verdict =

@@ -9,13 +9,13 @@ import {
   renderDemo,
   renderDemoJson,
   renderDemoLine,
-  renderSummary,
+  renderDemoSummary,
 } from './demo-view.ts'
 import { LiveScreen } from './live-screen.ts'
 import { startMqttServer } from './mqtt-server.ts'
-import { findPolicyFiles } from './policy-files.ts'
+import { resolvePolicyFiles } from './policy-files.ts'
 import { RuleCounts } from './rule-counts.ts'
-import { StopSignal } from './stop-signal.ts'
+import { TerminationSignal } from './stop-signal.ts'
 import { paintFor, type Terminal } from './terminal.ts'
 
 const DRAW_EVERY_MS = 250
@@ -39,12 +39,12 @@ export interface DemoOptions {
  */
 export async function demo(options: DemoOptions, terminal: Terminal): Promise<number> {
   const given = options.policy.length > 0 ? options.policy : [packageFile('config/fleet.yaml')]
-  const policy = await findPolicyFiles(given, terminal.env)
+  const policy = await resolvePolicyFiles(given, terminal.env)
   const gate = await Gate.fromPolicy(await withOutcome(policy, options.outcome, terminal), {
     env: terminal.env,
     store: new MemoryStore(),
   })
-  const stop = new StopSignal()
+  const stop = new TerminationSignal()
   const closing: (() => Promise<void>)[] = [() => gate.close()]
   try {
     const server = await startMqttServer({ gate, host: '127.0.0.1', port: 0 })
@@ -96,7 +96,7 @@ function showLive(look: () => DemoState, json: boolean, terminal: Terminal): (la
     const timer = setInterval(() => live.draw(renderDemo(look(), paint)), DRAW_EVERY_MS)
     return last => {
       clearInterval(timer)
-      live.draw([...renderDemo(last, paint), '', ...renderSummary(last, paint)])
+      live.draw([...renderDemo(last, paint), '', ...renderDemoSummary(last, paint)])
     }
   }
   if (!json) stdout.write(`${DEMO_DESCRIPTION}\n`)
@@ -105,11 +105,11 @@ function showLive(look: () => DemoState, json: boolean, terminal: Terminal): (la
   }, PRINT_EVERY_MS)
   return last => {
     clearInterval(timer)
-    stdout.write(`${json ? renderDemoJson(last, true) : renderSummary(last, paint).join('\n')}\n`)
+    stdout.write(`${json ? renderDemoJson(last, true) : renderDemoSummary(last, paint).join('\n')}\n`)
   }
 }
 
-async function until(stop: StopSignal, ms: number | undefined): Promise<void> {
+async function until(stop: TerminationSignal, ms: number | undefined): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const over = new Promise<void>(resolve => {
     if (ms !== undefined) timer = setTimeout(resolve, ms)

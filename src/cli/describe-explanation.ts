@@ -7,7 +7,7 @@ import type {
   Explanation,
   HandlerTrace,
   LimitTrace,
-  SenderLists,
+  SenderMatchLists,
   SizeTrace,
   SkippedRule,
   UnchangedTrace,
@@ -125,7 +125,7 @@ function grounds(options: ExemptOptions): string {
   return words.filter(word => word !== '').join('; ') || 'holds for all'
 }
 
-function lists(options: SenderLists & { readonly topics?: readonly string[] | undefined }): string {
+function lists(options: SenderMatchLists & { readonly topics?: readonly string[] | undefined }): string {
   const shown = LISTS.flatMap(list => {
     const entries = options[list]
     if (entries === undefined) return []

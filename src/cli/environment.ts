@@ -6,7 +6,7 @@ import { CommandError, EXIT } from './command-error.ts'
 import type { Terminal } from './terminal.ts'
 
 /** Environment variables of the commands. docs/deployment.md contains the same table. */
-export const VARIABLES = {
+export const ENV_VARIABLES = {
   TOPICGATE_POLICY: 'policy files for commands that name none, separated as in PATH',
   TOPICGATE_ENV: 'an overlay: `prod` merges policy.prod.yaml, if it exists, into policy.yaml',
   TOPICGATE_ENABLED: '`false` lets everything pass',
@@ -27,21 +27,21 @@ export const VARIABLES = {
 } as const
 
 type Env = Terminal['env']
-type Variable = keyof typeof VARIABLES
+type Variable = keyof typeof ENV_VARIABLES
 
 /** Returns the policy files named by the environment. */
-export function policyFilesOf(env: Env): readonly string[] {
+export function readPolicyFiles(env: Env): readonly string[] {
   return (read(env, 'TOPICGATE_POLICY') ?? '').split(delimiter).filter(file => file !== '')
 }
 
-export function overlayOf(env: Env): string | undefined {
+export function readOverlayName(env: Env): string | undefined {
   const name = read(env, 'TOPICGATE_ENV')
   if (name === undefined || /^[\w-]{1,64}$/.test(name)) return name
   throw invalidVariable('TOPICGATE_ENV', 'use letters, digits, _ and -, as prod')
 }
 
 /** Returns false if limiting is disabled. */
-export function isEnabled(env: Env): boolean {
+export function isLimitingEnabled(env: Env): boolean {
   const word = read(env, 'TOPICGATE_ENABLED')
   const enabled = word === undefined || isTrue(word)
   if (enabled === undefined) throw invalidVariable('TOPICGATE_ENABLED', 'write true or false')
@@ -49,7 +49,7 @@ export function isEnabled(env: Env): boolean {
 }
 
 /** Returns a part of a policy that overrides the store of all files; undefined if the environment does not set it. */
-export function storeOf(env: Env): object | undefined {
+export function readStoreOverlay(env: Env): object | undefined {
   const url = read(env, 'TOPICGATE_STORE')
   // Options of another store have no effect on this one.
   if (url === 'memory') return { store: 'memory' }
@@ -75,7 +75,7 @@ export function healthPortOf(env: Env): number | undefined {
   return text === undefined ? undefined : readWith('TOPICGATE_HEALTH', () => readPort(text))
 }
 
-export function maxPacketBytesOf(env: Env): number | undefined {
+export function readMaxPacketBytes(env: Env): number | undefined {
   const text = read(env, 'TOPICGATE_MAX_PACKET_BYTES')
   return text === undefined ? undefined : readWith('TOPICGATE_MAX_PACKET_BYTES', () => readPacketBytes(text))
 }
@@ -84,7 +84,7 @@ export function maxPacketBytesOf(env: Env): number | undefined {
 export const NOTICES_TOPIC = '$topicgate/{client}/limits'
 
 /** Returns the topic of notices; undefined for none. */
-export function noticesOf(env: Env): string | undefined {
+export function readNoticesTopic(env: Env): string | undefined {
   const word = read(env, 'TOPICGATE_NOTICES')
   const isOn = word !== undefined && isTrue(word)
   if (isOn === undefined) return word
@@ -92,7 +92,7 @@ export function noticesOf(env: Env): string | undefined {
 }
 
 /** Returns the monitoring options of the environment. */
-export function monitoringOf(env: Env): {
+export function readMonitoringOptions(env: Env): {
   readonly auditLog: string | undefined
   readonly analyticsStore: string | undefined
   readonly webhookUrl: string | undefined
@@ -107,7 +107,7 @@ export function monitoringOf(env: Env): {
 }
 
 /** Returns the log level, which must be one of the known levels. */
-export function logLevelOf(env: Env, levels: readonly string[]): string | undefined {
+export function readLogLevel(env: Env, levels: readonly string[]): string | undefined {
   const level = read(env, 'TOPICGATE_LOG_LEVEL')
   if (level === undefined || levels.includes(level)) return level
   throw invalidVariable('TOPICGATE_LOG_LEVEL', `use one of ${levels.join(', ')}`)

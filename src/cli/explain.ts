@@ -1,13 +1,13 @@
-import type { Action, Dialect, Headers, Sender } from '../core/message.ts'
+import type { Dialect, MessageHeaders, Operation, Sender } from '../core/message.ts'
 import { type Explanation, Gate, MemoryStore, validPattern, validTopic } from '../index.ts'
 import { redact } from '../policy/index.ts'
-import { CaptureFile } from './capture-file.ts'
+import { CaptureFileReader } from './capture-file.ts'
 import { CaptureReader } from './capture-format.ts'
 import { CapturedMessage } from './captured-message.ts'
 import { CommandError, EXIT } from './command-error.ts'
 import { describeExplanation } from './describe-explanation.ts'
 import { printable } from './format.ts'
-import { findPolicyFiles } from './policy-files.ts'
+import { resolvePolicyFiles } from './policy-files.ts'
 import { ReplayEngine } from './replay-engine.ts'
 import { paintFor, type Terminal, write } from './terminal.ts'
 import { VirtualClock } from './virtual-clock.ts'
@@ -16,9 +16,9 @@ export interface ExplainOptions {
   readonly policy: readonly string[]
   readonly json: boolean
   readonly topic: string
-  readonly on: Action
+  readonly on: Operation
   readonly sender: Sender
-  readonly headers?: Headers | undefined
+  readonly headers?: MessageHeaders | undefined
   readonly payload?: string | undefined
   /** Payload bytes; default: those of `payload`. */
   readonly size?: number | undefined
@@ -39,7 +39,7 @@ export interface ExplainOptions {
  */
 export async function explain(options: ExplainOptions, terminal: Terminal): Promise<number> {
   const { stdout, env } = terminal
-  const files = await findPolicyFiles(options.policy, env)
+  const files = await resolvePolicyFiles(options.policy, env)
   const clock = new VirtualClock(options.after === undefined ? (options.atMs ?? Date.now()) : 0)
   const gate = await Gate.fromPolicy(files, {
     clock,
@@ -76,7 +76,7 @@ async function decideCapture(
   clock: VirtualClock,
   { stdin }: Terminal,
 ): Promise<void> {
-  const capture = new CaptureFile(path, stdin, new CaptureReader(gate.dialect))
+  const capture = new CaptureFileReader(path, stdin, new CaptureReader(gate.dialect))
   const engine = new ReplayEngine(gate, clock)
   try {
     for await (const messages of capture.chunks()) {

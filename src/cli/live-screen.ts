@@ -1,12 +1,12 @@
 import { stripVTControlCharacters } from 'node:util'
-import type { Output } from './terminal.ts'
+import type { OutputStream } from './terminal.ts'
 
 /** Lines on a terminal that are redrawn in place. */
 export class LiveScreen {
-  readonly #output: Output
+  readonly #output: OutputStream
   #lines = 0
 
-  constructor(output: Output) {
+  constructor(output: OutputStream) {
     this.#output = output
   }
 

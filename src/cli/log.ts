@@ -1,6 +1,6 @@
 import pino, { type Logger } from 'pino'
 import { printable } from './format.ts'
-import { type Output, type Paint, paintFor, type Style, type Terminal } from './terminal.ts'
+import { type OutputStream, type Paint, paintFor, type Style, type Terminal } from './terminal.ts'
 
 /** Maximum characters buffered for a slow reader of the log; above it lines are dropped and counted. */
 const MAX_BUFFERED_CHARS = 1_048_576
@@ -15,7 +15,7 @@ const LEVELS: Readonly<Record<number, readonly [word: string, style: Style]>> = 
 }
 
 /** Opens a log on the standard output: JSON lines, or text if that is a terminal and `json` is false. */
-export function openLog(level: string, json: boolean, terminal: Terminal): Logger {
+export function createLogger(level: string, json: boolean, terminal: Terminal): Logger {
   const { stdout, env } = terminal
   const pretty = stdout.isTTY === true && !json
   const paint = paintFor(stdout, env)
@@ -26,7 +26,7 @@ export function openLog(level: string, json: boolean, terminal: Terminal): Logge
   )
 }
 
-function boundedPrinter(output: Output): (line: string) => void {
+function boundedPrinter(output: OutputStream): (line: string) => void {
   let dropped = 0
   return line => {
     if (output.writableLength > MAX_BUFFERED_CHARS) {

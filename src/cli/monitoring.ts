@@ -3,7 +3,7 @@ import type { Logger } from 'pino'
 import {
   Alerts,
   Analytics,
-  Durations,
+  DecisionTimer,
   type Gate,
   keepAuditLog,
   type MetricSources,
@@ -12,7 +12,7 @@ import {
   Webhook,
 } from '../index.ts'
 import { openAnalyticsStore } from './analytics-store.ts'
-import { ClusterSummary } from './cluster-summary-log.ts'
+import { ClusterSummaryLogger } from './cluster-summary-log.ts'
 import { CommandError, EXIT } from './command-error.ts'
 
 export interface MonitoringOptions {
@@ -49,14 +49,14 @@ export async function startMonitoring(
   const { snapshots } = analyticsStore
   const audit = auditLog === undefined ? undefined : keepAuditLog(gate, auditLog)
   const analytics = new Analytics({ gate })
-  const durations = new Durations({ gate })
+  const durations = new DecisionTimer({ gate })
   const exporter = new SnapshotExporter({
     analytics,
     clock,
     logger,
     store: snapshots,
   })
-  const clusterSummary = snapshots && new ClusterSummary(snapshots, clock, logger)
+  const clusterSummary = snapshots && new ClusterSummaryLogger(snapshots, clock, logger)
   let isClosed = false
   // Alerts write to the log by themselves.
   const onAlert = webhook?.send ?? (() => {})

@@ -5,7 +5,7 @@ import { setFlagsFromString } from 'node:v8'
 import { Aedes } from 'aedes'
 import { type WebSocket, WebSocketServer } from 'ws'
 import {
-  type BrokerLimits,
+  type BrokerLimiter,
   behindProxy,
   limitBroker,
   limitServer,
@@ -35,9 +35,9 @@ export interface MqttServerOptions {
   readonly logger?: Logger
 }
 
-export interface MqttServer {
+export interface RunningMqttServer {
   readonly broker: Aedes
-  readonly limits: BrokerLimits
+  readonly limits: BrokerLimiter
   readonly port: number
   readonly wsPort: number | undefined
   /** Stops accepting connections, lets held messages pass for at most `drainMs`, then disconnects all clients. */
@@ -56,7 +56,7 @@ const SOCKET_LIMITS = { maxSilent: 10_000, maxSilentPerIp: 1_000 }
  * Starts a limited aedes broker with its own sockets. Throws PolicyError for invalid addresses, UnsupportedError for a
  * policy aedes cannot enact, CommandError with exit code 69 if a port is not available.
  */
-export async function startMqttServer(options: MqttServerOptions): Promise<MqttServer> {
+export async function startMqttServer(options: MqttServerOptions): Promise<RunningMqttServer> {
   const { gate, host, logger, notices, maxPacketBytes = MAX_PACKET_BYTES } = options
   const trust = trustProxies(options.trustProxy ?? [])
   // A message passes more functions than V8 inlines by default, which costs 0.2 to 0.9 µs a message.
@@ -131,7 +131,7 @@ function noticesOptionError(cause: PolicyError): CommandError {
 
 function webSocketServer(
   broker: Aedes,
-  limits: BrokerLimits,
+  limits: BrokerLimiter,
   maxPacketBytes: number,
   logger: Logger | undefined,
 ): Server {

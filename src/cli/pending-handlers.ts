@@ -10,7 +10,7 @@ interface PendingHandler {
 }
 
 /** Running handlers on a virtual clock, ordered by their end. Above the maximum, the first ends early. */
-export class PendingHandlers {
+export class SimulatedHandlers {
   readonly #waiting: PendingHandler[] = []
   readonly #onEnd: (ending: PendingHandler) => void
 

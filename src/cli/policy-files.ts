@@ -3,7 +3,7 @@ import { join, parse } from 'node:path'
 import { PolicyError, type Problem } from '../core/errors.ts'
 import { packageFile } from '../core/package-files.ts'
 import { CommandError, EXIT } from './command-error.ts'
-import { overlayOf, policyFilesOf } from './environment.ts'
+import { readOverlayName, readPolicyFiles } from './environment.ts'
 import type { Terminal } from './terminal.ts'
 
 /** Policies included in the package, each as config/NAME.yaml. */
@@ -12,12 +12,12 @@ export const READY_POLICIES: readonly string[] = ['fleet', 'api-style', 'edge-ga
 /**
  * Returns the policy files of the command line, else those of TOPICGATE_POLICY. Throws CommandError if there are none.
  */
-export function namedPolicy(
+export function requirePolicyFiles(
   given: readonly string[],
   env: Terminal['env'],
   example: string,
 ): readonly string[] {
-  const files = given.length > 0 ? given : policyFilesOf(env)
+  const files = given.length > 0 ? given : readPolicyFiles(env)
   if (files.length > 0) return files
   throw new CommandError(`no policy was given (topicgate ${example})`, EXIT.usage)
 }
@@ -27,11 +27,11 @@ export function namedPolicy(
  * `policy.prod.yaml` overrides `policy.yaml` if it exists. The name of a ready policy (`fleet`) refers to its file in
  * the package. Throws PolicyError for missing files, whose names would otherwise be parsed as YAML.
  */
-export async function findPolicyFiles(
+export async function resolvePolicyFiles(
   paths: readonly string[],
   env: Terminal['env'],
 ): Promise<readonly string[]> {
-  const overlay = overlayOf(env)
+  const overlay = readOverlayName(env)
   const problems: Problem[] = []
   const files: string[] = []
   for (const given of paths) {

@@ -1,15 +1,15 @@
 import type { Decision } from '../core/decision.ts'
 import type { MaybePromise } from '../core/message.ts'
 import type { Gate } from '../index.ts'
-import type { Captured } from './capture-format.ts'
-import { PendingHandlers } from './pending-handlers.ts'
+import type { CaptureRecord } from './capture-format.ts'
+import { SimulatedHandlers } from './pending-handlers.ts'
 import type { VirtualClock } from './virtual-clock.ts'
 
 /** Decides captured messages with a gate, each at its own time on a virtual clock. */
 export class ReplayEngine {
   readonly #gate: Gate
   readonly #clock: VirtualClock
-  readonly #pendingHandlers: PendingHandlers
+  readonly #pendingHandlers: SimulatedHandlers
   /** Number of messages earlier than one before them, which are decided at the latest time so far. */
   outOfOrder = 0
   #latestMs = Number.NEGATIVE_INFINITY
@@ -17,14 +17,14 @@ export class ReplayEngine {
   constructor(gate: Gate, clock: VirtualClock) {
     this.#gate = gate
     this.#clock = clock
-    this.#pendingHandlers = new PendingHandlers(({ dueMs, message, handled }) => {
+    this.#pendingHandlers = new SimulatedHandlers(({ dueMs, message, handled }) => {
       clock.moveTo(dueMs)
       gate.handlerMonitor.record(message, handled)
     })
   }
 
   /** Returns a promise only if the store does: one per line would cost more than the decision. */
-  decide(captured: Captured): MaybePromise<Decision> {
+  decide(captured: CaptureRecord): MaybePromise<Decision> {
     if (captured.atMs < this.#latestMs) this.outOfOrder++
     else this.#latestMs = captured.atMs
     this.moveTo(captured.atMs)
@@ -40,7 +40,7 @@ export class ReplayEngine {
   }
 
   /** Starts the recorded handler of an allowed message; its end is reported at its own time. */
-  #handle({ atMs, message, handled }: Captured, decision: Decision): Decision {
+  #handle({ atMs, message, handled }: CaptureRecord, decision: Decision): Decision {
     if (decision.allowed && handled !== undefined && this.#gate.handlerMonitor.isUsed)
       this.#pendingHandlers.add(atMs, message, handled)
     return decision

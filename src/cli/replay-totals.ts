@@ -1,7 +1,7 @@
 import { HeavyHitters } from '../analytics/heavy-hitters.ts'
 import { type Decision, OUTCOMES, type Outcome } from '../core/decision.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
-import { isNamed, type Message, type Sender } from '../core/message.ts'
+import { isNonEmptyString, type Message, type Sender } from '../core/message.ts'
 import { formatCount, formatShare, formatTable, formatWait, printable } from './format.ts'
 
 const WORST_SHOWN = 10
@@ -107,13 +107,13 @@ function showCount(count: number): string {
 
 /** Names a sender by its first known part; never shows an API key. */
 function nameSender({ device, client, user, ip, apiKey }: Sender): string {
-  const [kind, name] = isNamed(device)
+  const [kind, name] = isNonEmptyString(device)
     ? ['device', device]
-    : isNamed(client)
+    : isNonEmptyString(client)
       ? ['client', client]
-      : isNamed(user)
+      : isNonEmptyString(user)
         ? ['user', user]
         : ['ip', ip]
-  if (isNamed(name)) return `${kind} ${printable(name, NAME_CHARS)}`
-  return isNamed(apiKey) ? 'api key ***' : '(unnamed)'
+  if (isNonEmptyString(name)) return `${kind} ${printable(name, NAME_CHARS)}`
+  return isNonEmptyString(apiKey) ? 'api key ***' : '(unnamed)'
 }

@@ -1,10 +1,10 @@
 import type { Decision } from '../core/decision.ts'
 import { Gate, MemoryStore } from '../index.ts'
-import { CaptureFile } from './capture-file.ts'
-import { type Captured, CaptureReader } from './capture-format.ts'
+import { CaptureFileReader } from './capture-file.ts'
+import { CaptureReader, type CaptureRecord } from './capture-format.ts'
 import { EXIT } from './command-error.ts'
 import { formatCount } from './format.ts'
-import { findPolicyFiles } from './policy-files.ts'
+import { resolvePolicyFiles } from './policy-files.ts'
 import { ReplayEngine } from './replay-engine.ts'
 import { ReplayTotals } from './replay-totals.ts'
 import { type Terminal, write } from './terminal.ts'
@@ -30,7 +30,7 @@ export interface ReplayOptions {
  */
 export async function replay(options: ReplayOptions, terminal: Terminal): Promise<number> {
   const clock = new VirtualClock()
-  const files = await findPolicyFiles(options.policy, terminal.env)
+  const files = await resolvePolicyFiles(options.policy, terminal.env)
   const store = new MemoryStore({ clock })
   const gate = await Gate.fromPolicy(files, { clock, store, env: terminal.env, load: options.load ?? 'none' })
   try {
@@ -44,7 +44,7 @@ export async function replay(options: ReplayOptions, terminal: Terminal): Promis
 class Replay {
   readonly #options: ReplayOptions
   readonly #terminal: Terminal
-  readonly #capture: CaptureFile
+  readonly #capture: CaptureFileReader
   readonly #totals: ReplayTotals
   readonly #engine: ReplayEngine
   #decided = 0
@@ -54,7 +54,7 @@ class Replay {
   constructor(options: ReplayOptions, gate: Gate, clock: VirtualClock, terminal: Terminal) {
     this.#options = options
     this.#terminal = terminal
-    this.#capture = new CaptureFile(options.capture, terminal.stdin, new CaptureReader(gate.dialect))
+    this.#capture = new CaptureFileReader(options.capture, terminal.stdin, new CaptureReader(gate.dialect))
     this.#totals = new ReplayTotals(gate.rules())
     this.#engine = new ReplayEngine(gate, clock)
   }
@@ -78,7 +78,7 @@ class Replay {
     this.#terminal.stderr.write(`${lines} out of order and decided at the latest time before\n`)
   }
 
-  async #decideAll(messages: Iterable<Captured>): Promise<void> {
+  async #decideAll(messages: Iterable<CaptureRecord>): Promise<void> {
     for (const captured of messages) {
       const answer = this.#engine.decide(captured)
       this.#reportDecision(captured, answer instanceof Promise ? await answer : answer)
@@ -86,7 +86,7 @@ class Replay {
     }
   }
 
-  #reportDecision({ atMs, message }: Captured, decision: Decision): void {
+  #reportDecision({ atMs, message }: CaptureRecord, decision: Decision): void {
     this.#decided++
     if (this.#options.json) this.#batch += `${formatDecision(atMs, message.topic, decision)}\n`
     else this.#totals.recordDecision(atMs, message, decision)

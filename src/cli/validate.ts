@@ -13,11 +13,11 @@ import {
 } from '../policy/index.ts'
 import { EXIT } from './command-error.ts'
 import { formatCount } from './format.ts'
-import { findPolicyFiles, namedPolicy } from './policy-files.ts'
+import { requirePolicyFiles, resolvePolicyFiles } from './policy-files.ts'
 import { paintFor, type Terminal, write } from './terminal.ts'
 
 /** Place where a policy is used; each enacts different outcomes. */
-export type Target = 'aedes' | 'mqtt' | 'nats'
+export type PolicyTarget = 'aedes' | 'mqtt' | 'nats'
 
 export interface ValidateOptions {
   /** Policy files that override each other; `-` is the standard input. */
@@ -32,7 +32,7 @@ export interface ValidateOptions {
   /** Checks each file as a policy of its own. */
   readonly each: boolean
   /** Also reports outcomes that this broker or consumer cannot enact. */
-  readonly target?: Target | undefined
+  readonly target?: PolicyTarget | undefined
 }
 
 /** Validates a policy and prints every problem and warning. Exit code 1 for a problem, or with `strict` a warning. */
@@ -41,7 +41,7 @@ export async function validate(options: ValidateOptions, terminal: Terminal): Pr
     await write(terminal.stdout, toJson(policyJsonSchema()))
     return EXIT.fine
   }
-  const named = namedPolicy(options.policy, terminal.env, 'validate policy.yaml')
+  const named = requirePolicyFiles(options.policy, terminal.env, 'validate policy.yaml')
   const policies = options.each ? named.map(file => [file]) : [named]
   let exitCode: number = EXIT.fine
   for (const files of policies) {
@@ -101,16 +101,16 @@ async function load(
     // A line break marks it as text: a single word would be a file name.
     const text = `${Buffer.concat(chunks).toString('utf8')}\n`
     const parts = await Promise.all(
-      named.map(async file => (file === '-' ? [text] : await findPolicyFiles([file], env))),
+      named.map(async file => (file === '-' ? [text] : await resolvePolicyFiles([file], env))),
     )
     return { loaded: await loadPolicy(parts.flat(), { env }), files: named }
   }
-  const files = await findPolicyFiles(named, env)
+  const files = await resolvePolicyFiles(named, env)
   return { loaded: await loadPolicy(files, { env }), files }
 }
 
 /** Returns outcomes that a broker or consumer cannot enact, as warnings. */
-async function findUnsupported(loaded: LoadedPolicy, target: Target | undefined): Promise<Problem[]> {
+async function findUnsupported(loaded: LoadedPolicy, target: PolicyTarget | undefined): Promise<Problem[]> {
   if (target === undefined) return []
   const gate = await Gate.fromPolicy(loaded.document, { store: new MemoryStore() })
   try {

@@ -1,7 +1,7 @@
 import { PolicyError, type Problem } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Condition, ConditionSpec } from './condition.ts'
-import { compileHeader } from './header.ts'
+import { compileHeaderCondition } from './header.ts'
 import { compileFlag, compileProtocol, compileQos } from './packet-conditions.ts'
 import { checkUnknownOptions, type OptionRecord, quote, readOptions } from './parse-helpers.ts'
 import { compilePayload } from './payload-field.ts'
@@ -19,7 +19,7 @@ const CHEAP_WORDS: readonly (readonly [string, Compile])[] = [
   ['size', compileSize],
 ]
 const COSTLY_WORDS: readonly (readonly [string, Compile])[] = [
-  ['header', compileHeader],
+  ['header', compileHeaderCondition],
   ['payload', compilePayload],
 ]
 const TIME_WORDS = ['time', 'days', 'zone']

@@ -4,7 +4,7 @@ import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Message } from '../core/message.ts'
 import type { Condition } from './condition.ts'
 import { checkUnknownOptions, type OptionRecord, quote, readOptions } from './parse-helpers.ts'
-import { type CheckedTest, checkValueTest, VALUE_WORDS } from './value-test.ts'
+import { type CheckedTest, checkValueTest, VALUE_TEST_WORDS } from './value-test.ts'
 
 type Match = (value: string) => boolean
 
@@ -16,7 +16,7 @@ const MOST_DIGITS = 64
  * only. The exact name applies; on NATS, if it is missing, the first that differs in case only. Own
  * properties only. Never throws.
  */
-export function readHeader(message: Message, name: string): readonly string[] {
+export function readHeaderValues(message: Message, name: string): readonly string[] {
   try {
     const value = findHeader(message, name)
     if (typeof value === 'string') return [value]
@@ -48,10 +48,14 @@ function findHeader(message: Message, name: string): unknown {
 }
 
 /** Compiles `header`. One of several values is enough; `exists: false` matches if there is none. */
-export function compileHeader(value: unknown, path: string, problems: Problem[]): Condition | undefined {
+export function compileHeaderCondition(
+  value: unknown,
+  path: string,
+  problems: Problem[],
+): Condition | undefined {
   const words = readOptions(value, path, problems, 'write it as { name: x-priority, equals: high }')
   if (!words) return undefined
-  checkUnknownOptions(words, ['name', 'secret', ...VALUE_WORDS], path, problems)
+  checkUnknownOptions(words, ['name', 'secret', ...VALUE_TEST_WORDS], path, problems)
   const { name } = words
   if (typeof name !== 'string' || name === '') {
     problems.push({
@@ -68,19 +72,19 @@ export function compileHeader(value: unknown, path: string, problems: Problem[])
 
   if (test.kind === 'exists') {
     const { isPresent } = test
-    return message => readHeader(message, name).length > 0 === isPresent
+    return message => readHeaderValues(message, name).length > 0 === isPresent
   }
   const match = test.kind === 'range' ? matchRange(test.min, test.max) : matchTexts(test.values.map(String))
   return message => {
     let found = false
     // Compares every value, even after a match, so that the time does not reveal which one matched.
-    for (const text of readHeader(message, name)) found = match(text) || found
+    for (const text of readHeaderValues(message, name)) found = match(text) || found
     return found
   }
 }
 
 function checkSecret(words: OptionRecord, path: string, problems: Problem[]): CheckedTest | undefined {
-  const others = VALUE_WORDS.filter(word => words[word] !== undefined)
+  const others = VALUE_TEST_WORDS.filter(word => words[word] !== undefined)
   if (others.length > 0) {
     const remedy = 'give the secret alone; join several conditions with all or any'
     problems.push({ path, message: `secret and ${others.join(' and ')} cannot be combined`, remedy })
@@ -100,7 +104,7 @@ function checkTexts(
   path: string,
   problems: Problem[],
 ): void {
-  const word = VALUE_WORDS.find(each => words[each] !== undefined) ?? 'secret'
+  const word = VALUE_TEST_WORDS.find(each => words[each] !== undefined) ?? 'secret'
   values.forEach((value, index) => {
     const place = `${path}.${word}${word === 'in' ? `[${index}]` : ''}`
     if (value === null) {

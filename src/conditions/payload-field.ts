@@ -2,7 +2,7 @@ import type { Problem } from '../core/errors.ts'
 import type { Message } from '../core/message.ts'
 import type { Condition } from './condition.ts'
 import { checkUnknownOptions, quote, readOptions } from './parse-helpers.ts'
-import { type CheckedTest, checkValueTest, compileValueTest, VALUE_WORDS } from './value-test.ts'
+import { type CheckedTest, checkValueTest, compileValueTest, VALUE_TEST_WORDS } from './value-test.ts'
 
 /** Property names and list indexes, from the root of the payload. */
 export type FieldPath = readonly (string | number)[]
@@ -61,11 +61,11 @@ export function compilePayload(value: unknown, path: string, problems: Problem[]
   )
   if (!words) return undefined
   if (words.field === undefined) {
-    checkUnknownOptions(words, ['field', ...VALUE_WORDS], path, problems)
+    checkUnknownOptions(words, ['field', ...VALUE_TEST_WORDS], path, problems)
     const whole = checkValueTest(words, path, problems)
     return whole && compileWhole(whole)
   }
-  checkUnknownOptions(words, ['field', ...VALUE_WORDS], path, problems)
+  checkUnknownOptions(words, ['field', ...VALUE_TEST_WORDS], path, problems)
   const field = typeof words.field === 'string' ? parseFieldPath(words.field) : undefined
   if (!field) {
     problems.push({

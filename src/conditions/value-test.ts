@@ -2,7 +2,7 @@ import type { Problem } from '../core/errors.ts'
 import type { Scalar } from './condition.ts'
 import { type OptionRecord, quote } from './parse-helpers.ts'
 
-export const VALUE_WORDS = ['equals', 'in', 'range', 'exists'] as const
+export const VALUE_TEST_WORDS = ['equals', 'in', 'range', 'exists'] as const
 
 /** A validated value test. `equals` is a list of one. Open sides of a range are infinite. */
 export type CheckedTest =
@@ -16,14 +16,14 @@ export function checkValueTest(
   path: string,
   problems: Problem[],
 ): CheckedTest | undefined {
-  const given = VALUE_WORDS.filter(word => words[word] !== undefined)
+  const given = VALUE_TEST_WORDS.filter(word => words[word] !== undefined)
   const word = given[0]
   if (word === undefined || given.length > 1) {
     problems.push({
       path,
       message:
         word === undefined ? 'there is nothing to compare with' : `${given.join(' and ')} cannot be combined`,
-      remedy: `give exactly one of ${VALUE_WORDS.join(', ')}; join several conditions with all or any`,
+      remedy: `give exactly one of ${VALUE_TEST_WORDS.join(', ')}; join several conditions with all or any`,
     })
     return undefined
   }

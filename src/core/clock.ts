@@ -74,13 +74,13 @@ class SystemClock implements SteadyClock {
 export const systemClock: SteadyClock = new SystemClock()
 
 /** Calls `run` once after `ms`, for a caller that awaits it. Keeps the process alive until then. */
-export function afterAwaited(clock: Clock, ms: number, run: () => void): () => void {
+export function startAwaitedTimer(clock: Clock, ms: number, run: () => void): () => void {
   return clock.afterAwaited === undefined ? clock.after(ms, run) : clock.afterAwaited(ms, run)
 }
 
 /** Resolves after `ms`. */
-export function pause(clock: Clock, ms: number): Promise<void> {
-  return new Promise(resolve => void afterAwaited(clock, ms, resolve))
+export function sleep(clock: Clock, ms: number): Promise<void> {
+  return new Promise(resolve => void startAwaitedTimer(clock, ms, resolve))
 }
 
 /** Timer delay above which the event loop counts as busy. */
@@ -91,7 +91,7 @@ const LATE_TIMER_MS = 5
  * was busy does not count: an answer that is already in the socket is read first, and the deadline is
  * extended by the delay of the timer, at most `ms`.
  */
-export function limitWait(clock: Clock, ms: number, run: () => void): () => void {
+export function callIfLate(clock: Clock, ms: number, run: () => void): () => void {
   const dueMs = clock.now() + ms
   let isOver = false
   const end = (): void => {
@@ -104,11 +104,11 @@ export function limitWait(clock: Clock, ms: number, run: () => void): () => void
     if (clock.afterTurn === undefined) then()
     else clock.afterTurn(then)
   }
-  let cancel = afterAwaited(clock, ms, () =>
+  let cancel = startAwaitedTimer(clock, ms, () =>
     lookAgain(() => {
       const ownDelayMs = Math.min(clock.now() - dueMs, ms)
       if (isOver || ownDelayMs < LATE_TIMER_MS) return end()
-      cancel = afterAwaited(clock, ownDelayMs, () => lookAgain(end))
+      cancel = startAwaitedTimer(clock, ownDelayMs, () => lookAgain(end))
     }),
   )
   return () => {

@@ -84,4 +84,4 @@ export const PASSED: Decision = Object.freeze({
 })
 
 /** Decision if an override lifted every limit that would have applied. */
-export const OVERRIDDEN: Decision = Object.freeze({ ...PASSED, reason: 'override' })
+export const PASSED_BY_OVERRIDE: Decision = Object.freeze({ ...PASSED, reason: 'override' })

@@ -1,10 +1,10 @@
 import { checkWord, policyError } from './errors.ts'
 
 /** Action on the topic: a client publishes, subscribes or connects, or a message is delivered to it. */
-export type Action = 'publish' | 'subscribe' | 'connect' | 'deliver'
+export type Operation = 'publish' | 'subscribe' | 'connect' | 'deliver'
 
 /** All actions. */
-export const ACTIONS: readonly Action[] = ['publish', 'subscribe', 'connect', 'deliver']
+export const OPERATIONS: readonly Operation[] = ['publish', 'subscribe', 'connect', 'deliver']
 
 /** Dialect of topics and patterns: MQTT (`a/+/#`) or NATS (`a.*.>`). */
 export type Dialect = 'mqtt' | 'nats'
@@ -12,7 +12,7 @@ export type Dialect = 'mqtt' | 'nats'
 /** A value, or a promise of it if a network call is needed. */
 export type MaybePromise<T> = T | Promise<T>
 
-export type Headers = Readonly<Record<string, string | readonly string[]>>
+export type MessageHeaders = Readonly<Record<string, string | readonly string[]>>
 
 /**
  * Sender of a message. One object per connection, reused for all its messages and never changed. Why: limits
@@ -29,14 +29,14 @@ export interface Sender {
 }
 
 /** Returns true if a part of a sender is set and not empty. */
-export function isNamed(part: string | undefined): part is string {
+export function isNonEmptyString(part: string | undefined): part is string {
   return part !== undefined && part !== ''
 }
 
 /** A publish, subscribe, connect or delivery to check. */
 export interface Message {
   readonly topic: string
-  readonly on: Action
+  readonly on: Operation
   readonly sender: Sender
   /** Payload bytes. */
   readonly size: number
@@ -47,7 +47,7 @@ export interface Message {
   /** May have been delivered before: a DUP packet of MQTT, a redelivery of JetStream. */
   readonly duplicate?: boolean | undefined
   readonly protocol?: 'mqtt' | 'nats' | undefined
-  readonly headers?: Headers | undefined
+  readonly headers?: MessageHeaders | undefined
   /**
    * True if the sender is not authenticated yet, as in a connect. Refusals then count against its address
    * only. See `gate.confirmConnect`.
@@ -64,7 +64,7 @@ export interface Message {
 
 /** A message built in code. Without `on` it is a publish, without a sender it is anonymous. */
 export type GivenMessage = Omit<Message, 'on' | 'sender'> & {
-  readonly on?: Action | undefined
+  readonly on?: Operation | undefined
   readonly sender?: Sender | undefined
 }
 
@@ -84,14 +84,14 @@ export function completeMessage(given: GivenMessage, anonymous: Sender): Message
 }
 
 /** Throws PolicyError if a message built in code is invalid. */
-export function checkMessage({ topic, on, sender }: Message): void {
+export function validateMessage({ topic, on, sender }: Message): void {
   if (typeof topic !== 'string')
     throw policyError(
       'topic',
       `${typeof topic} is not a topic`,
       "give { topic: 'a/b', sender: { client: 'c1' }, size: 0 }",
     )
-  checkWord(on, ACTIONS, 'on', 'action')
+  checkWord(on, OPERATIONS, 'on', 'action')
   if (typeof sender !== 'object' || sender === null)
     throw policyError('sender', `${typeof sender} is not a sender`, "give { client: 'c1' }, or leave it out")
 }

@@ -15,7 +15,7 @@ export interface SlicedTask {
 }
 
 /** Counts the steps of one run and decides when to yield to the event loop. */
-export class Slice {
+export class WorkSlice {
   readonly #clock: Clock
   #steps = 0
   #sinceMs: number | undefined
@@ -50,8 +50,8 @@ export class SlicedWork {
     this.#clock = clock
   }
 
-  slice(): Slice {
-    return new Slice(this.#clock)
+  slice(): WorkSlice {
+    return new WorkSlice(this.#clock)
   }
 
   scheduleSlice(task: SlicedTask): void {

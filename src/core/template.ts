@@ -10,7 +10,7 @@ const REMEDY = 'write placeholders such as {topic}'
  * Parses a text such as `dead/{topic}`. The caller checks the names. Throws PolicyError at `path` for a brace
  * that is not part of a placeholder.
  */
-export function parseTemplate(text: string, path: string, remedy: string = REMEDY): Template {
+export function parseTextTemplate(text: string, path: string, remedy: string = REMEDY): Template {
   const parts: (string | { readonly name: string })[] = []
   let from = 0
   for (const match of text.matchAll(PLACEHOLDER)) {

@@ -1,4 +1,4 @@
-import { type Clock, limitWait } from './clock.ts'
+import { type Clock, callIfLate } from './clock.ts'
 import { StoreError } from './errors.ts'
 import type { MaybePromise } from './message.ts'
 
@@ -7,7 +7,7 @@ export async function withTimeout<T>(clock: Clock, ms: number, ask: () => MaybeP
   const answer = ask()
   if (!(answer instanceof Promise)) return answer
   return new Promise((resolve, reject) => {
-    const cancel = limitWait(clock, ms, () => reject(timeoutError(ms)))
+    const cancel = callIfLate(clock, ms, () => reject(timeoutError(ms)))
     answer.then(resolve, reject).finally(cancel)
   })
 }

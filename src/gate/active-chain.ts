@@ -1,11 +1,11 @@
 import type { Middleware } from '../chain/middleware-types.ts'
-import { metaOf } from '../chain/routing/plan-steps.ts'
+import { readMiddlewareMeta } from '../chain/routing/plan-steps.ts'
 import { activeLimits, RouteTable } from '../chain/routing/route-table.ts'
 import { RuleRegistry } from '../chain/routing/rule-registry.ts'
 import { planFor } from '../chain/routing/sender-plan.ts'
 import type { LoadSources } from '../chain/rules/load-source-registry.ts'
 import { compilePenalty, type PenaltySpec } from '../chain/rules/penalty.ts'
-import { overrideApplies, overrideCounterPrefix, overrideName } from '../chain/rules/rate-override.ts'
+import { nameOverriddenLimit, overrideApplies, overrideCounterPrefix } from '../chain/rules/rate-override.ts'
 import { adoptStates, type ReloadState } from '../chain/rules/reload-state.ts'
 import type { Rule } from '../chain/rules/rule.ts'
 import { isExempt } from '../chain/rules/rule-info.ts'
@@ -14,22 +14,22 @@ import { compileTiers, type TiersSpec } from '../chain/rules/tiers.ts'
 import { LastPayloads } from '../chain/rules/unchanged-payload-rule.ts'
 import { UsageWarnings } from '../chain/rules/usage-warning.ts'
 import { type BehaviourSpec, compileBehaviour } from '../chain/senders/behaviour.ts'
-import { SenderOverrides } from '../chain/senders/sender-overrides.ts'
+import { SenderRuntimeSettings } from '../chain/senders/sender-overrides.ts'
 import { getSenderState, SenderState } from '../chain/senders/sender-state.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
-import { checkWithin } from '../core/errors.ts'
+import { checkNested } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
-import { checkMessage, type Dialect, type Message, type Sender } from '../core/message.ts'
+import { type Dialect, type Message, type Sender, validateMessage } from '../core/message.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
-import type { Selector, Store } from '../stores/store.ts'
+import type { StateSelector, Store } from '../stores/store.ts'
 import { StoreClusterLoad } from './cluster-load.ts'
 import type { AddedExemption } from './entry-types.ts'
 import type { GateEmitter } from './gate-emitter.ts'
 import { HandlerMonitor } from './handler-monitor.ts'
 import { LimitScaler } from './limit-scaler.ts'
-import { HeldCounts } from './resource-counts.ts'
-import type { TierLookup } from './tier-cache.ts'
+import { ResourceCounts } from './resource-counts.ts'
+import type { TierLookupOptions } from './tier-cache.ts'
 
 /** Maximum number of store calls that one reset runs at the same time. */
 const MAX_CONCURRENT_FORGETS = 64
@@ -50,14 +50,14 @@ export interface ChainOptions {
   /** Tiers. `{}` uses the five defaults. */
   readonly tiers?: TiersSpec | undefined
   /** Function that looks up the tier of a sender. */
-  readonly tierOf?: TierLookup | TierLookup['of'] | undefined
+  readonly tierOf?: TierLookupOptions | TierLookupOptions['of'] | undefined
   readonly penalties?: PenaltySpec | undefined
   /** Limits that depend on the sender's behaviour. `{}` uses the default factors 1.2 and 0.3. */
   readonly behaviour?: BehaviourSpec | undefined
 }
 
 /** The chain in force at a gate, and the plan of each sender under it. */
-export class ActiveChain {
+export class GateChain {
   /** Rebuilt after every change of the chain, which invalidates all sender states. Never null in a new sender state. */
   routes: RouteTable | null = null
   registry: RuleRegistry
@@ -66,9 +66,9 @@ export class ActiveChain {
   /** Exemptions added at run time, by name. Call `rebuild` after a change. */
   readonly runtimeExemptions = new Map<string, AddedExemption>()
   /** Bans, overrides, tiers and behaviour of senders. Call `invalidatePlans` after a change. */
-  readonly senderOverrides = new SenderOverrides()
+  readonly senderOverrides = new SenderRuntimeSettings()
   readonly handlerMonitor: HandlerMonitor
-  readonly held: HeldCounts
+  readonly held: ResourceCounts
   /** Payloads that `unchanged` rules compare with. They survive every change of the chain. */
   readonly lastPayloads = new LastPayloads()
   readonly #gate: ChainHost
@@ -84,13 +84,13 @@ export class ActiveChain {
     const { clock, logger, store, loadSources } = gate
     this.#gate = gate
     this.#codeOptions = {
-      tiers: checkWithin('tiers', () => compileTiers(options.tiers ?? (options.tierOf && {}))),
-      penalty: checkWithin('penalties', () => compilePenalty(options.penalties)),
-      compiledBehaviour: checkWithin('behaviour', () => compileBehaviour(options.behaviour)),
+      tiers: checkNested('tiers', () => compileTiers(options.tiers ?? (options.tierOf && {}))),
+      penalty: checkNested('penalties', () => compilePenalty(options.penalties)),
+      compiledBehaviour: checkNested('behaviour', () => compileBehaviour(options.behaviour)),
     }
     this.#usageWarnings = new UsageWarnings(warning => emitter.emit('warning', warning))
     this.handlerMonitor = new HandlerMonitor(clock, logger, message => this.identityOf(message))
-    this.held = new HeldCounts({
+    this.held = new ResourceCounts({
       senderOf: message => this.identityOf(message),
       isExempt: message => this.#isExempt(message),
       report: (decision, message) => {
@@ -168,7 +168,7 @@ export class ActiveChain {
   #retainPayloads(): void {
     if (this.lastPayloads.size === 0) return
     const rules = this.registry.entries.flatMap(({ pattern, middleware }) => {
-      const meta = metaOf(middleware)
+      const meta = readMiddlewareMeta(middleware)
       return meta?.kind === 'unchanged' && meta.enabled ? [{ rule: meta.unchanged, pattern }] : []
     })
     this.lastPayloads.retain(rules)
@@ -185,7 +185,7 @@ export class ActiveChain {
   }
 
   /** Forgets counts, including the separate counts of overrides. Returns the number of keys. */
-  async reset(selector: Selector): Promise<number> {
+  async reset(selector: StateSelector): Promise<number> {
     let count = await this.#gate.store.forget(selector)
     if (selector.key === undefined) count += this.lastPayloads.forgetRule(selector.rule)
     const rule = selector.rule === undefined ? undefined : this.registry.countedRule(selector.rule)
@@ -288,7 +288,7 @@ export class ActiveChain {
 
   #stateOf(message: Message, routes: RouteTable): SenderState {
     if (!routes.canReuseStates) return new SenderState(message.sender, message.sender)
-    if (typeof message.sender !== 'object') checkMessage(message)
+    if (typeof message.sender !== 'object') validateMessage(message)
     return getSenderState(message.sender, this.#gate)
   }
 
@@ -298,7 +298,7 @@ export class ActiveChain {
     const isCurrent = senderState.routes === routes
     if (isCurrent && senderState.topic === topic && senderState.on === on) return undefined
     if (isCurrent && senderState.restoreTopic(topic, on)) return undefined
-    checkMessage(message)
+    validateMessage(message)
     const tierLookup = routes.resolve(senderState, message)
     // The next message resolves the sender again.
     if (tierLookup !== undefined) senderState.routes = undefined
@@ -315,22 +315,22 @@ export class ActiveChain {
 /** Returns the states of a chain that a later chain may adopt. */
 function reloadStates({ entries }: RuleRegistry): readonly ReloadState<unknown>[] {
   return entries.flatMap(({ middleware }) => {
-    const meta = metaOf(middleware)
+    const meta = readMiddlewareMeta(middleware)
     return meta?.kind === 'handler' || meta?.kind === 'scale' ? [meta.state] : []
   })
 }
 
 /** Returns selectors of the counts that overrides hold for a rule, or for one of its keys. */
 function overrideSelectors(
-  { overrides }: SenderOverrides,
+  { overrides }: SenderRuntimeSettings,
   rule: Rule,
   key: string | undefined,
-): readonly Selector[] {
-  const selectors = new Map<string, Selector>()
+): readonly StateSelector[] {
+  const selectors = new Map<string, StateSelector>()
   for (const override of overrides.values()) {
     const { effect } = override
     if (effect.kind === 'unlimited' || !overrideApplies(override, rule)) continue
-    const name = overrideName(rule.limit, effect)
+    const name = nameOverriddenLimit(rule.limit, effect)
     if (key === undefined) selectors.set(name, { rule: name })
     else selectors.set(override.id, { rule: name, key: overrideCounterPrefix(override) + key })
   }

@@ -1,13 +1,13 @@
 import type { BehaviourTracker } from '../chain/senders/behaviour.ts'
-import type { SubjectKey } from '../chain/senders/sender-selector.ts'
+import type { SenderPartKey } from '../chain/senders/sender-selector.ts'
 import type { Clock } from '../core/clock.ts'
 import { policyError } from '../core/errors.ts'
 import type { HandlerMonitor } from './handler-monitor.ts'
-import type { EntryType } from './runtime-list.ts'
+import type { RuntimeEntryType } from './runtime-list.ts'
 
 /** An abusive sender found by one node, and applied by all. */
 export interface AbusiveSender {
-  readonly whom: SubjectKey
+  readonly whom: SenderPartKey
 }
 
 /** A circuit breaker opened by one node for a key, and applied by all. */
@@ -17,7 +17,7 @@ export interface OpenBreaker {
 }
 
 /** Returns the entry type of abusive senders. */
-export function behaviourEntryType(tracker: BehaviourTracker, clock: Clock): EntryType<AbusiveSender> {
+export function behaviourEntryType(tracker: BehaviourTracker, clock: Clock): RuntimeEntryType<AbusiveSender> {
   return {
     kind: 'behaviour',
     parse: ({ whom: { part, text } }) => ({ id: `${part}:${text}`, given: { whom: { part, text } } }),
@@ -31,7 +31,7 @@ export function behaviourEntryType(tracker: BehaviourTracker, clock: Clock): Ent
 }
 
 /** Returns the entry type of open breakers. */
-export function breakerEntryType(handlerMonitor: HandlerMonitor): EntryType<OpenBreaker> {
+export function breakerEntryType(handlerMonitor: HandlerMonitor): RuntimeEntryType<OpenBreaker> {
   return {
     kind: 'breaker',
     parse: ({ breaker, key }) => ({ id: `${breaker} ${key}`, given: { breaker, key } }),

@@ -1,11 +1,11 @@
 import type { Middleware } from '../chain/middleware-types.ts'
-import { metaOf } from '../chain/routing/plan-steps.ts'
+import { readMiddlewareMeta } from '../chain/routing/plan-steps.ts'
 import { PolicyError, type Problem, policyError } from '../core/errors.ts'
 import type { Dialect } from '../core/message.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
 import { MemoryStore } from '../stores/memory/memory-store.ts'
 import type { StoreSpec } from '../stores/parse-store-options.ts'
-import { refusalOf, type Store } from '../stores/store.ts'
+import { findStoreLimitProblem, type Store } from '../stores/store.ts'
 import { schemeOf } from '../stores/store-url-schemes.ts'
 
 const REMEDY = 'use another algorithm, or another store'
@@ -30,14 +30,17 @@ function describeKind(given: unknown): string {
  * Checks that a store supports each rule and exemption of a policy. Throws PolicyError with the position of
  * each problem.
  */
-export function checkLimits({ entries, exemptions, adaptive, source }: CompiledPolicy, store: Store): void {
+export function checkPolicySupport(
+  { entries, exemptions, adaptive, source }: CompiledPolicy,
+  store: Store,
+): void {
   const problems: Problem[] = []
   const problem = adaptive && findAcrossProblem(adaptive, store)
   if (problem !== undefined)
     problems.push({ ...source.locate('adaptive.across'), message: problem, remedy: NODE_REMEDY })
   entries.forEach(({ middleware }, index) => {
-    const limit = metaOf(middleware)?.rule?.limit
-    const refusal = limit && refusalOf(store, limit)
+    const limit = readMiddlewareMeta(middleware)?.rule?.limit
+    const refusal = limit && findStoreLimitProblem(store, limit)
     if (refusal === undefined) return
     const at = index - exemptions.length
     const path = at < 0 ? `exempt[${index}].limit` : `rules[${at}]`
@@ -51,18 +54,18 @@ const NODE_REMEDY =
 
 /** Returns the reason why adaptive() cannot use the load of all nodes of a store. Memory stores have this node only. */
 function findAcrossProblem(middleware: Middleware, store: Store): string | undefined {
-  const meta = metaOf(middleware)
+  const meta = readMiddlewareMeta(middleware)
   if (meta?.kind !== 'scale' || meta.across === 'node') return undefined
   if (store.sharedEntries !== undefined || store instanceof MemoryStore) return undefined
   return `the ${store.name} store does not share the load of nodes`
 }
 
 /** Checks that a store supports the limit of a middleware. Throws PolicyError. */
-export function checkLimit(middleware: Middleware, store: Store): void {
+export function checkLimitSupport(middleware: Middleware, store: Store): void {
   const problem = findAcrossProblem(middleware, store)
   if (problem !== undefined) throw policyError('across', problem, NODE_REMEDY)
-  const limit = metaOf(middleware)?.rule?.limit
-  const refusal = limit && refusalOf(store, limit)
+  const limit = readMiddlewareMeta(middleware)?.rule?.limit
+  const refusal = limit && findStoreLimitProblem(store, limit)
   if (refusal !== undefined) throw policyError(limit!.name, refusal, REMEDY)
 }
 
@@ -79,7 +82,7 @@ export function checkSameStore(policy: CompiledPolicy, opened: StoreSpec): void 
 }
 
 /** Checks that a policy has the dialect of the middleware added in code. Throws PolicyError. */
-export function checkDialect(policy: CompiledPolicy, dialect: Dialect): void {
+export function checkSameDialect(policy: CompiledPolicy, dialect: Dialect): void {
   if (policy.dialect === dialect) return
   throw policyError(
     'dialect',

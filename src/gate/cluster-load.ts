@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
-import type { ClusterLoad, NodeLoad } from '../chain/rules/limit-scaling.ts'
+import type { LoadExchange, NodeLoad } from '../chain/rules/limit-scaling.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/logger.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
@@ -18,7 +18,7 @@ const TIMEOUT_MS = 2_000
 /** Maximum length of another node's name. */
 const NODE_CHARS = 60
 
-export interface ClusterLoadOptions {
+export interface LoadExchangeOptions {
   readonly sharedEntries: SharedEntries
   readonly clock: Clock
   readonly logger: Logger
@@ -32,8 +32,8 @@ export interface ClusterLoadOptions {
  * Nodes that share a store. Each reports its load at every interval and is dropped after three intervals
  * without a report.
  */
-export class StoreClusterLoad implements ClusterLoad {
-  readonly #options: ClusterLoadOptions
+export class StoreClusterLoad implements LoadExchange {
+  readonly #options: LoadExchangeOptions
   readonly #sharedEntries: EphemeralEntries
   readonly #node: string
   /** Random, because two nodes may have the same name. */
@@ -42,7 +42,7 @@ export class StoreClusterLoad implements ClusterLoad {
   #isFailing = false
   #hasLeft = false
 
-  constructor(options: ClusterLoadOptions) {
+  constructor(options: LoadExchangeOptions) {
     this.#options = options
     this.#sharedEntries = options.sharedEntries.ephemeral(KIND)
     this.#node = options.node ?? `${hostname()}:${process.pid}`

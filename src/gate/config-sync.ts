@@ -3,7 +3,7 @@ import type { Logger } from '../core/logger.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { withTimeout } from '../core/with-timeout.ts'
 import type { SharedEntries, SharedEntriesWatch, SharedEntry } from '../stores/shared-entries.ts'
-import type { EntryKind, RuntimeEntry } from './runtime-entry.ts'
+import type { RuntimeEntry, RuntimeEntryKind } from './runtime-entry.ts'
 
 /** Poll interval if the store sends no change notifications: all nodes know a change within a second. */
 const POLL_INTERVAL_MS = 400
@@ -17,7 +17,7 @@ export interface ConfigSyncHooks {
   readonly clock: Clock
   readonly logger: Logger
   /** Returns every entry in effect on this node. */
-  listEntries(): readonly (readonly [EntryKind, RuntimeEntry])[]
+  listEntries(): readonly (readonly [RuntimeEntryKind, RuntimeEntry])[]
   /** Takes over the entries of all kinds, except those in `unsent`, which this node has yet to write. */
   merge(sharedEntries: readonly SharedEntry[], unsent: ReadonlySet<string>): void
 }
@@ -28,7 +28,7 @@ function isMissingRight(error: unknown): boolean {
 }
 
 /** Returns the name of an entry, unique across kinds. */
-export function entryName(kind: string, id: string): string {
+export function buildEntryName(kind: string, id: string): string {
   return `${kind} ${id}`
 }
 
@@ -44,7 +44,7 @@ export class ConfigSync {
   /** Changes that are not written yet, oldest first. */
   readonly #unsent = new Map<
     string,
-    { readonly kind: EntryKind; readonly id: string; readonly entry: RuntimeEntry | undefined }
+    { readonly kind: RuntimeEntryKind; readonly id: string; readonly entry: RuntimeEntry | undefined }
   >()
   #version: string | undefined
   #polling: Promise<void> | undefined
@@ -72,9 +72,9 @@ export class ConfigSync {
   }
 
   /** Writes an entry for the other nodes. Also resolves if the store is unreachable. */
-  async share(kind: EntryKind, id: string, entry: RuntimeEntry | undefined): Promise<void> {
+  async share(kind: RuntimeEntryKind, id: string, entry: RuntimeEntry | undefined): Promise<void> {
     const change = { kind, id, entry }
-    const name = entryName(kind, id)
+    const name = buildEntryName(kind, id)
     this.#unsent.delete(name)
     // Bounded even if the store stays unreachable. Beyond the bound, the oldest change stays local to this
     // node.
@@ -151,7 +151,7 @@ export class ConfigSync {
       // The store has lost all entries: each node writes its own again.
       this.#version = undefined
       for (const [kind, entry] of this.#hooks.listEntries()) {
-        this.#unsent.set(entryName(kind, entry.id), { kind, id: entry.id, entry })
+        this.#unsent.set(buildEntryName(kind, entry.id), { kind, id: entry.id, entry })
       }
       return this.#writePending()
     }

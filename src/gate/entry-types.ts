@@ -1,28 +1,28 @@
 import type { Middleware } from '../chain/middleware-types.ts'
 import { EXEMPT_OPTIONS, exempt } from '../chain/rules/exemption.ts'
-import { checkOverride, type Override, parseOverrideEffect } from '../chain/rules/rate-override.ts'
+import { checkOverrideForRule, type Override, parseOverrideEffect } from '../chain/rules/rate-override.ts'
 import type { Rule } from '../chain/rules/rule.ts'
 import type { ExemptOptions } from '../chain/rules/rule-options.ts'
 import type { EntryAge } from '../chain/rules/runtime-entry-order.ts'
-import type { SenderOverrides } from '../chain/senders/sender-overrides.ts'
+import type { SenderRuntimeSettings } from '../chain/senders/sender-overrides.ts'
 import {
-  parseSubject,
-  SUBJECT_PARTS,
-  type Subject,
-  type SubjectKey,
+  parseSenderSelector,
+  SENDER_PARTS,
+  type SenderPartKey,
+  type SenderSelector,
 } from '../chain/senders/sender-selector.ts'
-import { checkWithin, policyError } from '../core/errors.ts'
+import { checkNested, policyError } from '../core/errors.ts'
 import { checkOptionNames, type OptionNames, pickOptions } from '../core/option-names.ts'
-import type { EntryType } from './runtime-list.ts'
+import type { RuntimeEntryType } from './runtime-list.ts'
 
 /** Options of a ban: the banned client, user, device, API key or address. */
-export type BanOptions = Subject & {
+export type BanOptions = SenderSelector & {
   /** Outcome of their messages. Default: reject. */
   readonly outcome?: 'drop' | 'reject' | 'disconnect' | undefined
 }
 
 /** Options of a temporary override of limits. */
-export type OverrideOptions = Subject & {
+export type OverrideOptions = SenderSelector & {
   /** `unlimited`, `x5`, or a rate such as `100/s burst 200`. */
   readonly limit: string
   /** Rules that it applies to. Rules of tiers are named `tier:free`. Default: all. */
@@ -30,22 +30,28 @@ export type OverrideOptions = Subject & {
 }
 
 /** Options of a tier assignment. */
-export type TierOptions = Subject & { readonly tier: string }
+export type TierAssignmentOptions = SenderSelector & { readonly tier: string }
 
 /** An exemption as in a policy. Its name is its id. */
 export type RuntimeExemption = ExemptOptions & { readonly name: string }
 
 const OUTCOMES = ['drop', 'reject', 'disconnect'] as const
 
-const SUBJECT: OptionNames<Subject> = { client: true, user: true, device: true, apiKey: true, ip: true }
+const SUBJECT: OptionNames<SenderSelector> = {
+  client: true,
+  user: true,
+  device: true,
+  apiKey: true,
+  ip: true,
+}
 const BAN: OptionNames<BanOptions> = { ...SUBJECT, outcome: true }
 
 const OVERRIDE: OptionNames<OverrideOptions> = { ...SUBJECT, limit: true, rules: true }
 
-const TIER: OptionNames<TierOptions> = { ...SUBJECT, tier: true }
+const TIER: OptionNames<TierAssignmentOptions> = { ...SUBJECT, tier: true }
 
 /** Returns the entry type of bans. */
-export function banEntryType(senderOverrides: SenderOverrides): EntryType<BanOptions> {
+export function banEntryType(senderOverrides: SenderRuntimeSettings): RuntimeEntryType<BanOptions> {
   return {
     kind: 'ban',
     parse(options) {
@@ -72,9 +78,9 @@ export function banEntryType(senderOverrides: SenderOverrides): EntryType<BanOpt
 
 /** Returns the entry type of overrides. `rules` returns the current rules, in the unit in which they are counted. */
 export function overrideEntryType(
-  senderOverrides: SenderOverrides,
+  senderOverrides: SenderRuntimeSettings,
   rules: () => readonly Rule[],
-): EntryType<OverrideOptions> {
+): RuntimeEntryType<OverrideOptions> {
   let serial = 0
   return {
     kind: 'override',
@@ -82,7 +88,7 @@ export function overrideEntryType(
       checkOptionNames(options, OVERRIDE)
       const { limit, rules: names, ...subject } = options
       const subjectKey = subjectKeyOf(subject)
-      const effect = checkWithin('limit', () => parseOverrideEffect(limit))
+      const effect = checkNested('limit', () => parseOverrideEffect(limit))
       const known = rules()
       for (const name of names ?? []) {
         if (known.some(rule => rule.name === name)) continue
@@ -93,7 +99,7 @@ export function overrideEntryType(
       const isNamed = names !== undefined
       for (const rule of known) {
         if (names?.includes(rule.name) === false) continue
-        checkWithin('limit', () => checkOverride(rule, effect, isNamed))
+        checkNested('limit', () => checkOverrideForRule(rule, effect, isNamed))
       }
       const id =
         names === undefined
@@ -127,7 +133,9 @@ export function overrideEntryType(
 }
 
 /** Returns the entry type of tiers assigned at run time. */
-export function tierEntryType(senderOverrides: SenderOverrides): EntryType<TierOptions> {
+export function tierEntryType(
+  senderOverrides: SenderRuntimeSettings,
+): RuntimeEntryType<TierAssignmentOptions> {
   return {
     kind: 'tier',
     parse(options) {
@@ -165,7 +173,7 @@ export interface AddedExemption extends EntryAge {
 export function exemptionEntryType(
   exemptions: Map<string, AddedExemption>,
   rebuild: () => void,
-): EntryType<RuntimeExemption> {
+): RuntimeEntryType<RuntimeExemption> {
   return {
     kind: 'exemption',
     parse(given) {
@@ -210,10 +218,10 @@ export function exemptionEntryType(
 }
 
 /** Returns the subject named in options or in an entry. */
-function subjectKeyOf(given: Subject & object): SubjectKey {
-  return parseSubject(Object.fromEntries(SUBJECT_PARTS.map(part => [part, given[part]])))
+function subjectKeyOf(given: SenderSelector & object): SenderPartKey {
+  return parseSenderSelector(Object.fromEntries(SENDER_PARTS.map(part => [part, given[part]])))
 }
 
-function subjectId({ part, text }: SubjectKey): string {
+function subjectId({ part, text }: SenderPartKey): string {
   return `${part}:${text}`
 }

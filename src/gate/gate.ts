@@ -3,19 +3,19 @@ import type { Middleware } from '../chain/middleware-types.ts'
 import { planFor } from '../chain/routing/sender-plan.ts'
 import { LoadSources } from '../chain/rules/load-source-registry.ts'
 import { keyUnderRule } from '../chain/rules/rule-info.ts'
-import { cachedState, createSender, type SenderState } from '../chain/senders/sender-state.ts'
+import { createSender, findCachedState, type SenderState } from '../chain/senders/sender-state.ts'
 import { type Clock, type SteadyClock, steady, systemClock } from '../core/clock.ts'
 import type { Decision, Outcome } from '../core/decision.ts'
 import { checkWord, policyError, UnsupportedError } from '../core/errors.ts'
 import { type Logger, SILENT } from '../core/logger.ts'
 import { andThen } from '../core/maybe-promise.ts'
 import {
-  type Action,
   completeMessage,
   type Dialect,
   type GivenMessage,
   type MaybePromise,
   type Message,
+  type Operation,
   type Sender,
 } from '../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
@@ -24,25 +24,25 @@ import type { CompiledPolicy } from '../policy/compile.ts'
 import { MemoryStore } from '../stores/memory/memory-store.ts'
 import { openStore } from '../stores/open-store.ts'
 import type { StoreSpec } from '../stores/parse-store-options.ts'
-import type { Selector, Store } from '../stores/store.ts'
-import { ActiveChain, type ChainOptions } from './active-chain.ts'
+import type { StateSelector, Store } from '../stores/store.ts'
+import { type ChainOptions, GateChain } from './active-chain.ts'
 import {
-  checkDialect,
-  checkLimit,
-  checkLimits,
+  checkLimitSupport,
   checkMiddleware,
+  checkPolicySupport,
+  checkSameDialect,
   checkSameStore,
 } from './check-store-support.ts'
 import { type DecisionCounter, GateEmitter } from './gate-emitter.ts'
-import type { GateEvents, PolicyChange } from './gate-events.ts'
-import { type PolicySource, type ReadOptions, readPolicy, watchFiles } from './policy-source.ts'
-import { type RunOptions, type RunResult, runLimited } from './run-limited.ts'
+import type { GateEvents, PolicyReloadResult } from './gate-events.ts'
+import { loadCompiledPolicy, type PolicySource, type ReadPolicyOptions, watchFiles } from './policy-source.ts'
+import { type GateRunOptions, type GateRunResult, runMessageHandler } from './run-limited.ts'
 import { RuntimeConfig } from './runtime-config.ts'
 
-export type { GateEvents, PolicyChange, PolicySource }
+export type { GateEvents, PolicyReloadResult, PolicySource }
 
 /** Options of a gate. */
-export interface GateOptions extends ReadOptions, ChainOptions {
+export interface GateOptions extends ReadPolicyOptions, ChainOptions {
   /**
    * Store of the counters; it stays open when the gate is closed. Default: the store that the policy names,
    * or a MemoryStore, which the gate closes itself.
@@ -73,7 +73,7 @@ export const GATE_OPTIONS: OptionNames<GateOptions> = {
 export class Gate {
   /** Monotone clock. If the system clock steps back, it stays at the greatest time seen. */
   readonly clock: SteadyClock
-  readonly #activeChain: ActiveChain
+  readonly #activeChain: GateChain
   readonly #runtimeConfig: RuntimeConfig
   /** Set if there are listeners or counters of decisions, or penalties. */
   #hasDecisionListeners = false
@@ -89,12 +89,12 @@ export class Gate {
   /** Tiers assigned to senders at run time. */
   readonly tiers: RuntimeConfig['tiers']
   /** Results of the handlers behind the gate, as reported by consumers. */
-  readonly handlerMonitor: ActiveChain['handlerMonitor']
+  readonly handlerMonitor: GateChain['handlerMonitor']
   /** Counts of connections, subscriptions and retained messages. Each broker registers itself. */
-  readonly held: ActiveChain['held']
+  readonly held: GateChain['held']
   /** Load of brokers and consumers, for adaptive limits. Each registers itself. */
   readonly loadSources = new LoadSources()
-  readonly #readOptions: ReadOptions
+  readonly #readOptions: ReadPolicyOptions
   readonly #emitter: GateEmitter
   /** Sender of messages that have none. */
   #anonymous: Sender | undefined
@@ -112,7 +112,7 @@ export class Gate {
     this.#openedSpec = options.store === undefined ? { url: 'memory' } : undefined
     this.#readOptions = options
     this.#emitter = new GateEmitter(this.logger, () => this.#updateFlags())
-    this.#activeChain = new ActiveChain(this, this.#emitter, options)
+    this.#activeChain = new GateChain(this, this.#emitter, options)
     this.handlerMonitor = this.#activeChain.handlerMonitor
     this.held = this.#activeChain.held
     this.#runtimeConfig = new RuntimeConfig(this, this.#activeChain, this.#emitter, options.tierOf)
@@ -134,7 +134,7 @@ export class Gate {
    */
   static async fromPolicy(policy: PolicySource, options: GateOptions = {}): Promise<Gate> {
     checkGateOptions(options)
-    const compiled = await readPolicy(policy, options)
+    const compiled = await loadCompiledPolicy(policy, options)
     const { clock, logger } = options
     const store = options.store ?? (await openStore(compiled.store, { clock, logger }))
     const gate = new Gate({ ...options, dialect: options.dialect ?? compiled.dialect, store })
@@ -170,7 +170,7 @@ export class Gate {
     if (added.length === 0) checkMiddleware(undefined)
     for (const middleware of added) checkMiddleware(middleware)
     for (const middleware of added) {
-      checkLimit(middleware, this.store)
+      checkLimitSupport(middleware, this.store)
       this.#activeChain.add(pattern, middleware)
     }
     this.#updateFlags()
@@ -185,7 +185,7 @@ export class Gate {
   check(given: GivenMessage): MaybePromise<Decision> {
     const message = given as Message
     const nowMs = this.clock.now()
-    let senderState = cachedState(message.sender)
+    let senderState = findCachedState(message.sender)
     // The likely case first: same sender, same topic as before, and no change of rules.
     if (
       senderState === undefined ||
@@ -261,7 +261,7 @@ export class Gate {
    */
   apply(policy: PolicySource): Promise<void> {
     const applied = this.#applying
-      .then(async () => this.#applyPolicy(await readPolicy(policy, this.#readOptions)))
+      .then(async () => this.#applyPolicy(await loadCompiledPolicy(policy, this.#readOptions)))
       .catch((error: Error) => {
         this.#emitter.emit('policy', { kind: 'refused', error })
         throw error
@@ -276,7 +276,7 @@ export class Gate {
   }
 
   /** Returns every possible outcome, with the rules that may lead to it. */
-  outcomes(on?: Action): ReadonlyMap<Outcome, readonly string[]> {
+  outcomes(on?: Operation): ReadonlyMap<Outcome, readonly string[]> {
     return this.#activeChain.registry.outcomes(on)
   }
 
@@ -329,9 +329,9 @@ export class Gate {
   run<T>(
     message: GivenMessage,
     handler: (decision: Decision) => MaybePromise<T>,
-    options: RunOptions = {},
-  ): Promise<RunResult<T>> {
-    return runLimited(this, this.#completeMessage(message), handler, options)
+    options: GateRunOptions = {},
+  ): Promise<GateRunResult<T>> {
+    return runMessageHandler(this, this.#completeMessage(message), handler, options)
   }
 
   /**
@@ -343,7 +343,7 @@ export class Gate {
   }
 
   /** Forgets the counts of one key, one rule, or all. Returns the number of keys. */
-  async reset(selector: Selector = {}): Promise<number> {
+  async reset(selector: StateSelector = {}): Promise<number> {
     const count = await this.#activeChain.reset(selector)
     this.#emitter.emit('changed')
     return count
@@ -401,9 +401,9 @@ export class Gate {
   }
 
   #applyPolicy(policy: CompiledPolicy): void {
-    if (this.#activeChain.used.length > 0) checkDialect(policy, this.dialect)
+    if (this.#activeChain.used.length > 0) checkSameDialect(policy, this.dialect)
     if (this.#openedSpec !== undefined) checkSameStore(policy, this.#openedSpec)
-    checkLimits(policy, this.store)
+    checkPolicySupport(policy, this.store)
     const gone = this.#activeChain.build(policy, policy.dialect)
     this.#updateFlags()
     // In a shared store, other nodes may still use the rule; unused keys expire there.

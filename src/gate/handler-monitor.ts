@@ -1,5 +1,5 @@
-import { type Entry, metaOf } from '../chain/routing/plan-steps.ts'
-import type { Handled, HandlerMeta } from '../chain/rules/handler-middleware-types.ts'
+import { type ChainEntry, readMiddlewareMeta } from '../chain/routing/plan-steps.ts'
+import type { Handled, HandlerFeedbackMeta } from '../chain/rules/handler-middleware-types.ts'
 import type { InFlightBound, KeyInFlight } from '../chain/rules/in-flight-slots.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
@@ -17,7 +17,7 @@ export interface HandlerSlot {
 }
 
 /** Result of `beginHandler` if a limit has no room. */
-export interface HandlersBusy {
+export interface NoHandlerSlot {
   readonly decision: Decision
   /**
    * Calls back when there may be room, with a turn to pass to `beginHandler`. The returned function cancels
@@ -33,7 +33,7 @@ interface HandlerEntry {
   readonly filter: string | undefined
   readonly dialect: Dialect | undefined
   readonly pattern: Pattern | undefined
-  readonly meta: HandlerMeta
+  readonly meta: HandlerFeedbackMeta
 }
 
 /**
@@ -73,7 +73,7 @@ export class HandlerMonitor {
   }
 
   /** Begins a handler under all `inFlight` limits. If one has no room, begins under none and returns the refusal. */
-  beginHandler(message: Message, turn?: KeyInFlight): HandlerSlot | HandlersBusy {
+  beginHandler(message: Message, turn?: KeyInFlight): HandlerSlot | NoHandlerSlot {
     const begun: (readonly [InFlightBound, string])[] = []
     for (const { bound, filter, dialect, pattern } of this.#inFlightEntries) {
       if (filter !== undefined && !matches(filter, message.topic, dialect)) continue
@@ -143,7 +143,7 @@ export class HandlerMonitor {
   }
 
   /** Puts `inFlight` limits in force. Waiting handlers check again, because their limit may have changed or gone. */
-  #updateBounds(previous: readonly HandlerMeta[]): void {
+  #updateBounds(previous: readonly HandlerFeedbackMeta[]): void {
     this.#inFlightEntries = this.#entries.flatMap(entry => {
       const { bound } = entry.meta
       return bound === undefined ? [] : [{ ...entry, bound }]
@@ -155,11 +155,11 @@ export class HandlerMonitor {
   }
 
   /** Follows the chain now in force. */
-  follow(entries: readonly Entry[]): void {
+  follow(entries: readonly ChainEntry[]): void {
     const previous = this.#entries.map(({ meta }) => meta)
     const counts = new Map<string, number>()
     this.#entries = entries.flatMap(({ pattern, middleware }) => {
-      const meta = metaOf(middleware)
+      const meta = readMiddlewareMeta(middleware)
       if (meta?.kind !== 'handler') return []
       const filter = pattern?.levels.join(pattern.dialect === 'mqtt' ? '/' : '.')
       const { name } = meta

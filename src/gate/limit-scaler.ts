@@ -1,21 +1,21 @@
-import { type Entry, metaOf } from '../chain/routing/plan-steps.ts'
-import type { ScaleHost, ScaleMeta } from '../chain/rules/limit-scaling.ts'
+import { type ChainEntry, readMiddlewareMeta } from '../chain/routing/plan-steps.ts'
+import type { AdaptiveHost, ScaleMeta } from '../chain/rules/limit-scaling.ts'
 
 /** Adaptive middleware of a gate's chain. Each one measures as long as it is in the chain. */
 export class LimitScaler {
-  readonly #host: ScaleHost
+  readonly #host: AdaptiveHost
   /** Functions that stop measuring, by the state that measures. */
   readonly #running = new Map<object, () => void>()
 
-  constructor(host: ScaleHost) {
+  constructor(host: AdaptiveHost) {
     this.#host = host
   }
 
   /** Starts new adaptive middleware of a chain and stops removed ones. */
-  follow(entries: readonly Entry[]): void {
+  follow(entries: readonly ChainEntry[]): void {
     const current = new Map<object, ScaleMeta>()
     for (const { middleware } of entries) {
-      const meta = metaOf(middleware)
+      const meta = readMiddlewareMeta(middleware)
       if (meta?.kind === 'scale') current.set(meta.state.value, meta)
     }
     // New ones first, because a failing start must change nothing.

@@ -1,6 +1,6 @@
-import { blockLengthMs, type Penalty } from '../chain/rules/penalty.ts'
+import { blockLengthMs, type CompiledPenalty } from '../chain/rules/penalty.ts'
 import { banDecision, type ConnectCounter } from '../chain/senders/sender-overrides.ts'
-import { type Subject, type SubjectPart, subjectPartOf } from '../chain/senders/sender-selector.ts'
+import { type SenderPart, type SenderSelector, subjectPartOf } from '../chain/senders/sender-selector.ts'
 import type { Decision } from '../core/decision.ts'
 import { hashLongPart } from '../core/hash-long-part.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
@@ -43,7 +43,7 @@ export class Penalties implements ConnectCounter {
 
   /** Counts a refusal. `name` keeps the counts of a rule's own penalty apart. Never throws. */
   recordRefusal(
-    penalty: Penalty,
+    penalty: CompiledPenalty,
     name: string,
     decision: Decision,
     message: Message,
@@ -72,24 +72,34 @@ export class Penalties implements ConnectCounter {
    * connect counts once. A claimed connect counts against its address only, and against the other parts when
    * it is confirmed. Never throws.
    */
-  countConnect(penalty: Penalty, sender: Sender, connect: Message, nowMs: number): Decision | undefined {
+  countConnect(
+    penalty: CompiledPenalty,
+    sender: Sender,
+    connect: Message,
+    nowMs: number,
+  ): Decision | undefined {
     if (this.#countedConnects.has(connect)) return undefined
     this.#countedConnects.add(connect)
     return this.#countConnect(penalty, sender, nowMs, part => connect.claimed !== true || part === 'ip')
   }
 
   /** Counts a connect once its sender is authenticated. Never throws. */
-  confirmConnect(penalty: Penalty, sender: Sender, connect: Message, nowMs: number): Decision | undefined {
+  confirmConnect(
+    penalty: CompiledPenalty,
+    sender: Sender,
+    connect: Message,
+    nowMs: number,
+  ): Decision | undefined {
     if (connect.claimed !== true || this.#confirmedConnects.has(connect)) return undefined
     this.#confirmedConnects.add(connect)
     return this.#countConnect(penalty, sender, nowMs, part => part !== 'ip')
   }
 
   #countConnect(
-    penalty: Penalty,
+    penalty: CompiledPenalty,
     sender: Sender,
     nowMs: number,
-    counts: (part: SubjectPart) => boolean,
+    counts: (part: SenderPart) => boolean,
   ): Decision | undefined {
     let refusal: Decision | undefined
     for (const { connects, withinMs, per } of penalty.flapping) {
@@ -105,7 +115,7 @@ export class Penalties implements ConnectCounter {
   }
 
   /** Returns the refusal that a connect would get now. Counts nothing and never throws. */
-  peekConnect(penalty: Penalty, sender: Sender, nowMs: number): Decision | undefined {
+  peekConnect(penalty: CompiledPenalty, sender: Sender, nowMs: number): Decision | undefined {
     for (const { connects, withinMs, per } of penalty.flapping) {
       const part = subjectPartOf(sender, per)
       const known = part && this.#offenders.get(flappingKey(part, sender[part]!))
@@ -130,7 +140,13 @@ export class Penalties implements ConnectCounter {
   }
 
   /** Blocks an offender; repeated blocks last longer. Returns false if the list of bans is full. */
-  #block(penalty: Penalty, offender: Offender, subject: Subject, reason: string, nowMs: number): boolean {
+  #block(
+    penalty: CompiledPenalty,
+    offender: Offender,
+    subject: SenderSelector,
+    reason: string,
+    nowMs: number,
+  ): boolean {
     reduceBlocks(offender, nowMs)
     offender.blocks++
     offender.lengthMs = blockLengthMs(penalty, offender.blocks)

@@ -7,7 +7,7 @@ import type { CompiledPolicy } from '../policy/compile.ts'
 export type PolicySource = string | object | readonly (string | object)[]
 
 /** Options for reading and testing a policy. */
-export interface ReadOptions {
+export interface ReadPolicyOptions {
   /** Environment for `${NAME}` in policies. Default: process.env. */
   readonly env?: Readonly<Record<string, string | undefined>> | undefined
   /** Custom algorithms that policies may name. */
@@ -15,9 +15,9 @@ export interface ReadOptions {
 }
 
 /** Reads and compiles a policy. Imported on first use, so that a gate built in code needs neither YAML nor zod. */
-export async function readPolicy(
+export async function loadCompiledPolicy(
   source: PolicySource,
-  { env, algorithms }: ReadOptions,
+  { env, algorithms }: ReadPolicyOptions,
 ): Promise<CompiledPolicy> {
   const { compilePolicy, loadPolicy } = await import('../policy/index.ts')
   return compilePolicy(await loadPolicy(source, { ...(env && { env }), ...(algorithms && { algorithms }) }))

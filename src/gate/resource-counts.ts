@@ -1,19 +1,19 @@
-import { type Entry, metaOf } from '../chain/routing/plan-steps.ts'
+import { type ChainEntry, readMiddlewareMeta } from '../chain/routing/plan-steps.ts'
 import { isCompleteKey } from '../chain/rules/key-scope.ts'
 import {
-  describeHeld,
-  HELD_ACTIONS,
-  HELD_KINDS,
-  type HeldKind,
-  type HeldLimit,
+  describeResourceLimit,
+  RESOURCE_KINDS,
+  RESOURCE_OPERATIONS,
+  type ResourceKind,
+  type ResourceLimit,
 } from '../chain/rules/resource-limit.ts'
 import { type Decision, HARSHNESS } from '../core/decision.ts'
 import type { Message, Sender } from '../core/message.ts'
 import { captureLevels, matches, type Pattern } from '../topic/pattern.ts'
 
 /** An item held by a broker: a connection, a subscription or a retained message. */
-export interface HeldItem {
-  readonly kind: HeldKind
+export interface BrokerResource {
+  readonly kind: ResourceKind
   /** The message that created it, without its payload. */
   readonly message: Message
   /** Bytes of a retained message, including its topic. */
@@ -30,7 +30,7 @@ interface HeldShare {
 }
 
 interface HeldRule {
-  readonly limit: HeldLimit
+  readonly limit: ResourceLimit
   readonly pattern: Pattern | undefined
   /** The pattern without names of captures. */
   readonly filter: string | undefined
@@ -39,11 +39,11 @@ interface HeldRule {
 }
 
 /** A broker that counts the items it holds. */
-export interface HeldSource {
+export interface ResourceHolder {
   /** Adds all held items of a kind that is counted from now on. */
-  count(kind: HeldKind): void
+  count(kind: ResourceKind): void
   /** Forgets all items of a kind that is no longer counted. */
-  forget(kind: HeldKind): void
+  forget(kind: ResourceKind): void
 }
 
 /** The parts of a gate that the counts need. */
@@ -56,12 +56,12 @@ interface HeldHost {
 }
 
 export interface NewHeldItem {
-  readonly kind: HeldKind
+  readonly kind: ResourceKind
   readonly message: Message
   readonly bytes?: number | undefined
   readonly isOwned?: boolean | undefined
   /** The item that it replaces, such as a retained message of the same topic. */
-  readonly replaced?: HeldItem | undefined
+  readonly replaced?: BrokerResource | undefined
 }
 
 /**
@@ -69,27 +69,27 @@ export interface NewHeldItem {
  * limit them. Brokers add and remove items; every item is counted once under each rule. Bounded by the number
  * of held items.
  */
-export class HeldCounts {
+export class ResourceCounts {
   readonly #host: HeldHost
   #limits: readonly HeldRule[] = []
-  readonly #items = new Set<HeldItem>()
-  readonly #sources = new Set<HeldSource>()
-  #kinds: ReadonlySet<HeldKind> = new Set()
+  readonly #items = new Set<BrokerResource>()
+  readonly #sources = new Set<ResourceHolder>()
+  #kinds: ReadonlySet<ResourceKind> = new Set()
 
   constructor(host: HeldHost) {
     this.#host = host
   }
 
   /** Names of the rules, by the kind they limit. */
-  get names(): ReadonlyMap<HeldKind, readonly string[]> {
-    const names = new Map<HeldKind, string[]>()
+  get names(): ReadonlyMap<ResourceKind, readonly string[]> {
+    const names = new Map<ResourceKind, string[]>()
     for (const { limit } of this.#limits)
       names.set(limit.held, [...(names.get(limit.held) ?? []), limit.name])
     return names
   }
 
   /** Returns true if any rule limits a kind. Other kinds are not counted. */
-  isCounted(kind: HeldKind): boolean {
+  isCounted(kind: ResourceKind): boolean {
     return this.#kinds.has(kind)
   }
 
@@ -99,12 +99,12 @@ export class HeldCounts {
   }
 
   /** Adds a broker, which counts its held items at once. The returned function removes it. */
-  attach(source: HeldSource): () => void {
+  attach(source: ResourceHolder): () => void {
     this.#sources.add(source)
     for (const kind of this.#kinds) source.count(kind)
     return () => {
       if (!this.#sources.delete(source)) return
-      for (const kind of HELD_KINDS) source.forget(kind)
+      for (const kind of RESOURCE_KINDS) source.forget(kind)
     }
   }
 
@@ -116,7 +116,7 @@ export class HeldCounts {
   }
 
   /** Counts an item in place of another, or returns a refusal and counts nothing. */
-  add(added: NewHeldItem): HeldItem | Decision {
+  add(added: NewHeldItem): BrokerResource | Decision {
     const item = this.#createItem(added)
     const refusal = this.#refusalOf(item, added)
     if (refusal !== undefined) return refusal
@@ -124,11 +124,11 @@ export class HeldCounts {
   }
 
   /** Counts an item that is held already, even if it exceeds a limit. */
-  restore(held: NewHeldItem): HeldItem {
+  restore(held: NewHeldItem): BrokerResource {
     return this.#addItem(this.#createItem(held), held)
   }
 
-  remove(item: HeldItem | undefined): void {
+  remove(item: BrokerResource | undefined): void {
     if (item === undefined || !this.#items.delete(item)) return
     for (const { rule, key, amount } of item.shares) {
       const left = (rule.counts.get(key) ?? 0) - amount
@@ -141,18 +141,21 @@ export class HeldCounts {
   /** Returns a description of each rule that applies to a message, with the current amount. */
   describe(message: Message): readonly { readonly name: string; readonly description: string }[] {
     return this.#limits
-      .filter(rule => HELD_ACTIONS[rule.limit.held] === message.on && covers(rule, message))
+      .filter(rule => RESOURCE_OPERATIONS[rule.limit.held] === message.on && covers(rule, message))
       .filter(({ limit }) => limit.held !== 'retained' || message.retain === true)
       .map(rule => {
         const held = rule.counts.get(this.#keyOf(rule, message)) ?? 0
-        return { name: rule.limit.name, description: `${describeHeld(rule.limit)}, ${held} held now` }
+        return {
+          name: rule.limit.name,
+          description: `${describeResourceLimit(rule.limit)}, ${held} held now`,
+        }
       })
   }
 
   /** Follows the chain now in force and counts all held items again, even if they exceed a limit. */
-  follow(entries: readonly Entry[]): void {
+  follow(entries: readonly ChainEntry[]): void {
     const limits = entries.flatMap(({ pattern, middleware }): HeldRule[] => {
-      const meta = metaOf(middleware)
+      const meta = readMiddlewareMeta(middleware)
       if (meta?.kind !== 'held' || !meta.enabled) return []
       const filter = pattern?.levels.join(pattern.dialect === 'mqtt' ? '/' : '.')
       return [{ limit: meta.limit, pattern, filter, counts: new Map() }]
@@ -167,21 +170,21 @@ export class HeldCounts {
       else this.#items.delete(item)
     }
     for (const source of this.#sources) {
-      for (const kind of HELD_KINDS) {
+      for (const kind of RESOURCE_KINDS) {
         if (before.has(kind) && !this.#kinds.has(kind)) source.forget(kind)
         else if (!before.has(kind) && this.#kinds.has(kind)) source.count(kind)
       }
     }
   }
 
-  #createItem({ kind, message, bytes = 0, isOwned = true }: NewHeldItem): HeldItem {
+  #createItem({ kind, message, bytes = 0, isOwned = true }: NewHeldItem): BrokerResource {
     const { topic, on, sender, size, qos, retain, protocol } = message
     const withoutPayload: Message = { topic, on, sender, size, qos, retain, protocol }
     return { kind, message: withoutPayload, bytes, isOwned, shares: [] }
   }
 
   /** Exemptions read `message`, because they may need its payload. */
-  #refusalOf(item: HeldItem, { message, replaced }: NewHeldItem): Decision | undefined {
+  #refusalOf(item: BrokerResource, { message, replaced }: NewHeldItem): Decision | undefined {
     let refusal: Decision | undefined
     for (const { rule, key, amount } of this.#sharesOf(item)) {
       const freed = replaced?.shares.find(share => share.rule === rule && share.key === key)?.amount ?? 0
@@ -194,7 +197,7 @@ export class HeldCounts {
     return refusal !== undefined && this.#host.isExempt(message) ? undefined : refusal
   }
 
-  #addItem(item: HeldItem, { message, replaced }: NewHeldItem): HeldItem {
+  #addItem(item: BrokerResource, { message, replaced }: NewHeldItem): BrokerResource {
     this.remove(replaced)
     this.#items.add(item)
     // Exempt items take no room from others.
@@ -202,13 +205,13 @@ export class HeldCounts {
     return item
   }
 
-  #share(item: HeldItem): void {
+  #share(item: BrokerResource): void {
     item.shares = this.#sharesOf(item)
     for (const { rule, key, amount } of item.shares)
       rule.counts.set(key, (rule.counts.get(key) ?? 0) + amount)
   }
 
-  #sharesOf(item: HeldItem): HeldShare[] {
+  #sharesOf(item: BrokerResource): HeldShare[] {
     const shares: HeldShare[] = []
     for (const rule of this.#limits) {
       if (rule.limit.held !== item.kind || !covers(rule, item.message)) continue

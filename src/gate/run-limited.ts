@@ -1,5 +1,5 @@
 import type { KeyInFlight } from '../chain/rules/in-flight-slots.ts'
-import { afterAwaited, type Clock, pause } from '../core/clock.ts'
+import { type Clock, sleep, startAwaitedTimer } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
 import type { MaybePromise, Message } from '../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
@@ -10,19 +10,19 @@ const WAITING_OUTCOMES: ReadonlySet<string> = new Set(['throttle', 'queue', 'lat
 const DEFAULT_MAX_WAIT_MS = 60_000
 
 /** Options of `gate.run`. */
-export interface RunOptions {
+export interface GateRunOptions {
   /** Longest wait of a message for its limits and for a free handler slot. Default: 60,000. */
   readonly maxWaitMs?: number | undefined
 }
 
-const OPTIONS: OptionNames<RunOptions> = { maxWaitMs: true }
+const OPTIONS: OptionNames<GateRunOptions> = { maxWaitMs: true }
 
 /** Result of `gate.run`: the handler's return value, or the decision that refused the message. */
-export type RunResult<T> =
+export type GateRunResult<T> =
   | { readonly ran: true; readonly value: T; readonly decision: Decision }
   | { readonly ran: false; readonly decision: Decision }
 
-/** The parts of a gate that `runLimited` uses. */
+/** The parts of a gate that `runMessageHandler` uses. */
 interface RunHost {
   readonly clock: Clock
   readonly handlerMonitor: HandlerMonitor
@@ -34,12 +34,12 @@ interface RunHost {
  * Checks a message, waits as its outcome requires, runs its handler within the `inFlight` limits, and reports
  * the result. Rejects with the error of the handler.
  */
-export async function runLimited<T>(
+export async function runMessageHandler<T>(
   gate: RunHost,
   message: Message,
   run: (decision: Decision) => MaybePromise<T>,
-  options: RunOptions,
-): Promise<RunResult<T>> {
+  options: GateRunOptions,
+): Promise<GateRunResult<T>> {
   checkOptionNames(options, OPTIONS)
   const { maxWaitMs = DEFAULT_MAX_WAIT_MS } = options
   const { clock, handlerMonitor } = gate
@@ -49,7 +49,7 @@ export async function runLimited<T>(
     const { outcome, retryAfterMs } = decision
     if (!WAITING_OUTCOMES.has(outcome) || clock.now() + retryAfterMs > deadlineMs)
       return { ran: false, decision }
-    await pause(clock, Math.max(1, retryAfterMs))
+    await sleep(clock, Math.max(1, retryAfterMs))
     decision = await gate.check(message)
   }
   let slot: HandlerSlot | undefined
@@ -83,7 +83,7 @@ function waitForSlot(
   return new Promise(resolve => {
     let refusal: Decision | undefined
     let cancelWait: (() => void) | undefined
-    const cancelLate = afterAwaited(clock, Math.max(1, deadlineMs - clock.now()), () => {
+    const cancelLate = startAwaitedTimer(clock, Math.max(1, deadlineMs - clock.now()), () => {
       cancelWait?.()
       resolve(refusal!)
     })

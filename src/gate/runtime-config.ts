@@ -7,9 +7,9 @@ import type { Message } from '../core/message.ts'
 import { ThrottledLog } from '../core/throttled-log.ts'
 import type { SharedEntry } from '../stores/shared-entries.ts'
 import type { Store } from '../stores/store.ts'
-import type { ActiveChain, ChainOptions } from './active-chain.ts'
+import type { ChainOptions, GateChain } from './active-chain.ts'
 import { behaviourEntryType, breakerEntryType, type OpenBreaker } from './automatic-entry-types.ts'
-import { ConfigSync, entryName } from './config-sync.ts'
+import { buildEntryName, ConfigSync } from './config-sync.ts'
 import {
   type BanOptions,
   banEntryType,
@@ -17,12 +17,12 @@ import {
   type OverrideOptions,
   overrideEntryType,
   type RuntimeExemption,
-  type TierOptions,
+  type TierAssignmentOptions,
   tierEntryType,
 } from './entry-types.ts'
 import type { GateEmitter } from './gate-emitter.ts'
 import { Penalties } from './penalty-tracker.ts'
-import { ENTRY_KINDS, type EntryKind, type RuntimeEntry } from './runtime-entry.ts'
+import { RUNTIME_ENTRY_KINDS, type RuntimeEntry, type RuntimeEntryKind } from './runtime-entry.ts'
 import { RuntimeList, type RuntimeListHooks } from './runtime-list.ts'
 import { TierCache } from './tier-cache.ts'
 
@@ -43,12 +43,12 @@ export class RuntimeConfig {
   readonly bans: RuntimeList<BanOptions>
   readonly overrides: RuntimeList<OverrideOptions>
   readonly exemptions: RuntimeList<RuntimeExemption>
-  readonly tiers: RuntimeList<TierOptions>
+  readonly tiers: RuntimeList<TierAssignmentOptions>
   readonly #clock: Clock
   readonly #logger: Logger
-  readonly #chain: ActiveChain
+  readonly #chain: GateChain
   readonly #emitter: GateEmitter
-  readonly #listByKind: Readonly<Record<EntryKind, SyncedList>>
+  readonly #listByKind: Readonly<Record<RuntimeEntryKind, SyncedList>>
   readonly #penalties: Penalties
   readonly #configSync: ConfigSync | undefined
   readonly #tierCache: TierCache | undefined
@@ -57,7 +57,7 @@ export class RuntimeConfig {
   /** Edits the chain given to it. Throws PolicyError. */
   constructor(
     gate: RuntimeConfigHost,
-    chain: ActiveChain,
+    chain: GateChain,
     emitter: GateEmitter,
     tierOf: ChainOptions['tierOf'],
   ) {
@@ -131,7 +131,9 @@ export class RuntimeConfig {
         clock,
         logger,
         listEntries: () =>
-          ENTRY_KINDS.flatMap(kind => this.#listByKind[kind].list().map(entry => [kind, entry] as const)),
+          RUNTIME_ENTRY_KINDS.flatMap(kind =>
+            this.#listByKind[kind].list().map(entry => [kind, entry] as const),
+          ),
         merge: (sharedEntries, unsent) => this.#merge(sharedEntries, unsent),
       })
   }
@@ -181,7 +183,7 @@ export class RuntimeConfig {
     const report = (err: unknown): void =>
       this.#logger.warn({ err }, 'a runtime entry of another node is invalid and was ignored')
     let changed = false
-    for (const kind of ENTRY_KINDS) {
+    for (const kind of RUNTIME_ENTRY_KINDS) {
       const shared = new Map<string, RuntimeEntry>()
       for (const { kind: entryKind, id, json } of sharedEntries) {
         if (entryKind !== kind) continue
@@ -192,7 +194,7 @@ export class RuntimeConfig {
         }
       }
       const unsentIds = [...unsent].flatMap(name =>
-        name.startsWith(`${kind} `) ? [name.slice(entryName(kind, '').length)] : [],
+        name.startsWith(`${kind} `) ? [name.slice(buildEntryName(kind, '').length)] : [],
       )
       const merged = this.#listByKind[kind].merge(shared, new Set(unsentIds), report)
       if (kind !== 'behaviour' && kind !== 'breaker') changed = merged || changed

@@ -1,5 +1,5 @@
 import type { EntryAge } from '../chain/rules/runtime-entry-order.ts'
-import { checkWithin, policyError } from '../core/errors.ts'
+import { checkNested, policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { parseDuration } from '../core/units.ts'
 
@@ -24,12 +24,12 @@ export interface RuntimeEntry extends EntryAge {
   readonly expiresAtMs?: number | undefined
 }
 
-export const ENTRY_KINDS = ['ban', 'override', 'exemption', 'tier', 'behaviour', 'breaker'] as const
-export type EntryKind = (typeof ENTRY_KINDS)[number]
+export const RUNTIME_ENTRY_KINDS = ['ban', 'override', 'exemption', 'tier', 'behaviour', 'breaker'] as const
+export type RuntimeEntryKind = (typeof RUNTIME_ENTRY_KINDS)[number]
 
 /** A change of runtime entries, for the audit log. */
-export interface Change {
-  readonly kind: EntryKind
+export interface EntryChange {
+  readonly kind: RuntimeEntryKind
   readonly action: 'added' | 'removed' | 'expired'
   readonly id: string
   readonly atMs: number
@@ -72,7 +72,7 @@ function checkText(path: string, text: unknown): void {
 }
 
 function parseLength(length: number | string): number {
-  if (typeof length === 'string') return checkWithin('for', () => parseDuration(length))
+  if (typeof length === 'string') return checkNested('for', () => parseDuration(length))
   if (Number.isSafeInteger(length) && length >= 1) return length
   throw policyError('for', `${String(length)} is not a time`, 'give whole milliseconds, or write 60s, 1h, 7d')
 }

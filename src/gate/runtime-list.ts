@@ -2,16 +2,16 @@ import type { Clock } from '../core/clock.ts'
 import { policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import {
-  type Change,
   createRuntimeEntry,
-  type EntryKind,
+  type EntryChange,
   type RuntimeEntry,
+  type RuntimeEntryKind,
   type RuntimeEntryOptions,
 } from './runtime-entry.ts'
 
 /** Behaviour of a kind of runtime entry: how its options are parsed and how it takes effect. */
-export interface EntryType<Given> {
-  readonly kind: EntryKind
+export interface RuntimeEntryType<Given> {
+  readonly kind: RuntimeEntryKind
   /** Returns the id and the normalised options. Throws PolicyError. */
   parse(given: Given): { readonly id: string; readonly given: Given }
   /** Puts an entry into effect. Returns a function that reverts it. Throws PolicyError. */
@@ -22,9 +22,9 @@ export interface EntryType<Given> {
 export interface RuntimeListHooks {
   readonly clock: Clock
   changed(): void
-  audit(change: Change): void
+  audit(change: EntryChange): void
   /** Shares an entry with the other nodes; undefined if it was removed. */
-  share(kind: EntryKind, id: string, entry: RuntimeEntry | undefined): Promise<void>
+  share(kind: RuntimeEntryKind, id: string, entry: RuntimeEntry | undefined): Promise<void>
 }
 
 interface ActiveEntry<Given> {
@@ -40,7 +40,7 @@ const ENTRIES_PER_MS = 1_000
  * log and to the other nodes of the store.
  */
 export class RuntimeList<Given extends object> {
-  readonly #entryType: EntryType<Given>
+  readonly #entryType: RuntimeEntryType<Given>
   readonly #hooks: RuntimeListHooks
   readonly #entries = new Map<string, ActiveEntry<Given>>()
   #cancelExpiry: (() => void) | undefined
@@ -48,7 +48,7 @@ export class RuntimeList<Given extends object> {
   #lastAddedAtMs = Number.NEGATIVE_INFINITY
   #sequence = 0
 
-  constructor(entryType: EntryType<Given>, hooks: RuntimeListHooks) {
+  constructor(entryType: RuntimeEntryType<Given>, hooks: RuntimeListHooks) {
     this.#entryType = entryType
     this.#hooks = hooks
   }
@@ -185,7 +185,7 @@ export class RuntimeList<Given extends object> {
     if (nextMs < Infinity) this.#scheduleExpiry(Math.max(nextMs, earliestMs))
   }
 
-  #audit(action: Change['action'], entry: RuntimeEntry, by: string, reason: string): void {
+  #audit(action: EntryChange['action'], entry: RuntimeEntry, by: string, reason: string): void {
     this.#hooks.audit({
       kind: this.#entryType.kind,
       action,

@@ -7,7 +7,7 @@ import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import { withTimeout } from '../core/with-timeout.ts'
 
 /** Options for looking up the tier of a sender. `of` returns undefined if the tier is unknown. */
-export interface TierLookup {
+export interface TierLookupOptions {
   readonly of: (sender: Sender) => MaybePromise<string | undefined>
   /** Longest wait for an answer. After it, the sender's own tier or the default applies. Default: 1000. */
   readonly timeoutMs?: number | undefined
@@ -18,7 +18,7 @@ export interface TierLookup {
   readonly keepMs?: number | undefined
 }
 
-const OPTIONS: OptionNames<TierLookup> = { of: true, timeoutMs: true, keepMs: true }
+const OPTIONS: OptionNames<TierLookupOptions> = { of: true, timeoutMs: true, keepMs: true }
 
 interface Found {
   readonly tier: string | undefined
@@ -27,7 +27,7 @@ interface Found {
 
 /** Cache of the answers of a tier lookup, by sender. Bounded. Never throws. */
 export class TierCache {
-  readonly #lookup: TierLookup
+  readonly #lookup: TierLookupOptions
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #renew: () => void
@@ -36,7 +36,7 @@ export class TierCache {
   readonly #keepMs: number
   #cancelTimer: (() => void) | undefined
 
-  constructor(lookup: TierLookup, clock: Clock, logger: Logger, renew: () => void) {
+  constructor(lookup: TierLookupOptions, clock: Clock, logger: Logger, renew: () => void) {
     checkOptionNames(lookup, OPTIONS, 'tierOf')
     this.#lookup = lookup
     this.#clock = clock

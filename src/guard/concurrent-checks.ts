@@ -14,7 +14,7 @@ interface WaitingCheck extends Linked<WaitingCheck> {
  * Asks the gate for decisions to enact, and limits the checks that wait for the store. Why: if a store cannot keep up
  * with a flood, every check would time out although the store works.
  */
-export class CheckLimiter {
+export class PendingCheckLimiter {
   readonly #gate: Decider
   readonly #safeGate: SafeGate
   readonly #outcomeResolver: OutcomeResolver

@@ -38,7 +38,7 @@ export function isPassing(outcome: Outcome): boolean {
 }
 
 /** Returns the refusal of a message that finds no room or would wait too long, with the rule that held it. */
-export function overflow(refusal: Decision | undefined, outcome: Outcome): Decision {
+export function createOverflowRefusal(refusal: Decision | undefined, outcome: Outcome): Decision {
   return refusal !== undefined
     ? { ...refusal, allowed: false, outcome }
     : { allowed: false, outcome, reason: 'rate_limit_exceeded', retryAfterMs: 1 }

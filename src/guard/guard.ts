@@ -3,17 +3,17 @@ import { type Decision, PASSED } from '../core/decision.ts'
 import type { Logger } from '../core/logger.ts'
 import type { MaybePromise, Message } from '../core/message.ts'
 import { checkOptionNames } from '../core/option-names.ts'
-import { CheckLimiter } from './concurrent-checks.ts'
+import { PendingCheckLimiter } from './concurrent-checks.ts'
 import type { SenderQueueHooks, SenderQueueOptions } from './guard-types.ts'
 import { type GuardStats, HoldBudget } from './hold-budget.ts'
-import { checkPositive, GUARD_OPTIONS, GUARD_REMEDIES, type GuardOptions } from './options.ts'
+import { checkPositive, GUARD_OPTIONS, type GuardOptions, RENAMED_GUARD_OPTIONS } from './options.ts'
 import { OutcomeResolver } from './resolve-outcome.ts'
 import { RuleQueues } from './rule-queues.ts'
 import { type Decider, SafeGate } from './safe-gate.ts'
 import { SenderQueue } from './sender-queue.ts'
 
 export type { Ask, Enact, SenderQueueHooks, SenderQueueOptions } from './guard-types.ts'
-export { GUARD_OPTIONS, GUARD_REMEDIES } from './options.ts'
+export { GUARD_OPTIONS, RENAMED_GUARD_OPTIONS } from './options.ts'
 export type { Decider, GuardOptions, GuardStats, Logger, SenderQueue }
 
 /**
@@ -24,18 +24,18 @@ export type { Decider, GuardOptions, GuardStats, Logger, SenderQueue }
  */
 export class Guard {
   readonly clock: Clock
-  readonly #checkLimiter: CheckLimiter
+  readonly #checkLimiter: PendingCheckLimiter
   readonly #holdBudget: HoldBudget
   readonly #ruleQueues: RuleQueues
 
   constructor(decider: Decider, options: GuardOptions = {}) {
-    checkOptionNames(options, GUARD_OPTIONS, '', GUARD_REMEDIES)
+    checkOptionNames(options, GUARD_OPTIONS, '', RENAMED_GUARD_OPTIONS)
     const { decideTimeoutMs, middlewareFallback = 'allow', holds, logger } = options
     this.clock = decider.clock ?? systemClock
     const timeoutMs =
       decideTimeoutMs === undefined ? undefined : checkPositive('decideTimeoutMs', decideTimeoutMs)
     const safeGate = new SafeGate(decider, { clock: this.clock, timeoutMs, middlewareFallback, logger })
-    this.#checkLimiter = new CheckLimiter(decider, safeGate, new OutcomeResolver(decider, safeGate))
+    this.#checkLimiter = new PendingCheckLimiter(decider, safeGate, new OutcomeResolver(decider, safeGate))
     this.#holdBudget = new HoldBudget(decider, safeGate, this.clock, options)
     this.#ruleQueues = new RuleQueues(this.#holdBudget, this.#checkLimiter, decider, holds === 'all')
   }

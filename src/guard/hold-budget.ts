@@ -3,8 +3,8 @@ import type { Decision, Outcome } from '../core/decision.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Message } from '../core/message.ts'
 import { type SlicedTask, SlicedWork } from '../core/sliced-work.ts'
-import type { RuleLookup } from '../outcomes/rule-info.ts'
-import { type HolderAccount, HoldShares } from './hold-shares.ts'
+import type { RuleInfoSource } from '../outcomes/rule-info.ts'
+import { type HeldMessageAccount, HoldShares } from './hold-shares.ts'
 import { checkPositive, type GuardOptions } from './options.ts'
 import type { SafeGate } from './safe-gate.ts'
 
@@ -36,7 +36,7 @@ export interface HeldQueue extends SlicedTask {
 }
 
 /** Longest time a message may wait, and the outcome after that time or if there is no room. */
-export interface HoldBounds {
+export interface HoldTimeout {
   readonly maxHoldMs: number
   readonly overflow: Outcome
   /** True if the rule sets the time. */
@@ -49,8 +49,8 @@ export class HoldBudget {
   readonly safeGate: SafeGate
   readonly work: SlicedWork
   isClosed = false
-  readonly #bounds: HoldBounds
-  readonly #ruleLookup: RuleLookup
+  readonly #bounds: HoldTimeout
+  readonly #ruleLookup: RuleInfoSource
   readonly #perSender: number
   readonly #total: number
   readonly #bytesPerSender: number
@@ -66,7 +66,7 @@ export class HoldBudget {
   #superseded = 0
   #discarded = 0
 
-  constructor(ruleLookup: RuleLookup, safeGate: SafeGate, clock: Clock, options: GuardOptions) {
+  constructor(ruleLookup: RuleInfoSource, safeGate: SafeGate, clock: Clock, options: GuardOptions) {
     this.#ruleLookup = ruleLookup
     this.safeGate = safeGate
     this.clock = clock
@@ -89,7 +89,7 @@ export class HoldBudget {
   }
 
   /** Reserves room for a message. Returns false if a bound is reached and no larger holder gives way. */
-  reserve(queue: HeldQueue, account: HolderAccount, message: Message, sizeBytes: number): boolean {
+  reserve(queue: HeldQueue, account: HeldMessageAccount, message: Message, sizeBytes: number): boolean {
     if (this.isClosed) return false
     // A single message may exceed its sender's bytes. Otherwise it could never pass.
     const maxBytes = queue.maxHeldBytes ?? this.#bytesPerSender
@@ -109,7 +109,7 @@ export class HoldBudget {
   }
 
   /** Refuses messages of the largest holders until there is room. */
-  #makeRoom(account: HolderAccount, { qos, sender }: Message, sizeBytes: number): boolean {
+  #makeRoom(account: HeldMessageAccount, { qos, sender }: Message, sizeBytes: number): boolean {
     for (;;) {
       const lacksMessages = this.#held >= this.#total
       if (!lacksMessages && this.#heldBytes + sizeBytes <= this.#bytesTotal) return true
@@ -126,7 +126,7 @@ export class HoldBudget {
     }
   }
 
-  #refuseNewestOf(victim: HolderAccount): boolean {
+  #refuseNewestOf(victim: HeldMessageAccount): boolean {
     // Enacting a refusal may bring in a message that needs room itself.
     this.#isMakingRoom = true
     try {
@@ -145,9 +145,9 @@ export class HoldBudget {
 
   /** Moves the room of one account's message to the message of another account that replaces it. */
   transfer(
-    from: HolderAccount,
+    from: HeldMessageAccount,
     fromBytes: number,
-    to: HolderAccount,
+    to: HeldMessageAccount,
     toBytes: number,
     { sender }: Message,
   ): void {
@@ -156,7 +156,7 @@ export class HoldBudget {
   }
 
   /** Releases room. The queue's own counts no longer include the message. */
-  release(queue: HeldQueue, account: HolderAccount, sizeBytes: number): void {
+  release(queue: HeldQueue, account: HeldMessageAccount, sizeBytes: number): void {
     this.#held--
     this.#heldBytes -= sizeBytes
     this.#shares.addHeld(account, -1, -sizeBytes, undefined)
@@ -164,7 +164,7 @@ export class HoldBudget {
   }
 
   /** Returns the bounds on holding a message: the rule's own, else the guard's. */
-  boundsOf(decision: Decision | undefined): HoldBounds {
+  boundsOf(decision: Decision | undefined): HoldTimeout {
     const hold =
       decision?.rule === undefined ? undefined : this.#ruleLookup.ruleOf?.(decision.rule)?.exceeded.hold
     if (hold === undefined) return this.#bounds

@@ -1,8 +1,8 @@
 import { hashLongPart } from '../core/hash-long-part.ts'
-import { Account, LargestHolders } from './largest-holders.ts'
+import { HeldAmount, LargestHolders } from './largest-holders.ts'
 
 /** Amount held by one sender. */
-export class HolderAccount extends Account {
+export class HeldMessageAccount extends HeldAmount {
   /** Refuses the sender's newest held message. Returns false if it holds none that can be refused. */
   readonly refuseNewest: () => boolean
   address: AddressAccount | undefined
@@ -14,9 +14,9 @@ export class HolderAccount extends Account {
 }
 
 /** Amount held by all senders of one address. */
-class AddressAccount extends Account {
+class AddressAccount extends HeldAmount {
   readonly key: string
-  readonly holders = new Set<HolderAccount>()
+  readonly holders = new Set<HeldMessageAccount>()
 
   constructor(key: string) {
     super()
@@ -35,8 +35,8 @@ const MAX_COMPARED = 16
  */
 export class HoldShares {
   readonly #senders = {
-    messages: new LargestHolders<HolderAccount>('messages'),
-    bytes: new LargestHolders<HolderAccount>('bytes'),
+    messages: new LargestHolders<HeldMessageAccount>('messages'),
+    bytes: new LargestHolders<HeldMessageAccount>('bytes'),
   }
   readonly #addresses = {
     messages: new LargestHolders<AddressAccount>('messages'),
@@ -45,7 +45,7 @@ export class HoldShares {
   readonly #byAddress = new Map<string, AddressAccount>()
 
   /** Adds to the amount a sender holds; negative numbers subtract. `ip` is its address when it starts to hold. */
-  addHeld(account: HolderAccount, messages: number, bytes: number, ip: string | undefined): void {
+  addHeld(account: HeldMessageAccount, messages: number, bytes: number, ip: string | undefined): void {
     if (account.address === undefined && messages > 0) this.#assignAddress(account, ip)
     account.messages += messages
     account.bytes += bytes
@@ -62,11 +62,11 @@ export class HoldShares {
 
   /** Returns the account of the sender that gives way for one more message of another, or undefined if none holds more. */
   victimFor(
-    account: HolderAccount,
+    account: HeldMessageAccount,
     resource: Resource,
     amount: number,
     ip: string | undefined,
-  ): HolderAccount | undefined {
+  ): HeldMessageAccount | undefined {
     const largest = this.#senders[resource].largest()
     if (largest !== undefined && largest !== account && largest[resource] > account[resource] + amount)
       return largest
@@ -74,7 +74,7 @@ export class HoldShares {
     const address = this.#addresses[resource].largest()
     if (address === undefined || address === own) return undefined
     if (address[resource] <= (own?.[resource] ?? 0) + amount) return undefined
-    let largestHolder: HolderAccount | undefined
+    let largestHolder: HeldMessageAccount | undefined
     let compared = 0
     for (const each of address.holders) {
       if (largestHolder === undefined || each[resource] > largestHolder[resource]) largestHolder = each
@@ -83,7 +83,7 @@ export class HoldShares {
     return largestHolder
   }
 
-  #assignAddress(account: HolderAccount, ip: string | undefined): void {
+  #assignAddress(account: HeldMessageAccount, ip: string | undefined): void {
     const key = hashLongPart(ip ?? '')
     let address = this.#byAddress.get(key)
     if (address === undefined) {
@@ -94,7 +94,7 @@ export class HoldShares {
     account.address = address
   }
 
-  #removeFromAddress(account: HolderAccount, address: AddressAccount): void {
+  #removeFromAddress(account: HeldMessageAccount, address: AddressAccount): void {
     account.address = undefined
     address.holders.delete(account)
     if (address.holders.size === 0) this.#byAddress.delete(address.key)

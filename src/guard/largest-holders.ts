@@ -1,5 +1,5 @@
 /** Number of messages and bytes held by a sender, or by all senders of an address. */
-export class Account {
+export class HeldAmount {
   messages = 0
   bytes = 0
   /** Rank by messages and by bytes: the base-2 logarithm of the amount plus one, or 0 if nothing is held. */
@@ -14,7 +14,7 @@ const MAX_COMPARED = 16
  * Accounts ranked by the amount they hold, in powers of two, so that an update is cheap. Finds an account that holds
  * at least half as much as the largest, and the largest itself among a few.
  */
-export class LargestHolders<A extends Account> {
+export class LargestHolders<A extends HeldAmount> {
   readonly #resource: 'messages' | 'bytes'
   readonly #rank: 'messagesRank' | 'bytesRank'
   readonly #byRank: Set<A>[] = []

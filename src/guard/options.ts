@@ -42,7 +42,7 @@ export const GUARD_OPTIONS: OptionNames<GuardOptions> = {
 }
 
 /** Remedies for former names of guard options. */
-export const GUARD_REMEDIES = {
+export const RENAMED_GUARD_OPTIONS = {
   fallback: 'write middlewareFallback; a store has a fallback of its own, see openStore',
 }
 

@@ -1,20 +1,20 @@
 import type { Decision } from '../core/decision.ts'
 import { isPromise } from '../core/maybe-promise.ts'
 import type { MaybePromise, Message } from '../core/message.ts'
-import type { RuleLookup } from '../outcomes/rule-info.ts'
-import type { CheckLimiter } from './concurrent-checks.ts'
+import type { RuleInfoSource } from '../outcomes/rule-info.ts'
+import type { PendingCheckLimiter } from './concurrent-checks.ts'
 import type { Ask } from './guard-types.ts'
 
 /** Checks of messages at the head of a rule queue. */
 export class QueueChecks {
-  readonly #checkLimiter: CheckLimiter
-  readonly #ruleLookup: RuleLookup
+  readonly #checkLimiter: PendingCheckLimiter
+  readonly #ruleLookup: RuleInfoSource
   /** Messages asked about in their turn, which must not wait behind themselves. */
   readonly #askedInTurn = new Set<Message>()
   /** False once the gate did not answer a peek at once. It is then not asked again. */
   #canPeek = true
 
-  constructor(checkLimiter: CheckLimiter, ruleLookup: RuleLookup) {
+  constructor(checkLimiter: PendingCheckLimiter, ruleLookup: RuleInfoSource) {
     this.#checkLimiter = checkLimiter
     this.#ruleLookup = ruleLookup
   }

@@ -1,20 +1,20 @@
 import { MOST_URGENT } from '../outcomes/priority.ts'
 import type { KeyQueueEntry, SubQueue } from './key-queue.ts'
-import { Account, LargestHolders } from './largest-holders.ts'
-import type { QueuedLinks, QueuedMessages } from './sender-queued-messages.ts'
+import { HeldAmount, LargestHolders } from './largest-holders.ts'
+import type { QueuedLinks, SenderQueuedMessages } from './sender-queued-messages.ts'
 
 /** Message in a rule queue, as counted here. */
 interface SharedEntry<E extends SharedEntry<E>> extends KeyQueueEntry<E>, QueuedLinks<E> {
   readonly ruleQueue: object
-  readonly queuedMessages: QueuedMessages<E>
+  readonly queuedMessages: SenderQueuedMessages<E>
   readonly isAsking: boolean
 }
 
 /** Amount that one sender queue has in a rule queue. */
-class SenderAccount<E extends SharedEntry<E>> extends Account {
-  readonly queuedMessages: QueuedMessages<E>
+class SenderAccount<E extends SharedEntry<E>> extends HeldAmount {
+  readonly queuedMessages: SenderQueuedMessages<E>
 
-  constructor(queuedMessages: QueuedMessages<E>) {
+  constructor(queuedMessages: SenderQueuedMessages<E>) {
     super()
     this.queuedMessages = queuedMessages
   }
@@ -28,7 +28,7 @@ export class QueueShares<E extends SharedEntry<E>> {
   readonly #ruleQueue: object
   /** Index: rank. Undefined without ranks. */
   readonly #lengthsByRank: readonly SubQueueLengths<E>[] | undefined
-  readonly #senders = new Map<QueuedMessages<E>, SenderAccount<E>>()
+  readonly #senders = new Map<SenderQueuedMessages<E>, SenderAccount<E>>()
   readonly #largestSenders = new LargestHolders<SenderAccount<E>>('messages')
 
   constructor(ruleQueue: object, hasRanks: boolean) {
@@ -58,7 +58,7 @@ export class QueueShares<E extends SharedEntry<E>> {
   }
 
   /** Returns the message that gives way for a new one, which would join a sub-queue of a length, or undefined. */
-  victimFor(queuedMessages: QueuedMessages<E>, newRank: number, subQueueLength: number): E | undefined {
+  victimFor(queuedMessages: SenderQueuedMessages<E>, newRank: number, subQueueLength: number): E | undefined {
     if (this.#lengthsByRank === undefined) return this.#newestOfLargestSender(queuedMessages)
     const rank = this.#lengthsByRank.findIndex(({ max }) => max > 0)
     if (rank < 0 || rank > newRank) return undefined
@@ -69,7 +69,7 @@ export class QueueShares<E extends SharedEntry<E>> {
   }
 
   /** Returns the newest message of the largest sender, or undefined if that is the new message's sender. */
-  #newestOfLargestSender(queuedMessages: QueuedMessages<E>): E | undefined {
+  #newestOfLargestSender(queuedMessages: SenderQueuedMessages<E>): E | undefined {
     const largest = this.#largestSenders.largest()
     const own = this.#senders.get(queuedMessages)?.messages ?? 0
     if (largest === undefined || largest.messages <= own + 1) return undefined
@@ -79,7 +79,7 @@ export class QueueShares<E extends SharedEntry<E>> {
     return victim
   }
 
-  #countForSender(queuedMessages: QueuedMessages<E>, change: 1 | -1): void {
+  #countForSender(queuedMessages: SenderQueuedMessages<E>, change: 1 | -1): void {
     let account = this.#senders.get(queuedMessages)
     if (account === undefined) {
       account = new SenderAccount(queuedMessages)

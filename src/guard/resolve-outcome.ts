@@ -1,17 +1,17 @@
 import { type Decision, OUTCOMES, type Outcome } from '../core/decision.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { MaybePromise, Message } from '../core/message.ts'
-import type { CustomOutcome } from '../outcomes/exceeded.ts'
-import type { RuleLookup } from '../outcomes/rule-info.ts'
+import type { OutcomeFunction } from '../outcomes/exceeded.ts'
+import type { RuleInfoSource } from '../outcomes/rule-info.ts'
 import type { SafeGate } from './safe-gate.ts'
 
 /** Turns a gate's decision into the one to enact: calls custom outcomes and samples degraded messages. */
 export class OutcomeResolver {
-  readonly #ruleLookup: RuleLookup
+  readonly #ruleLookup: RuleInfoSource
   readonly #safeGate: SafeGate
-  readonly #sampler = new Sampler()
+  readonly #sampler = new MessageSampler()
 
-  constructor(ruleLookup: RuleLookup, safeGate: SafeGate) {
+  constructor(ruleLookup: RuleInfoSource, safeGate: SafeGate) {
     this.#ruleLookup = ruleLookup
     this.#safeGate = safeGate
   }
@@ -31,7 +31,7 @@ export class OutcomeResolver {
     return plan.custom === undefined ? decision : this.#runCustom(plan.custom, message, decision)
   }
 
-  #runCustom(custom: CustomOutcome, message: Message, decision: Decision): MaybePromise<Decision> {
+  #runCustom(custom: OutcomeFunction, message: Message, decision: Decision): MaybePromise<Decision> {
     // The function may let the refused message pass.
     this.#safeGate.forgetPayload(message)
     try {
@@ -73,7 +73,7 @@ function toDecision(answer: unknown, refusal: Decision): Decision {
  * Chooses 1 message in `n` for each key: the first, the (n + 1)th and so on. Remembers `MAX_SIZES.sampledKeys`
  * keys; beyond that the least recently used key starts anew.
  */
-export class Sampler {
+export class MessageSampler {
   /** Messages since the last chosen one. Least recently used keys come first. */
   readonly #sinceChosen = new Map<string, number>()
 

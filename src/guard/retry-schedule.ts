@@ -3,7 +3,7 @@ import type { Decision } from '../core/decision.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { isPromise } from '../core/maybe-promise.ts'
 import type { MaybePromise, Message } from '../core/message.ts'
-import type { RuleLookup } from '../outcomes/rule-info.ts'
+import type { RuleInfoSource } from '../outcomes/rule-info.ts'
 
 export interface RetrySlotOptions {
   /** Most messages that have a slot. Beyond it the gate's own time is used. Default: 65,536. */
@@ -32,8 +32,8 @@ interface Slot {
  * message, spaced at the rule's rate, instead of the same time for all. While slots are outstanding, new messages of
  * the key get later slots without asking the gate, so that a message that returns in time passes.
  */
-export class RetrySlots {
-  readonly #ruleLookup: RuleLookup
+export class RetrySchedule {
+  readonly #ruleLookup: RuleInfoSource
   readonly #ask: (message: Message) => MaybePromise<Decision>
   readonly #clock: Clock
   readonly #max: number
@@ -43,7 +43,7 @@ export class RetrySlots {
   readonly #slotsByRule = new Map<string, Map<string, KeySlots>>()
 
   constructor(
-    ruleLookup: RuleLookup,
+    ruleLookup: RuleInfoSource,
     ask: (message: Message) => MaybePromise<Decision>,
     clock: Clock,
     options: RetrySlotOptions = {},

@@ -3,21 +3,21 @@ import type { Decision } from '../core/decision.ts'
 import { hashLongPart } from '../core/hash-long-part.ts'
 import { isPromise } from '../core/maybe-promise.ts'
 import type { Message } from '../core/message.ts'
-import type { Slice } from '../core/sliced-work.ts'
+import type { WorkSlice } from '../core/sliced-work.ts'
 import type { QueuePlan } from '../outcomes/queue-plan.ts'
-import { type Ask, type Enact, isIdentified, isPassing, overflow } from './guard-types.ts'
+import { type Ask, createOverflowRefusal, type Enact, isIdentified, isPassing } from './guard-types.ts'
 import type { HeldQueue, HoldBudget } from './hold-budget.ts'
 import { KeyQueue, type KeyQueueEntry, type SubQueue } from './key-queue.ts'
 import type { QueueChecks } from './queue-checks.ts'
 import { QueueShares } from './queue-shares.ts'
-import type { QueuedMessages } from './sender-queued-messages.ts'
+import type { SenderQueuedMessages } from './sender-queued-messages.ts'
 
 /** Message for a rule's queue, with the callbacks that continue it. */
 export interface QueueRequest {
   readonly message: Message
   readonly decision: Decision
   /** Queued messages of its sender queue. The new message is added to them. */
-  readonly queuedMessages: QueuedMessages<QueuedItem>
+  readonly queuedMessages: SenderQueuedMessages<QueuedItem>
   readonly enact: Enact<Message>
   readonly ask: Ask<Message> | undefined
   /** Older message of the same sender and topic. The new message follows it in the same queue. */
@@ -34,7 +34,7 @@ export class QueuedItem implements KeyQueueEntry<QueuedItem> {
   readonly enact: Enact<Message>
   readonly ask: Ask<Message> | undefined
   /** All queued messages of its sender queue. */
-  readonly queuedMessages: QueuedMessages<QueuedItem>
+  readonly queuedMessages: SenderQueuedMessages<QueuedItem>
   /** Last refusal that held it. */
   refusal: Decision
   /** True while the gate is being asked about it. */
@@ -162,7 +162,7 @@ export class RuleQueue implements HeldQueue {
         : this.#transferRoom(older, sizeBytes))
     if (!fits) {
       this.#holdBudget.countOverflow()
-      request.enact(overflow(decision, this.plan.then), message)
+      request.enact(createOverflowRefusal(decision, this.plan.then), message)
       return
     }
     const overtakes = after !== undefined && !after.isRemoved && after.subQueue.rank < rank
@@ -207,7 +207,7 @@ export class RuleQueue implements HeldQueue {
     keyQueue.isPumping = true
     let isComplete = false
     try {
-      let slice: Slice | undefined
+      let slice: WorkSlice | undefined
       for (let item = keyQueue.next(); item; item = keyQueue.next()) {
         slice ??= this.#holdBudget.work.slice()
         if (slice.isOver()) {
@@ -297,7 +297,7 @@ export class RuleQueue implements HeldQueue {
   /** Removes a message that cannot wait any longer or must give way, and refuses it. */
   refuse(item: QueuedItem, refusal: Decision): void {
     this.#holdBudget.countOverflow()
-    this.release(item, overflow(refusal, this.plan.then))
+    this.release(item, createOverflowRefusal(refusal, this.plan.then))
   }
 
   /** Removes a message that a newer one has superseded. */
@@ -308,7 +308,7 @@ export class RuleQueue implements HeldQueue {
 
   #enactSuperseded(item: QueuedItem): void {
     this.#holdBudget.countSuperseded()
-    item.enact({ ...overflow(item.refusal, 'drop'), reason: 'superseded' }, item.message)
+    item.enact({ ...createOverflowRefusal(item.refusal, 'drop'), reason: 'superseded' }, item.message)
   }
 
   /** Removes a message without enacting anything. */

@@ -1,8 +1,8 @@
 import type { Decision } from '../core/decision.ts'
 import type { MaybePromise, Message } from '../core/message.ts'
-import { DEFAULT_LATEST, DEFAULT_QUEUE } from '../outcomes/queue-plan.ts'
-import type { RuleLookup } from '../outcomes/rule-info.ts'
-import type { CheckLimiter } from './concurrent-checks.ts'
+import { DEFAULT_LATEST_PLAN, DEFAULT_QUEUE } from '../outcomes/queue-plan.ts'
+import type { RuleInfoSource } from '../outcomes/rule-info.ts'
+import type { PendingCheckLimiter } from './concurrent-checks.ts'
 import type { HoldBudget } from './hold-budget.ts'
 import { QueueChecks } from './queue-checks.ts'
 import { type QueueRequest, RuleQueue } from './rule-queue.ts'
@@ -12,8 +12,8 @@ export class RuleQueues {
   /** A field, because it is read for each message and the size of a map is three cache lines away. */
   #isEmpty = true
   readonly #holdBudget: HoldBudget
-  readonly #checkLimiter: CheckLimiter
-  readonly #ruleLookup: RuleLookup
+  readonly #checkLimiter: PendingCheckLimiter
+  readonly #ruleLookup: RuleInfoSource
   readonly #queueChecks: QueueChecks
   readonly #holdsQueued: boolean
   /** Queues that hold messages, by rule. */
@@ -22,8 +22,8 @@ export class RuleQueues {
   /** `holdsQueued` is false if decisions to queue a message are enacted like all others. */
   constructor(
     holdBudget: HoldBudget,
-    checkLimiter: CheckLimiter,
-    ruleLookup: RuleLookup,
+    checkLimiter: PendingCheckLimiter,
+    ruleLookup: RuleInfoSource,
     holdsQueued: boolean,
   ) {
     this.#holdBudget = holdBudget
@@ -57,7 +57,7 @@ export class RuleQueues {
   #createQueue(rule: string, { outcome }: Decision): RuleQueue {
     const plan =
       this.#ruleLookup.ruleOf?.(rule)?.exceeded.queue ??
-      (outcome === 'latest' ? DEFAULT_LATEST : DEFAULT_QUEUE)
+      (outcome === 'latest' ? DEFAULT_LATEST_PLAN : DEFAULT_QUEUE)
     const created = new RuleQueue(rule, plan, this.#holdBudget, this.#queueChecks, () => {
       if (this.#queues.get(rule) === created) this.#queues.delete(rule)
       this.#isEmpty = this.#queues.size === 0

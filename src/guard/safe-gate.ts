@@ -1,20 +1,20 @@
-import { type Clock, limitWait } from '../core/clock.ts'
+import { type Clock, callIfLate } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
 import { StoreError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
 import type { MaybePromise, Message } from '../core/message.ts'
-import type { RuleLookup } from '../outcomes/rule-info.ts'
+import type { RuleInfoSource } from '../outcomes/rule-info.ts'
 
 /** Part of a gate that guards and publishers use. */
-export interface Decider extends RuleLookup {
+export interface Decider extends RuleInfoSource {
   check(message: Message): MaybePromise<Decision>
   readonly clock?: Clock | undefined
   /** Store behind the decisions. It may have a time limit of its own. */
-  readonly store?: BoundedStore | undefined
+  readonly store?: GuardStore | undefined
 }
 
 /** Part of a store that a guard or publisher uses. */
-export interface BoundedStore {
+export interface GuardStore {
   /** Longest time a decision takes, or undefined if the store has no limit. */
   readonly answersWithinMs?: number | undefined
   /** Name of the store's fallback. */
@@ -117,7 +117,7 @@ export class SafeGate {
   /** Returns the answer, or the result of `otherwise` if it fails or exceeds the time limit. */
   withTimeout<T>(answer: Promise<T>, otherwise: (cause: unknown) => T): Promise<T> {
     return new Promise(resolve => {
-      const cancel = limitWait(this.#clock, this.#timeoutMs, () => {
+      const cancel = callIfLate(this.#clock, this.#timeoutMs, () => {
         this.timeouts++
         resolve(otherwise(this.#lateError()))
       })

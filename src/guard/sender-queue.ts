@@ -1,15 +1,15 @@
 import type { Decision } from '../core/decision.ts'
 import { isPromise } from '../core/maybe-promise.ts'
 import type { MaybePromise, Message } from '../core/message.ts'
-import type { Slice } from '../core/sliced-work.ts'
+import type { WorkSlice } from '../core/sliced-work.ts'
 import type { Ask, Enact, SenderQueueHooks, SenderQueueOptions } from './guard-types.ts'
-import { isPassing, overflow } from './guard-types.ts'
+import { createOverflowRefusal, isPassing } from './guard-types.ts'
 import type { HeldQueue, HoldBudget } from './hold-budget.ts'
-import { HolderAccount } from './hold-shares.ts'
+import { HeldMessageAccount } from './hold-shares.ts'
 import { type QueuedItem, supersedeAll } from './rule-queue.ts'
 import type { RuleQueues } from './rule-queues.ts'
-import { QueuedMessages } from './sender-queued-messages.ts'
-import { WaitingList, type WaitingMessage } from './waiting-list.ts'
+import { SenderQueuedMessages } from './sender-queued-messages.ts'
+import { type WaitingMessage, WaitingMessages } from './waiting-list.ts'
 
 /**
  * Most checks of a sender queue in progress at a remote store. A throttled first message stops them. At this number
@@ -33,16 +33,16 @@ export class SenderQueue implements HeldQueue {
   readonly #holdBudget: HoldBudget
   readonly #ruleQueues: RuleQueues
   #hooks: SenderQueueHooks
-  readonly #waiting = new WaitingList()
+  readonly #waiting = new WaitingMessages()
   readonly #mixesSenders: boolean
-  #queued: QueuedMessages<QueuedItem> | undefined
+  #queued: SenderQueuedMessages<QueuedItem> | undefined
   /** Messages that wait here and came with the current connection. */
   #heldOwn = 0
   askedVersion = 0
   readonly #waitsFully: boolean
   /** True if it continues in a later slice. */
   #isSliced = false
-  #account: HolderAccount | undefined
+  #account: HeldMessageAccount | undefined
   #checksInProgress = 0
   /** True after a message behind the first was refused. No further checks start before its turn. */
   #isStalled = false
@@ -145,14 +145,14 @@ export class SenderQueue implements HeldQueue {
   }
 
   /** Account of the room it holds. */
-  get account(): HolderAccount {
-    this.#account ??= new HolderAccount(() => this.#refuseNewest())
+  get account(): HeldMessageAccount {
+    this.#account ??= new HeldMessageAccount(() => this.#refuseNewest())
     return this.#account
   }
 
   /** Messages of this sender in rule queues. Created on first use. */
-  get #queuedMessages(): QueuedMessages<QueuedItem> {
-    this.#queued ??= new QueuedMessages(this.account, this.#mixesSenders, change => {
+  get #queuedMessages(): SenderQueuedMessages<QueuedItem> {
+    this.#queued ??= new SenderQueuedMessages(this.account, this.#mixesSenders, change => {
       if (change === 1) this.pending++
       else {
         this.#hooks.onDequeued?.()
@@ -178,7 +178,7 @@ export class SenderQueue implements HeldQueue {
     this.#holdBudget.countOverflow()
     this.#holdBudget.safeGate.forgetPayload(entry.message)
     const refusal = entry.decision?.allowed === false ? entry.decision : this.#lastRefusal
-    entry.enact(overflow(refusal, this.#holdBudget.boundsOf(refusal).overflow), entry.message)
+    entry.enact(createOverflowRefusal(refusal, this.#holdBudget.boundsOf(refusal).overflow), entry.message)
     this.#updatePause()
     return true
   }
@@ -264,7 +264,7 @@ export class SenderQueue implements HeldQueue {
       this.#holdBudget.countOverflow()
       this.#holdBudget.safeGate.forgetPayload(message)
       const refusal = answer !== undefined && !isPromise(answer) ? answer : this.#lastRefusal
-      enact(overflow(refusal, this.#holdBudget.boundsOf(refusal).overflow), message)
+      enact(createOverflowRefusal(refusal, this.#holdBudget.boundsOf(refusal).overflow), message)
       return
     }
     const entry: WaitingMessage = {
@@ -334,7 +334,7 @@ export class SenderQueue implements HeldQueue {
   }
 
   #enactInOrder(): void {
-    let slice: Slice | undefined
+    let slice: WorkSlice | undefined
     while (this.#waiting.first && this.#cancelTimer === undefined) {
       slice ??= this.#holdBudget.work.slice()
       if (slice.isOver()) {
@@ -366,7 +366,7 @@ export class SenderQueue implements HeldQueue {
         )
       } else {
         this.#holdBudget.countOverflow()
-        this.#enactFirst(overflow(decision, this.#holdBudget.boundsOf(decision).overflow))
+        this.#enactFirst(createOverflowRefusal(decision, this.#holdBudget.boundsOf(decision).overflow))
       }
     }
   }

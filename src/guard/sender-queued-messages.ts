@@ -1,6 +1,6 @@
 import { hashLongPart } from '../core/hash-long-part.ts'
 import type { Message, Sender } from '../core/message.ts'
-import type { HolderAccount } from './hold-shares.ts'
+import type { HeldMessageAccount } from './hold-shares.ts'
 
 /** Links of a queued message: its neighbours among all of its sender queue, and among those of its sender and topic. */
 export interface QueuedLinks<E> {
@@ -17,19 +17,19 @@ export interface QueuedLinks<E> {
  * Messages of one sender queue that rule queues hold, in order of arrival and by sender and topic. The messages
  * themselves carry the links, so that adding and removing take constant time.
  */
-export class QueuedMessages<E extends QueuedLinks<E>> {
+export class SenderQueuedMessages<E extends QueuedLinks<E>> {
   count = 0
   oldest: E | undefined
   newest: E | undefined
   /** Account that their room is charged to. */
-  readonly account: HolderAccount
+  readonly account: HeldMessageAccount
   readonly #mixesSenders: boolean
   readonly #onChange: (change: 1 | -1) => void
   /** Newest message of each topic. The first key is the sender if the queue has several. */
   readonly #topics = new Map<Sender | undefined, Map<string, E>>()
 
   /** `onChange` is called after a message was added (1) or removed (-1). */
-  constructor(account: HolderAccount, mixesSenders: boolean, onChange: (change: 1 | -1) => void) {
+  constructor(account: HeldMessageAccount, mixesSenders: boolean, onChange: (change: 1 | -1) => void) {
     this.account = account
     this.#mixesSenders = mixesSenders
     this.#onChange = onChange

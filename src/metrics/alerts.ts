@@ -1,11 +1,11 @@
-import type { Analytics, Totals } from '../analytics/analytics.ts'
+import type { Analytics, DecisionTotals } from '../analytics/analytics.ts'
 import type { Clock } from '../core/clock.ts'
 import { policyError } from '../core/errors.ts'
 import { type Logger, SILENT } from '../core/logger.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import type { Gate } from '../gate/gate.ts'
 import { type AlertReadings, type AlertRule, type BreakerState, defaultAlerts } from './alert-conditions.ts'
-import { type DurationCounts, type Durations, quantileOf } from './decision-durations.ts'
+import { type DecisionTimer, type DurationCounts, quantileOf } from './decision-durations.ts'
 
 export type { AlertReadings, AlertRule } from './alert-conditions.ts'
 
@@ -28,7 +28,7 @@ export interface AlertsOptions {
   readonly gate: Gate
   readonly analytics: Analytics
   /** Required for the alert on slow decisions. */
-  readonly durations?: Durations | undefined
+  readonly durations?: DecisionTimer | undefined
   /** Default: the gate's. */
   readonly clock?: Clock | undefined
   /** Default: {@link defaultAlerts}. */
@@ -55,7 +55,7 @@ const OPTIONS: OptionNames<AlertsOptions> = {
   windowMs: true,
 }
 
-interface Reading extends Totals {
+interface Reading extends DecisionTotals {
   readonly atMs: number
   readonly durations: DurationCounts | undefined
 }

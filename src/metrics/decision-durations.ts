@@ -29,7 +29,7 @@ export interface DurationCounts {
  * Measures the duration of decisions, including promised ones. Only a sample is timed, because reading the clock
  * twice costs as much as half a decision. Replaces the gate's `check` by a wrapper until `close`.
  */
-export class Durations {
+export class DecisionTimer {
   readonly #gate: Gate
   readonly #counts = new Float64Array(DURATION_BUCKETS.length + 1)
   readonly #listeners = new Set<(seconds: number) => void>()

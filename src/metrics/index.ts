@@ -2,9 +2,9 @@ export { Analytics, type AnalyticsOptions } from '../analytics/analytics.ts'
 export { RedisSnapshots, type RedisSnapshotsOptions } from '../analytics/redis-snapshots.ts'
 export type { RuleMetrics } from '../analytics/rule-counters.ts'
 export type {
+  AnalyticsSnapshot,
   HistorySpan as AnalyticsSpan,
-  Range as AnalyticsRange,
-  Snapshot as AnalyticsSnapshot,
+  SnapshotRange as AnalyticsRange,
   TopList,
 } from '../analytics/snapshot.ts'
 export {
@@ -21,7 +21,7 @@ export {
   defaultAlerts,
 } from './alert-conditions.ts'
 export { type Alert, Alerts, type AlertsOptions } from './alerts.ts'
-export { Durations, type DurationsOptions } from './decision-durations.ts'
+export { DecisionTimer, type DurationsOptions } from './decision-durations.ts'
 export { collectMetrics, type Family as MetricFamily, type MetricSources } from './metrics.ts'
 export { observeMetrics } from './open-telemetry.ts'
 export { registerMetrics } from './prom-client.ts'

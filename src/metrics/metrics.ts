@@ -1,10 +1,10 @@
 import type { Analytics } from '../analytics/analytics.ts'
-import { REASONS, type Series, sumOf } from '../analytics/rule-counters.ts'
+import { COUNTED_REASONS, type RuleTierCounters, sumOf } from '../analytics/rule-counters.ts'
 import type { MaybePromise } from '../core/message.ts'
-import { DURATION_BUCKETS, type Durations } from './decision-durations.ts'
+import { type DecisionTimer, DURATION_BUCKETS } from './decision-durations.ts'
 
 /** Part of a store that metrics read. */
-export interface ObservedStore {
+export interface StoreHealthSource {
   readonly name: string
   health(): MaybePromise<{
     readonly ok: boolean
@@ -31,15 +31,15 @@ export interface ObservedGuard {
 /** Sources of metrics; omitted sources are not exposed. */
 export interface MetricSources {
   readonly analytics: Analytics
-  readonly durations?: Durations | undefined
-  readonly store?: ObservedStore | undefined
+  readonly durations?: DecisionTimer | undefined
+  readonly store?: StoreHealthSource | undefined
   /** Their numbers are summed. */
   readonly guards?: readonly ObservedGuard[] | undefined
 }
 
 export type Labels = Readonly<Record<string, string>>
 
-export interface Sample {
+export interface MetricSample {
   readonly labels: Labels
   readonly value: number
 }
@@ -49,7 +49,7 @@ export interface Family {
   readonly name: string
   readonly help: string
   readonly type: 'counter' | 'gauge' | 'histogram'
-  readonly samples: readonly Sample[]
+  readonly samples: readonly MetricSample[]
   readonly histogram?:
     | {
         readonly bounds: readonly number[]
@@ -74,9 +74,13 @@ export async function collectMetrics(sources: MetricSources): Promise<readonly F
 
 function decisionsOf(analytics: Analytics): readonly Family[] {
   const all = analytics.series()
-  const labelsOf = ({ rule, tier }: Series): Labels => ({ rule, scope: analytics.scopeOf(rule), tier })
-  const byReason = (series: Series, counts: Float64Array): readonly Sample[] =>
-    REASONS.flatMap((reason, place) => {
+  const labelsOf = ({ rule, tier }: RuleTierCounters): Labels => ({
+    rule,
+    scope: analytics.scopeOf(rule),
+    tier,
+  })
+  const byReason = (series: RuleTierCounters, counts: Float64Array): readonly MetricSample[] =>
+    COUNTED_REASONS.flatMap((reason, place) => {
       const value = counts[place]!
       return value === 0 ? [] : [{ labels: { ...labelsOf(series), reason }, value }]
     })
@@ -106,7 +110,7 @@ function decisionsOf(analytics: Analytics): readonly Family[] {
   ]
 }
 
-function durationsOf(durations: Durations | undefined): readonly Family[] {
+function durationsOf(durations: DecisionTimer | undefined): readonly Family[] {
   if (durations === undefined) return []
   const { counts, sumSeconds } = durations.counts()
   return [
@@ -120,7 +124,7 @@ function durationsOf(durations: Durations | undefined): readonly Family[] {
   ]
 }
 
-async function storeOf(store: ObservedStore | undefined): Promise<readonly Family[]> {
+async function storeOf(store: StoreHealthSource | undefined): Promise<readonly Family[]> {
   if (store === undefined) return []
   const labels = { store: store.name }
   const singleSample = (
@@ -129,7 +133,7 @@ async function storeOf(store: ObservedStore | undefined): Promise<readonly Famil
     value: number | undefined,
     type: Family['type'] = 'gauge',
   ): Family[] => (value === undefined ? [] : [{ name, help, type, samples: [{ labels, value }] }])
-  let health: Awaited<ReturnType<ObservedStore['health']>>
+  let health: Awaited<ReturnType<StoreHealthSource['health']>>
   try {
     health = await store.health()
   } catch {

@@ -63,7 +63,7 @@ export interface WebhookStats {
  */
 export const SIGNATURE_HEADER = 'topicgate-signature'
 /** Id header of an alert's state; the same for every attempt, so that the receiver can detect repeats. */
-export const DELIVERY_HEADER = 'topicgate-delivery'
+export const WEBHOOK_ID_HEADER = 'topicgate-delivery'
 
 /**
  * Posts alerts as JSON, in order, one at a time, each once. Retries after random waits that double
@@ -174,7 +174,7 @@ export class Webhook {
     const headers = {
       'content-type': 'application/json',
       [SIGNATURE_HEADER]: `t=${seconds},v1=${sign(secret, seconds, body)}`,
-      [DELIVERY_HEADER]: delivery,
+      [WEBHOOK_ID_HEADER]: delivery,
     }
     try {
       const { status, body: answer } = await post(url, {

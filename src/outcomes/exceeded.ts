@@ -5,7 +5,7 @@ import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import { compileDegrade, type DegradeOptions, type DegradePlan } from './degrade.ts'
 import { compileQueue, type QueueOptions, type QueuePlan } from './queue-plan.ts'
 import { compileRedirect, type RedirectOptions, type RedirectPlan } from './redirect.ts'
-import { compileHold, type FinalOutcome, type Hold, type ThrottleOptions } from './throttle.ts'
+import { compileHold, type FinalOutcome, type RuleHoldBounds, type ThrottleOptions } from './throttle.ts'
 
 /** Outcome of a message over its limit. */
 export type ExceededWord = Exclude<Outcome, 'deliver'>
@@ -23,28 +23,28 @@ export interface LatestOptions {
  * Custom outcome, which a guard calls for each message that the rule refuses. If it throws or does not answer in time,
  * the message is rejected. `deliver` lets a message pass uncharged.
  */
-export type CustomOutcome = (message: Message, decision: Decision) => MaybePromise<Outcome | Decision>
+export type OutcomeFunction = (message: Message, decision: Decision) => MaybePromise<Outcome | Decision>
 
 /** Outcome of a message over its limit: a word, an outcome with options, or a function. */
-export type Exceeded =
+export type ExceededSpec =
   | ExceededWord
   | { readonly throttle: ThrottleOptions }
   | { readonly queue: QueueOptions }
   | { readonly latest: LatestOptions }
   | { readonly redirect: RedirectOptions }
   | { readonly degrade: DegradeOptions }
-  | CustomOutcome
+  | OutcomeFunction
 
 /** Compiled `exceeded`: the outcome and its plan, if it has one. */
 export interface ExceededPlan {
   readonly outcome: ExceededWord
   /** Bounds of `throttle`, if the rule sets any. */
-  readonly hold?: Hold | undefined
+  readonly hold?: RuleHoldBounds | undefined
   /** Plan of `queue` and `latest`. */
   readonly queue?: QueuePlan | undefined
   readonly redirect?: RedirectPlan | undefined
   readonly degrade?: DegradePlan | undefined
-  readonly custom?: CustomOutcome | undefined
+  readonly custom?: OutcomeFunction | undefined
 }
 
 const WORDS = Object.keys(HARSHNESS).filter(word => word !== 'deliver') as readonly ExceededWord[]
@@ -53,7 +53,7 @@ const LATEST: OptionNames<LatestOptions> = { topics: true, bytes: true, then: tr
 
 /** Compiles `exceeded`. Throws PolicyError with the path inside it, such as `exceeded.queue.upTo`. */
 export function compileExceeded(
-  exceeded: Exceeded | undefined,
+  exceeded: ExceededSpec | undefined,
   dialect: Dialect = 'mqtt',
   path = 'exceeded',
 ): ExceededPlan {

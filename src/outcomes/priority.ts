@@ -1,4 +1,4 @@
-import { readHeader } from '../conditions/header.ts'
+import { readHeaderValues } from '../conditions/header.ts'
 import { parseFieldPath, readField } from '../conditions/payload-field.ts'
 import { policyError } from '../core/errors.ts'
 import type { Message } from '../core/message.ts'
@@ -22,7 +22,7 @@ export function compilePriority(
   path: string,
 ): (message: Message) => number {
   if (source === undefined) {
-    return message => rankOf(readHeader(message, 'priority')[0] ?? readField(message, ['priority']))
+    return message => rankOf(readHeaderValues(message, 'priority')[0] ?? readField(message, ['priority']))
   }
   if ('header' in source) {
     const { header } = source
@@ -32,7 +32,7 @@ export function compilePriority(
         `${JSON.stringify(header)} is not a header name`,
         'write the name of a header',
       )
-    return message => rankOf(readHeader(message, header)[0])
+    return message => rankOf(readHeaderValues(message, header)[0])
   }
   const field = typeof source.payload === 'string' ? parseFieldPath(source.payload) : undefined
   if (field === undefined) {

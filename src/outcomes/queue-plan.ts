@@ -1,4 +1,4 @@
-import { checkWithin, policyError } from '../core/errors.ts'
+import { checkNested, policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Message } from '../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
@@ -56,7 +56,7 @@ export function compileQueue(options: QueueOptions, path: string, latest = false
   return {
     maxMessages: within(max, MAX_SIZES.heldTotal, maxPath),
     maxBytes: within(
-      checkWithin(`${path}.bytes`, () => parseBytes(bytes)),
+      checkNested(`${path}.bytes`, () => parseBytes(bytes)),
       MAX_SIZES.heldBytesTotal,
       `${path}.bytes`,
     ),
@@ -73,7 +73,7 @@ export function compileQueue(options: QueueOptions, path: string, latest = false
 
 /** Plan of a rule that sets no queue options, or that no longer exists. */
 export const DEFAULT_QUEUE: QueuePlan = compileQueue({}, 'queue')
-export const DEFAULT_LATEST: QueuePlan = compileQueue({}, 'latest', true)
+export const DEFAULT_LATEST_PLAN: QueuePlan = compileQueue({}, 'latest', true)
 
 function within(value: number, most: number, path: string): number {
   if (Number.isSafeInteger(value) && value >= 1 && value <= most) return value

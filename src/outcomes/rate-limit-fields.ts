@@ -2,7 +2,7 @@ import type { Decision } from '../core/decision.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { RuleInfo } from './rule-info.ts'
 
-export interface FieldOptions {
+export interface RateLimitFieldOptions {
   /** Adds the older `X-RateLimit-*` fields. Default: false. */
   readonly legacy?: boolean | undefined
 }
@@ -16,7 +16,7 @@ export interface FieldOptions {
 export function rateLimitFields(
   decision: Decision,
   ruleInfo: RuleInfo | undefined,
-  options: FieldOptions = {},
+  options: RateLimitFieldOptions = {},
 ): Readonly<Record<string, string>> {
   const refused = !decision.allowed
   const retryS = refused && decision.retryAfterMs !== Infinity ? seconds(decision.retryAfterMs) : undefined
@@ -59,7 +59,7 @@ export function natsRefusalHeaders(
   decision: Decision,
   ruleInfo: RuleInfo | undefined,
   text: string,
-  options: FieldOptions = {},
+  options: RateLimitFieldOptions = {},
 ): Readonly<Record<string, string>> {
   return {
     'Nats-Service-Error-Code': '429',

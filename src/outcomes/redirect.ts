@@ -1,9 +1,9 @@
 import type { Decision } from '../core/decision.ts'
 import { policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
-import { type Dialect, isNamed, type Message } from '../core/message.ts'
+import { type Dialect, isNonEmptyString, type Message } from '../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
-import { fillTemplate, parseTemplate, placeholdersOf, type Template } from '../core/template.ts'
+import { fillTemplate, parseTextTemplate, placeholdersOf, type Template } from '../core/template.ts'
 import { GRAMMARS, validTopic } from '../topic/dialect.ts'
 
 export interface RedirectOptions {
@@ -37,7 +37,7 @@ export function compileRedirect(options: RedirectOptions, dialect: Dialect, path
   checkOptionNames(options, OPTIONS, path)
   const { separator } = GRAMMARS[dialect]
   const text = options.to ?? `dead${separator}{topic}`
-  const to = parseTemplate(String(text), `${path}.to`)
+  const to = parseTextTemplate(String(text), `${path}.to`)
   if (
     !isTopic(
       fillTemplate(to, () => 'x'),
@@ -99,7 +99,8 @@ export function redirectHeaders(
   if (!plan.headers) return headers
   headers['topicgate-reason'] = decision.reason
   if (decision.rule !== undefined) headers['topicgate-rule'] = toHeaderValue(decision.rule)
-  if (isNamed(message.sender.client)) headers['topicgate-client'] = toHeaderValue(message.sender.client)
+  if (isNonEmptyString(message.sender.client))
+    headers['topicgate-client'] = toHeaderValue(message.sender.client)
   return headers
 }
 

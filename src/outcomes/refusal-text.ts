@@ -1,8 +1,8 @@
 import type { Decision } from '../core/decision.ts'
-import { checkWithin, policyError } from '../core/errors.ts'
+import { checkNested, policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
-import { isNamed, type Sender } from '../core/message.ts'
-import { fillTemplate, parseTemplate, placeholdersOf } from '../core/template.ts'
+import { isNonEmptyString, type Sender } from '../core/message.ts'
+import { fillTemplate, parseTextTemplate, placeholdersOf } from '../core/template.ts'
 import type { RefusalWords, RuleInfo, SenderKind } from './rule-info.ts'
 
 export const SENDER_KINDS: readonly SenderKind[] = ['user', 'device', 'api', 'anonymous']
@@ -32,10 +32,10 @@ const PLACEHOLDERS: readonly string[] = [
 ]
 
 /** Checks the refusal text of a rule. Throws PolicyError at `path`. */
-export function checkWords(words: RefusalWords | undefined, path: string): void {
+export function checkRefusalText(words: RefusalWords | undefined, path: string): void {
   if (words === undefined || typeof words === 'function') return
   if (typeof words === 'string') {
-    const unknown = placeholdersOf(parseTemplate(words, path)).find(name => !PLACEHOLDERS.includes(name))
+    const unknown = placeholdersOf(parseTextTemplate(words, path)).find(name => !PLACEHOLDERS.includes(name))
     if (unknown === undefined) return
     const known = PLACEHOLDERS.map(name => `{${name}}`).join(', ')
     throw policyError(path, `{${unknown}} is not a placeholder of a refusal`, `use ${known}`)
@@ -47,16 +47,16 @@ export function checkWords(words: RefusalWords | undefined, path: string): void 
         `"${kind}" is not a kind of sender`,
         `use ${SENDER_KINDS.join(', ')}`,
       )
-    checkWithin(path, () => checkWords(text, kind))
+    checkNested(path, () => checkRefusalText(text, kind))
   }
 }
 
 /** Returns the kind of a sender. */
 export function senderKind(sender: Sender): SenderKind {
-  if (isNamed(sender.apiKey)) return 'api'
-  if (isNamed(sender.device)) return 'device'
-  if (isNamed(sender.user)) return 'user'
-  return isNamed(sender.client) ? 'device' : 'anonymous'
+  if (isNonEmptyString(sender.apiKey)) return 'api'
+  if (isNonEmptyString(sender.device)) return 'device'
+  if (isNonEmptyString(sender.user)) return 'user'
+  return isNonEmptyString(sender.client) ? 'device' : 'anonymous'
 }
 
 /**
@@ -102,7 +102,7 @@ function fillText(words: string, decision: Decision, sender: Sender, ruleInfo: R
     reason: decision.reason.replaceAll('_', ' '),
     client: (sender.client ?? '').slice(0, MAX_SIZES.keyPartChars),
   }
-  return fillTemplate(parseTemplate(words, 'message'), name => values[name] ?? '')
+  return fillTemplate(parseTextTemplate(words, 'message'), name => values[name] ?? '')
 }
 
 /** Formats a duration, rounded up: `250 ms`, `30 s`, `5 min`, `2 h`, `3 d`. */

@@ -1,5 +1,5 @@
 import type { Decision } from '../core/decision.ts'
-import type { Action, MaybePromise, Message, Sender } from '../core/message.ts'
+import type { MaybePromise, Message, Operation, Sender } from '../core/message.ts'
 import type { ExceededPlan } from './exceeded.ts'
 
 /** Kind of a sender: with an API key, a device or client id, a user, or no identity. */
@@ -18,7 +18,7 @@ export type RefusalWords =
 export interface RuleInfo {
   readonly name: string
   readonly description?: string | undefined
-  readonly on: Action
+  readonly on: Operation
   /** Pattern of the rule's first use, as written. Undefined if the rule covers all topics. */
   readonly pattern?: string | undefined
   /** Units per period. */
@@ -41,7 +41,7 @@ export interface RuleInfo {
 }
 
 /** Part of a gate that a guard uses beyond decisions. Without a method the guard uses its default. */
-export interface RuleLookup {
+export interface RuleInfoSource {
   ruleOf?(name: string): RuleInfo | undefined
   /**
    * Returns the key that a rule charges for a message, or undefined if the rule does not cover it or an exemption

@@ -1,4 +1,4 @@
-import { checkWithin, policyError } from '../core/errors.ts'
+import { checkNested, policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import { parseDuration } from '../core/units.ts'
@@ -15,13 +15,13 @@ export interface ThrottleOptions {
 const OPTIONS: OptionNames<ThrottleOptions> = { upTo: true, then: true }
 
 /** Bounds of a rule on holding. The guard's bounds replace missing ones. */
-export interface Hold {
+export interface RuleHoldBounds {
   readonly upToMs?: number | undefined
   readonly then?: 'drop' | 'disconnect' | undefined
 }
 
 /** Returns a rule's bounds on holding, or undefined if its `throttle` names none. Throws PolicyError. */
-export function compileHold(options: ThrottleOptions, path: string): Hold | undefined {
+export function compileHold(options: ThrottleOptions, path: string): RuleHoldBounds | undefined {
   checkOptionNames(options, OPTIONS, path)
   const { upTo, then } = options
   if (upTo === undefined && then === undefined) return undefined
@@ -33,7 +33,7 @@ export function compileHold(options: ThrottleOptions, path: string): Hold | unde
 
 /** Parses the longest time a rule may hold a message, in milliseconds. Throws PolicyError. */
 export function readHoldMs(upTo: string, path: string): number {
-  const ms = checkWithin(path, () => parseDuration(upTo))
+  const ms = checkNested(path, () => parseDuration(upTo))
   if (ms <= MAX_SIZES.holdMs) return ms
   const message = `${JSON.stringify(upTo)} is longer than a message can be held`
   throw policyError(path, message, `write at most ${MAX_SIZES.holdMs / 60_000}m`)

@@ -1,5 +1,5 @@
 import { PolicyError, type Problem } from '../core/errors.ts'
-import { formatPath, parsePath } from './source-positions.ts'
+import { formatPath, parsePolicyPath } from './source-positions.ts'
 
 /** Receives a problem whose path is relative to the part being compiled. */
 export type ReportProblem = (problem: Problem) => void
@@ -34,7 +34,7 @@ export function createOrReport<Options extends object, T>(
       if (!(error instanceof PolicyError)) throw error
       const before = new Set(tried)
       for (const problem of error.problems) {
-        const name = String(parsePath(problem.path ?? '')[0] ?? '')
+        const name = String(parsePolicyPath(problem.path ?? '')[0] ?? '')
         // A repeated problem has a cause elsewhere, and the first report is enough.
         if (!before.has(name)) report(problem)
         tried.add(name)
@@ -52,5 +52,6 @@ export function createOrReport<Options extends object, T>(
 
 /** Returns a reporter for a part of the policy, which prefixes paths with `base`. */
 export function prefixPaths(report: ReportProblem, ...base: (string | number)[]): ReportProblem {
-  return problem => report({ ...problem, path: formatPath([...base, ...parsePath(problem.path ?? '')]) })
+  return problem =>
+    report({ ...problem, path: formatPath([...base, ...parsePolicyPath(problem.path ?? '')]) })
 }

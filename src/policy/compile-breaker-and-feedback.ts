@@ -1,21 +1,21 @@
 import {
   type AimdOptions,
   aimd,
-  type BreakerOptions,
   circuitBreaker,
-  type FeedbackOptions,
+  type FeedbackLimiterOptions,
   gradient,
+  type HandlerBreakerOptions,
 } from '../adapt/index.ts'
 import type { Middleware } from '../chain/middleware-types.ts'
 import { compileScopes } from '../chain/rules/key-scope.ts'
-import type { Identity } from '../chain/senders/sender-templates.ts'
+import type { SenderResolver } from '../chain/senders/sender-templates.ts'
 import { policyError } from '../core/errors.ts'
 import type { Dialect, Message } from '../core/message.ts'
 import { parseDuration, parsePercent, parseRate } from '../core/units.ts'
 import { captureLevels, type Pattern, parsePattern } from '../topic/pattern.ts'
 import { createOrReport, prefixPaths, type ReportProblem, tryOrReport } from './collect-problems.ts'
 import { checkScopes } from './compile-rule.ts'
-import type { CompiledEntry } from './compiled-policy-types.ts'
+import type { MiddlewareEntry } from './compiled-policy-types.ts'
 import type { PolicyDocument } from './schema.ts'
 
 /** Option names of the middleware and their words in a policy. */
@@ -30,12 +30,12 @@ const OPTION_WORDS: Readonly<Record<string, string>> = {
 }
 
 /** Compiles `breaker` and `feedback`, which run before the rules. */
-export function compileHandlers(
+export function compileBreakerAndFeedback(
   document: Partial<PolicyDocument>,
   dialect: Dialect,
-  identity: Identity | undefined,
+  identity: SenderResolver | undefined,
   report: ReportProblem,
-): readonly CompiledEntry[] {
+): readonly MiddlewareEntry[] {
   const { breaker, feedback, rules } = document
   for (const word of ['breaker', 'feedback'] as const) {
     const index = rules?.findIndex(({ name }) => name === word) ?? -1
@@ -54,7 +54,11 @@ export function compileHandlers(
 type Feedback = NonNullable<PolicyDocument['feedback']>
 type Breaker = NonNullable<PolicyDocument['breaker']>
 
-function compileFeedback(words: Feedback, dialect: Dialect, report: ReportProblem): readonly CompiledEntry[] {
+function compileFeedback(
+  words: Feedback,
+  dialect: Dialect,
+  report: ReportProblem,
+): readonly MiddlewareEntry[] {
   const { by = 'aimd', latency, from, upTo, start, every, exceeded } = words
   const pattern = patternOf(words.topic, dialect, report)
   const options = defined({
@@ -64,7 +68,7 @@ function compileFeedback(words: Feedback, dialect: Dialect, report: ReportProble
     latencyMs: read(latency, 'latency', parseDuration, report),
     everyMs: read(every, 'every', parseDuration, report),
     exceeded,
-  }) as FeedbackOptions & AimdOptions
+  }) as FeedbackLimiterOptions & AimdOptions
   const make = by === 'aimd' ? aimd : gradient
   return entryOf(
     pattern,
@@ -75,9 +79,9 @@ function compileFeedback(words: Feedback, dialect: Dialect, report: ReportProble
 function compileBreaker(
   words: Breaker,
   dialect: Dialect,
-  identity: Identity | undefined,
+  identity: SenderResolver | undefined,
   report: ReportProblem,
-): readonly CompiledEntry[] {
+): readonly MiddlewareEntry[] {
   const { per = 'topic', failures, over, least, open, exceeded } = words
   const pattern = patternOf(words.topic, dialect, report)
   checkScopes(per, pattern?.captures.map(({ name }) => name) ?? [], report)
@@ -94,7 +98,7 @@ function compileBreaker(
     least,
     exceeded,
     keyOf,
-  }) as BreakerOptions
+  }) as HandlerBreakerOptions
   const stateKey = JSON.stringify(words)
   return entryOf(
     pattern,
@@ -102,7 +106,10 @@ function compileBreaker(
   )
 }
 
-function entryOf(pattern: Pattern | undefined, middleware: Middleware | undefined): readonly CompiledEntry[] {
+function entryOf(
+  pattern: Pattern | undefined,
+  middleware: Middleware | undefined,
+): readonly MiddlewareEntry[] {
   return middleware === undefined ? [] : [{ pattern: pattern?.text, middleware }]
 }
 

@@ -1,14 +1,14 @@
 import type { CustomAlgorithm } from '../algorithms/algorithm.ts'
-import { ALGORITHMS, type AlgorithmName } from '../algorithms/limit.ts'
+import { ALGORITHM_NAMES, type AlgorithmName } from '../algorithms/limit.ts'
 import { findScopeProblem, SCOPE_WORDS } from '../chain/rules/key-scope.ts'
-import { HELD_KINDS, type HeldKind, heldKindOf } from '../chain/rules/resource-limit.ts'
+import { heldKindOf, RESOURCE_KINDS, type ResourceKind } from '../chain/rules/resource-limit.ts'
 import { limit, quota } from '../chain/rules/rule.ts'
 import type {
-  Exceeded,
-  HeldOptions,
+  ExceededSpec,
   InFlightOptions,
   LimitOptions,
   QuotaOptions,
+  ResourceLimitOptions,
   RuleOptions,
   SizeOptions,
   UnchangedOptions,
@@ -20,7 +20,7 @@ import { compileExceeded } from '../outcomes/exceeded.ts'
 import { findRedirectProblem } from '../outcomes/redirect.ts'
 import { parsePattern } from '../topic/pattern.ts'
 import { createOrReport, type ReportProblem, tryOrReport } from './collect-problems.ts'
-import type { CompiledEntry, CompiledRule } from './compiled-policy-types.ts'
+import type { CompiledRule, MiddlewareEntry } from './compiled-policy-types.ts'
 import type { PolicyRule } from './schema.ts'
 
 const LIMIT_OPTIONS = ['burst', 'initial', 'algorithm'] as const
@@ -30,7 +30,7 @@ const QUOTA_OPTIONS = ['window', 'zone'] as const
 const RESERVED_PREFIXES = ['exempt:', 'tier:', 'override:'] as const
 const NAME = /^[^\p{Cc}\p{Cs}]{1,200}$/u
 
-export interface RuleContext {
+export interface RuleCompileContext {
   readonly dialect: Dialect
   /** True if the rule passed the schema. */
   readonly isValid: boolean
@@ -42,13 +42,16 @@ export interface RuleContext {
 }
 
 export interface CompiledRuleEntry {
-  readonly entry: CompiledEntry
+  readonly entry: MiddlewareEntry
   readonly rule: CompiledRule
   readonly captures: readonly string[]
 }
 
 /** Compiles one rule and reports its problems, with paths relative to the rule. */
-export function compileRule(rule: Partial<PolicyRule>, context: RuleContext): CompiledRuleEntry | undefined {
+export function compileRule(
+  rule: Partial<PolicyRule>,
+  context: RuleCompileContext,
+): CompiledRuleEntry | undefined {
   const { dialect, isValid: sound, report } = context
   checkCombination(rule, sound, report)
   const { topic } = rule
@@ -79,9 +82,9 @@ export function compileRule(rule: Partial<PolicyRule>, context: RuleContext): Co
 }
 
 type CommonOptions = RuleOptions
-type CompiledMiddleware = Pick<CompiledEntry, 'middleware'> & { readonly rule: CompiledRule }
+type CompiledMiddleware = Pick<MiddlewareEntry, 'middleware'> & { readonly rule: CompiledRule }
 
-function commonOptions(rule: Partial<PolicyRule>, context: RuleContext): CommonOptions {
+function commonOptions(rule: Partial<PolicyRule>, context: RuleCompileContext): CommonOptions {
   const { description, on, per, cost, exceeded, message, shadow, fallback, enabled, priority } = rule
   const { warn, penalties, when, for: senders } = rule
   const given = {
@@ -108,7 +111,7 @@ function compileLimit(
   rule: Partial<PolicyRule>,
   rate: string,
   common: CommonOptions,
-  { algorithms, report }: RuleContext,
+  { algorithms, report }: RuleCompileContext,
 ): CompiledMiddleware | undefined {
   const { burst: written, initial } = rule
   const algorithm =
@@ -132,7 +135,7 @@ function findAlgorithm(
   own: ReadonlyMap<string, CustomAlgorithm>,
   report: ReportProblem,
 ): AlgorithmName | CustomAlgorithm | undefined {
-  const builtIn = ALGORITHMS.filter(known => known !== 'quota')
+  const builtIn = ALGORITHM_NAMES.filter(known => known !== 'quota')
   const found = builtIn.find(known => known === name) ?? own.get(name)
   if (found !== undefined) return found
   const known = [...builtIn, ...own.keys()]
@@ -169,7 +172,7 @@ const IN_FLIGHT_OPTIONS: ReadonlySet<string> = new Set([
 function compileInFlight(
   rule: Partial<PolicyRule>,
   inFlight: number,
-  { dialect, defaultName: placeholder, report }: RuleContext,
+  { dialect, defaultName: placeholder, report }: RuleCompileContext,
 ): CompiledMiddleware | undefined {
   for (const [word, value] of Object.entries(rule)) {
     if (value === undefined || IN_FLIGHT_OPTIONS.has(word)) continue
@@ -202,8 +205,8 @@ const HELD_OPTIONS: ReadonlySet<string> = new Set([
 
 function compileHeld(
   rule: Partial<PolicyRule>,
-  held: HeldKind,
-  { dialect, defaultName: placeholder, report }: RuleContext,
+  held: ResourceKind,
+  { dialect, defaultName: placeholder, report }: RuleCompileContext,
 ): CompiledMiddleware | undefined {
   for (const [word, value] of Object.entries(rule)) {
     if (value === undefined || HELD_OPTIONS.has(word) || word === held) continue
@@ -218,7 +221,7 @@ function compileHeld(
     dialect,
     [held]: rule[held],
     ...defined({ description, per, exceeded, enabled, on }),
-  } as HeldOptions
+  } as ResourceLimitOptions
   const middleware = createOrReport(limit, options, { exceeded: 'reject', [held]: 1 }, report)
   return middleware && { middleware, rule: { kind: 'held', options } }
 }
@@ -233,7 +236,7 @@ function compileMaxSize(
   rule: Partial<PolicyRule>,
   maxSize: number | string,
   { warn: _warn, fallback: _fallback, per: _per, cost: _cost, ...common }: CommonOptions,
-  { report }: RuleContext,
+  { report }: RuleCompileContext,
 ): CompiledMiddleware | undefined {
   for (const [word, value] of Object.entries(rule)) {
     if (value === undefined || MAX_SIZE_OPTIONS.has(word)) continue
@@ -262,7 +265,7 @@ function compileUnchanged(
     penalties: _penalties,
     ...common
   }: CommonOptions,
-  { report }: RuleContext,
+  { report }: RuleCompileContext,
 ): CompiledMiddleware | undefined {
   for (const [word, value] of Object.entries(rule)) {
     if (value === undefined || UNCHANGED_OPTIONS.has(word)) continue
@@ -308,7 +311,7 @@ function checkCombination(rule: Partial<PolicyRule>, sound: boolean, report: Rep
     report({ path: 'quota', message: '`limit` and `quota` cannot be combined', remedy })
   } else if (!isLimit && !isQuota) {
     if (sound) {
-      const remedy = `add one, such as limit: 10/s, quota: 10000/day, maxSize: 256kB, unchanged: drop or inFlight: 5; or one of ${HELD_KINDS.join(', ')}`
+      const remedy = `add one, such as limit: 10/s, quota: 10000/day, maxSize: 256kB, unchanged: drop or inFlight: 5; or one of ${RESOURCE_KINDS.join(', ')}`
       report({ path: '', message: 'the rule has neither `limit` nor `quota`', remedy })
     }
     return
@@ -350,7 +353,7 @@ function checkRedirect(
   const path = 'exceeded.redirect.to'
   let problem: string | undefined
   try {
-    problem = findRedirectProblem(compileExceeded(exceeded as Exceeded, dialect).redirect, captures)
+    problem = findRedirectProblem(compileExceeded(exceeded as ExceededSpec, dialect).redirect, captures)
   } catch {
     return
   }

@@ -1,6 +1,6 @@
 import type { CustomAlgorithm } from '../algorithms/algorithm.ts'
-import { inThousandths } from '../algorithms/rescale-limit.ts'
-import { metaOf } from '../chain/routing/plan-steps.ts'
+import { convertLimitToThousandths } from '../algorithms/rescale-limit.ts'
+import { readMiddlewareMeta } from '../chain/routing/plan-steps.ts'
 import { exempt } from '../chain/rules/exemption.ts'
 import { compilePenalty, type PenaltySpec } from '../chain/rules/penalty.ts'
 import type { ExemptOptions } from '../chain/rules/rule-options.ts'
@@ -8,9 +8,9 @@ import { compileTiers, type TiersSpec } from '../chain/rules/tiers.ts'
 import { type BehaviourSpec, compileBehaviour } from '../chain/senders/behaviour.ts'
 import {
   compileIdentity,
-  type Identity,
   type IdentitySpec,
   parseSenderTemplate,
+  type SenderResolver,
 } from '../chain/senders/sender-templates.ts'
 import { PolicyError, type Problem } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
@@ -18,14 +18,14 @@ import type { Dialect } from '../core/message.ts'
 import { parsePattern } from '../topic/pattern.ts'
 import { createOrReport, prefixPaths, type ReportProblem, tryOrReport } from './collect-problems.ts'
 import { compileAdaptive } from './compile-adaptive.ts'
-import { compileHandlers } from './compile-breaker-and-feedback.ts'
+import { compileBreakerAndFeedback } from './compile-breaker-and-feedback.ts'
 import { compileRule } from './compile-rule.ts'
 import { compileStore } from './compile-store.ts'
-import type { CompiledEntry, CompiledPolicy, CompiledRule, LoadedPolicy } from './compiled-policy-types.ts'
+import type { CompiledPolicy, CompiledRule, LoadedPolicy, MiddlewareEntry } from './compiled-policy-types.ts'
 import type { PolicyDocument, PolicyExemption } from './schema.ts'
 import { formatPath, type ValuePath } from './source-positions.ts'
 
-export type { CompiledEntry, CompiledPolicy, CompiledRule } from './compiled-policy-types.ts'
+export type { CompiledPolicy, CompiledRule, MiddlewareEntry } from './compiled-policy-types.ts'
 
 /** Compiles the middleware of a policy for a gate. Throws PolicyError, but never for a result of `loadPolicy`. */
 export function compilePolicy(loaded: LoadedPolicy): CompiledPolicy {
@@ -54,7 +54,7 @@ export function compileDocument(
   const dialect: Dialect = valid.dialect ?? 'mqtt'
   const adaptive = compileAdaptive(valid.adaptive, prefixPaths(report, 'adaptive'))
   const store = compileStore(valid.store, prefixPaths(report, 'store'))
-  const exemptionEntries: CompiledEntry[] = []
+  const exemptionEntries: MiddlewareEntry[] = []
   const exemptions: ExemptOptions[] = []
   valid.exempt?.forEach((entry, index) => {
     const made = compileExemption(
@@ -68,7 +68,7 @@ export function compileDocument(
     exemptionEntries.push(made.entry)
   })
   const rules: CompiledRule[] = []
-  const ruleEntries: CompiledEntry[] = []
+  const ruleEntries: MiddlewareEntry[] = []
   const captures = new Set<string>()
   valid.rules?.forEach((rule, index) => {
     const made = compileRule(rule, {
@@ -112,7 +112,11 @@ export function compileDocument(
     const isAssigned = problem.path === 'tier' && valid.senders?.tier === undefined
     report({ ...problem, path: isAssigned ? 'tiers.assign.from' : `senders.${problem.path}` })
   })
-  const entries = [...exemptionEntries, ...compileHandlers(valid, dialect, identity, report), ...ruleEntries]
+  const entries = [
+    ...exemptionEntries,
+    ...compileBreakerAndFeedback(valid, dialect, identity, report),
+    ...ruleEntries,
+  ]
   return {
     compiled: {
       dialect,
@@ -136,7 +140,7 @@ function compileExemption(
   dialect: Dialect,
   sound: boolean,
   report: ReportProblem,
-): { readonly options: ExemptOptions; readonly entry: CompiledEntry } | undefined {
+): { readonly options: ExemptOptions; readonly entry: MiddlewareEntry } | undefined {
   if (sound && RESTRICTIONS.every(ground => entry[ground] === undefined)) {
     const remedy = `restrict it with one of ${RESTRICTIONS.join(', ')}`
     report({ path: '', message: 'the exemption would let everything pass', remedy })
@@ -159,7 +163,7 @@ function compileSenders(
   spec: IdentitySpec | undefined,
   captures: ReadonlySet<string> | undefined,
   report: ReportProblem,
-): Identity | undefined {
+): SenderResolver | undefined {
   const identity = tryOrReport(() => compileIdentity(spec), report)
   if (!spec || !captures || !identity) return identity
   const { roles, ...parts } = spec
@@ -202,17 +206,17 @@ function senderTemplates(
 
 /** Reports rules that cannot count in thousandths, which fractional costs of tiers or behaviour need. */
 function checkThousandths(
-  rules: readonly CompiledEntry[],
+  rules: readonly MiddlewareEntry[],
   report: ReportProblem,
   remedy: string,
   skipsQuotas = false,
 ): void {
   rules.forEach(({ middleware }, index) => {
-    const { limit, reason } = metaOf(middleware)?.rule ?? {}
+    const { limit, reason } = readMiddlewareMeta(middleware)?.rule ?? {}
     const isQuota = reason === 'quota_exceeded'
     if (limit === undefined || (skipsQuotas && isQuota)) return
     tryOrReport(
-      () => inThousandths(limit),
+      () => convertLimitToThousandths(limit),
       problem => {
         const hint = isQuota ? `${remedy}, or use window: calendar` : (problem.remedy ?? remedy)
         report({ ...problem, remedy: hint, path: `rules[${index}]` })

@@ -1,18 +1,18 @@
 import type { CustomAlgorithm } from '../algorithms/algorithm.ts'
 import type { Middleware } from '../chain/middleware-types.ts'
-import type { Penalty } from '../chain/rules/penalty.ts'
+import type { CompiledPenalty } from '../chain/rules/penalty.ts'
 import type {
   ExemptOptions,
-  HeldOptions,
   InFlightOptions,
   LimitOptions,
   QuotaOptions,
+  ResourceLimitOptions,
   SizeOptions,
   UnchangedOptions,
 } from '../chain/rules/rule-options.ts'
 import type { Tiers } from '../chain/rules/tiers.ts'
 import type { CompiledBehaviour } from '../chain/senders/behaviour.ts'
-import type { Identity, IdentitySpec } from '../chain/senders/sender-templates.ts'
+import type { IdentitySpec, SenderResolver } from '../chain/senders/sender-templates.ts'
 import type { Position } from '../core/errors.ts'
 import type { Dialect } from '../core/message.ts'
 import type { StoreSpec } from '../stores/parse-store-options.ts'
@@ -35,12 +35,12 @@ export type CompiledRule =
   | { readonly kind: 'limit'; readonly topic?: string; readonly options: LimitOptions }
   | { readonly kind: 'quota'; readonly topic?: string; readonly options: QuotaOptions }
   | { readonly kind: 'inFlight'; readonly topic?: string; readonly options: InFlightOptions }
-  | { readonly kind: 'held'; readonly topic?: string; readonly options: HeldOptions }
+  | { readonly kind: 'held'; readonly topic?: string; readonly options: ResourceLimitOptions }
   | { readonly kind: 'maxSize'; readonly topic?: string; readonly options: SizeOptions }
   | { readonly kind: 'unchanged'; readonly topic?: string; readonly options: UnchangedOptions }
 
 /** A middleware and the pattern of its topics; undefined for every topic. */
-export interface CompiledEntry {
+export interface MiddlewareEntry {
   readonly pattern: string | undefined
   readonly middleware: Middleware
 }
@@ -50,15 +50,15 @@ export interface CompiledPolicy {
   readonly dialect: Dialect
   readonly store: StoreSpec
   readonly senders: IdentitySpec | undefined
-  readonly identity: Identity | undefined
+  readonly identity: SenderResolver | undefined
   /** Scales the limits of all rules by the load. */
   readonly adaptive: Middleware | undefined
   /** Exemptions, then middleware based on handlers, then rules, each in the order of its list. */
-  readonly entries: readonly CompiledEntry[]
+  readonly entries: readonly MiddlewareEntry[]
   readonly rules: readonly CompiledRule[]
   readonly exemptions: readonly ExemptOptions[]
   readonly tiers: Tiers | undefined
-  readonly penalty: Penalty | undefined
+  readonly penalty: CompiledPenalty | undefined
   /** Limits by the behaviour of the sender. */
   readonly compiledBehaviour: CompiledBehaviour | undefined
   readonly source: LoadedPolicy

@@ -1,7 +1,7 @@
 /** Variables by name, such as `process.env`. */
 export type Env = Readonly<Record<string, string | undefined>>
 
-export interface Substitution {
+export interface SubstitutionResult {
   readonly text: string
   /** True if the text contained references. */
   readonly isChanged: boolean
@@ -23,7 +23,7 @@ const MAX_DEPTH = 8
  * Replaces `${NAME}` and `${NAME:-default}` (the default is used if the variable is unset or empty, as in a shell).
  * `$${` is a literal `${`. Values are not substituted again, so that they cannot refer to other variables.
  */
-export function substitute(text: string, env: Env, depth = 0): Substitution {
+export function substitute(text: string, env: Env, depth = 0): SubstitutionResult {
   if (!text.includes('${')) return { text, isChanged: false, problems: [] }
   const flaws: SubstitutionProblem[] = []
   let result = ''
@@ -75,7 +75,7 @@ function findClosingBrace(text: string, from: number): number {
 }
 
 /** Resolves a plain YAML scalar by the core schema (YAML 1.2, 10.3.2). */
-export function resolvePlain(text: string): string | number | boolean | null {
+export function resolvePlainScalar(text: string): string | number | boolean | null {
   if (/^(?:~|null|Null|NULL)?$/.test(text)) return null
   if (/^(?:true|True|TRUE)$/.test(text)) return true
   if (/^(?:false|False|FALSE)$/.test(text)) return false

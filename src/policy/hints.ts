@@ -1,6 +1,6 @@
 import type { Problem } from '../core/errors.ts'
 import { nearest } from '../core/option-names.ts'
-import { type Located, parsePath, type ValuePath } from './source-positions.ts'
+import { type Located, parsePolicyPath, type ValuePath } from './source-positions.ts'
 
 /** Terms of other programs, with the terms used here. */
 const OTHER_WORDS: Readonly<Record<string, string>> = {
@@ -46,25 +46,25 @@ const OTHER_WORDS: Readonly<Record<string, string>> = {
 }
 
 /** Returns the remedy for a key that is a term of other programs. */
-export function hintForKey(key: string): string | undefined {
+export function hintForForeignKey(key: string): string | undefined {
   return Object.hasOwn(OTHER_WORDS, key) ? OTHER_WORDS[key] : undefined
 }
 
 /** Returns the problem with a better remedy if its value is a common mistake. */
 export function withHint(problem: Problem, root: Located): Problem {
-  const path = parsePath(problem.path ?? '')
+  const path = parsePolicyPath(problem.path ?? '')
   const remedy = hintForValue(path, valueAt(root, path), root)
   return remedy === undefined ? problem : { ...problem, remedy }
 }
 
 /** Returns the remedy for a variable named like a part of a sender. */
-export function hintForVariable(name: string): string | undefined {
+export function hintForSenderVariable(name: string): string | undefined {
   if (!/^(?:client|user|device|ip|apiKey|tier|role)$/.test(name)) return undefined
   return `write {${name}} for the ${name} of the sender; with a $ it is a variable of the environment`
 }
 
 /** Returns the remedy for a common YAML mistake in a line. */
-export function hintForSyntax(line: string): string | undefined {
+export function suggestYamlFix(line: string): string | undefined {
   const entry = /^\s*(?:-\s+)?([\w-]+):\s+([*{[&>|%@`!].*?)\s*$/.exec(line)
   if (entry && entry[1] === 'topic' && entry[2] === '*') {
     return 'write topic: "#" for all topics of MQTT, topic: ">" for all subjects of NATS, in quotes'

@@ -1,6 +1,6 @@
 export { compilePolicy } from './compile.ts'
-export type { CompiledEntry, CompiledPolicy, CompiledRule, LoadedPolicy } from './compiled-policy-types.ts'
-export { loadPolicy, type PolicyPart } from './load-policy.ts'
+export type { CompiledPolicy, CompiledRule, LoadedPolicy, MiddlewareEntry } from './compiled-policy-types.ts'
+export { loadPolicy, type PolicyInput } from './load-policy.ts'
 export { redact } from './redact.ts'
 export { type PolicyDocument, policyJsonSchema } from './schema.ts'
 export { findPolicyWarnings } from './warnings.ts'

@@ -1,6 +1,6 @@
 import { readFile, stat } from 'node:fs/promises'
 import type { CustomAlgorithm } from '../algorithms/algorithm.ts'
-import { byName } from '../algorithms/custom.ts'
+import { indexAlgorithms } from '../algorithms/custom.ts'
 import { PolicyError, type Problem } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { quote } from '../core/units.ts'
@@ -9,16 +9,16 @@ import type { LoadedPolicy } from './compiled-policy-types.ts'
 import type { Env } from './env-substitution.ts'
 import { withHint } from './hints.ts'
 import { findDuplicateNames, mergePolicies } from './overlay.ts'
-import { type Parsed, parseYaml } from './parse-yaml.ts'
-import { fromObject } from './policy-from-object.ts'
+import { type ParsedPolicy, parseYaml } from './parse-yaml.ts'
+import { convertPolicyObject } from './policy-from-object.ts'
 import type { PolicyDocument } from './schema.ts'
-import { type Located, parsePath, placeOf } from './source-positions.ts'
+import { type Located, parsePolicyPath, placeOf } from './source-positions.ts'
 import { validateForm } from './validate-form.ts'
 
 export type { LoadedPolicy } from './compiled-policy-types.ts'
 
 /** A policy as the path of a YAML or JSON file, as text or as an object. */
-export type PolicyPart = string | object
+export type PolicyInput = string | object
 
 /**
  * Loads a policy, or several that are merged: later ones win, and rules and exemptions are merged by name. A string is
@@ -27,12 +27,12 @@ export type PolicyPart = string | object
  * lists all problems of form and meaning with position and remedy.
  */
 export async function loadPolicy(
-  source: PolicyPart | readonly PolicyPart[],
+  source: PolicyInput | readonly PolicyInput[],
   options: { readonly env?: Env; readonly algorithms?: readonly CustomAlgorithm[] } = {},
 ): Promise<LoadedPolicy> {
   const env = options.env ?? process.env
-  const algorithms = byName(options.algorithms ?? [])
-  const parts: readonly PolicyPart[] = Array.isArray(source) ? source : [source as PolicyPart]
+  const algorithms = indexAlgorithms(options.algorithms ?? [])
+  const parts: readonly PolicyInput[] = Array.isArray(source) ? source : [source as PolicyInput]
   const files: string[] = []
   const roots: Located[] = []
   const problems: Problem[] = []
@@ -57,15 +57,15 @@ export async function loadPolicy(
     for (const problem of ofMeaning) problems.push(withHint(locate(root, problem), root))
   }
   if (problems.length > 0) throw createError(problems, root)
-  return { document, files, algorithms, locate: path => ({ path, ...placeOf(root, parsePath(path)) }) }
+  return { document, files, algorithms, locate: path => ({ path, ...placeOf(root, parsePolicyPath(path)) }) }
 }
 
-interface ReadPart extends Parsed {
+interface ReadPart extends ParsedPolicy {
   readonly file?: string | undefined
 }
 
-async function read(part: PolicyPart, env: Env): Promise<ReadPart> {
-  if (typeof part === 'object' && part !== null) return fromObject(part, env)
+async function read(part: PolicyInput, env: Env): Promise<ReadPart> {
+  if (typeof part === 'object' && part !== null) return convertPolicyObject(part, env)
   if (typeof part !== 'string') {
     const message = `${quote(part)} is not a policy`
     return { root: undefined, problems: [{ message, remedy: 'give a path, YAML text or an object' }] }
@@ -110,7 +110,7 @@ async function readText(
 }
 
 function locate(root: Located, problem: Problem): Problem {
-  const path = parsePath(problem.path ?? '')
+  const path = parsePolicyPath(problem.path ?? '')
   const isWord = problem.message.startsWith('`')
   return { ...placeOf(root, path, isWord ? 'key' : 'value'), ...problem }
 }

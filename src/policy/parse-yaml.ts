@@ -13,8 +13,8 @@ import {
 } from 'yaml'
 import type { Problem } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
-import { type Env, resolvePlain, substitute } from './env-substitution.ts'
-import { hintForSyntax, hintForVariable } from './hints.ts'
+import { type Env, resolvePlainScalar, substitute } from './env-substitution.ts'
+import { hintForSenderVariable, suggestYamlFix } from './hints.ts'
 import {
   formatPath,
   type Located,
@@ -23,7 +23,7 @@ import {
   type ValuePath,
 } from './source-positions.ts'
 
-export interface Parsed {
+export interface ParsedPolicy {
   /** Undefined if the text cannot be parsed. */
   readonly root: Located | undefined
   readonly problems: readonly Problem[]
@@ -45,7 +45,7 @@ const SYNTAX_REMEDIES: Readonly<Record<string, readonly [remedy: string, message
  * Parses YAML or JSON into located values and substitutes the variables of `env`. Reports duplicate keys, tags, second
  * documents and unset variables; limits nesting, aliases and errors. Never throws.
  */
-export function parseYaml(text: string, env: Env, file?: string): Parsed {
+export function parseYaml(text: string, env: Env, file?: string): ParsedPolicy {
   const lines = new LineCounter()
   const at = (offset: number): SourcePosition => {
     const { line, col } = lines.linePos(offset)
@@ -137,7 +137,7 @@ function explain(error: YAMLError, at: (offset: number) => SourcePosition, text:
     return { ...place, message: 'this line is indented differently from the entry it belongs to', remedy }
   }
   const [remedy = 'correct the YAML', message] = SYNTAX_REMEDIES[error.code] ?? []
-  const hint = hintForSyntax(line)
+  const hint = suggestYamlFix(line)
   if (hint?.startsWith('put a space'))
     return { ...place, message: 'a space is missing in this line', remedy: hint }
   return {
@@ -200,10 +200,10 @@ class NodeReader {
     }
     const { text, isChanged: changed, problems: flaws } = substitute(value, this.#env)
     for (const { variable, ...flaw } of flaws) {
-      const hint = variable === undefined ? undefined : hintForVariable(variable)
+      const hint = variable === undefined ? undefined : hintForSenderVariable(variable)
       this.problems.push({ ...place, path: formatPath(path), ...flaw, remedy: hint ?? flaw.remedy })
     }
-    const resolved = changed && node.type === 'PLAIN' ? resolvePlain(text) : text
+    const resolved = changed && node.type === 'PLAIN' ? resolvePlainScalar(text) : text
     return { kind: 'scalar', place, value: resolved, isUnread: flaws.length > 0 }
   }
 

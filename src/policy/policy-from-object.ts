@@ -1,11 +1,11 @@
 import type { Problem } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { type Env, substitute } from './env-substitution.ts'
-import type { Parsed } from './parse-yaml.ts'
+import type { ParsedPolicy } from './parse-yaml.ts'
 import { formatPath, type Located, type LocatedEntry, type ValuePath } from './source-positions.ts'
 
 /** Converts a policy object into located values without positions and substitutes the variables of `env`. */
-export function fromObject(value: object, env: Env): Parsed {
+export function convertPolicyObject(value: object, env: Env): ParsedPolicy {
   const problems: Problem[] = []
   const root = locate(value, [], [], env, problems)
   return { root, problems }

@@ -1,6 +1,6 @@
 import * as z from 'zod'
-import { COUNTING_SIGNALS, SIGNAL_NAMES } from '../adapt/index.ts'
-import { durationText, encodeExpectation } from './schema-primitives.ts'
+import { MESSAGE_COUNT_SIGNALS, SIGNAL_NAMES } from '../adapt/index.ts'
+import { durationSchema, encodeExpectation } from './schema-primitives.ts'
 
 const level = z
   .union([z.number(), z.string()], {
@@ -15,7 +15,7 @@ const factor = z
   .union([z.number(), z.string()], { error: encodeExpectation('a factor', 'write 0.5') })
   .meta({ description: 'Factor that limits are multiplied by.', examples: [0.5] })
 
-const fulls = COUNTING_SIGNALS.map(name =>
+const fulls = MESSAGE_COUNT_SIGNALS.map(name =>
   z.strictObject(
     { [name]: z.number({ error: encodeExpectation('a number of messages', 'write 5000') }) },
     { error: encodeExpectation('a signal') },
@@ -76,7 +76,7 @@ export const adaptiveSchema = z
         .meta({
           description: 'Signals; the load is the highest of them. Default: cpu, memory, event-loop.',
         }),
-      every: durationText.optional().meta({ description: 'How often. Default: 10s.' }),
+      every: durationSchema.optional().meta({ description: 'How often. Default: 10s.' }),
       across: z
         .enum(['node', 'fleet'], { error: encodeExpectation('whose load counts', 'write node, or fleet') })
         .optional()

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { SUBJECT_PARTS } from '../chain/senders/sender-selector.ts'
+import { SENDER_PARTS } from '../chain/senders/sender-selector.ts'
 import { encodeExpectation } from './schema-primitives.ts'
 
 const factor = (what: string) =>
@@ -15,7 +15,7 @@ export const behaviourSchema = z
       good: factor('What limits of good senders are multiplied by. Default: 1.2.'),
       abusive: factor('What those of abusive ones are. Default: 0.3.'),
       per: z
-        .enum(SUBJECT_PARTS, { error: encodeExpectation('a part of a sender') })
+        .enum(SENDER_PARTS, { error: encodeExpectation('a part of a sender') })
         .optional()
         .meta({ description: 'Part of the sender that identifies it. Default: the client.' }),
     },

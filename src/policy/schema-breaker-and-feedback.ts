@@ -1,12 +1,12 @@
 import * as z from 'zod'
 import { SCOPE_PATTERN, TOPIC_PATTERN } from './schema-patterns.ts'
 import {
-  durationText,
+  createWholeNumberSchema,
+  durationSchema,
   encodeExpectation,
-  percentText,
-  rateText,
+  percentSchema,
+  rateSchema,
   textSchema,
-  wholeNumber,
 } from './schema-primitives.ts'
 
 const topic = textSchema(
@@ -26,7 +26,7 @@ const exceeded = z
   .meta({ description: 'Outcome for messages it refuses. Default: retry.' })
 
 const perSecond = (what: string): z.ZodOptional<z.ZodString> =>
-  rateText.meta({ description: what, examples: ['5/s', '1000/s'] }).optional()
+  rateSchema.meta({ description: what, examples: ['5/s', '1000/s'] }).optional()
 
 /** Schema of `feedback`. */
 export const feedbackSchema = z
@@ -36,13 +36,13 @@ export const feedbackSchema = z
         .enum(['aimd', 'gradient'], { error: encodeExpectation('a way', 'write aimd or gradient') })
         .optional()
         .meta({ description: 'Algorithm that sets the rate. Default: aimd.' }),
-      latency: durationText
+      latency: durationSchema
         .meta({ description: 'A higher mean latency means that the handler is overloaded. Default: 100ms.' })
         .optional(),
       from: perSecond('The least rate. Default: 1/s.'),
       upTo: perSecond('The greatest rate. Default: 10000/s.'),
       start: perSecond('Where it begins. Default: the least.'),
-      every: durationText.meta({ description: 'Interval of changes. Default: 200ms.' }).optional(),
+      every: durationSchema.meta({ description: 'Interval of changes. Default: 200ms.' }).optional(),
       topic,
       exceeded,
     },
@@ -72,14 +72,14 @@ export const breakerSchema = z
         })
         .optional()
         .meta({ description: 'Scope of one breaker. Default: topic.' }),
-      failures: percentText
+      failures: percentSchema
         .meta({ description: 'The breaker opens above this share of failures. Default: 50%.' })
         .optional(),
-      over: durationText
+      over: durationSchema
         .meta({ description: 'Time over which failures are counted. Default: 10s.' })
         .optional(),
-      least: wholeNumber(1, 'Of more than this many. Default: 10.').optional(),
-      open: durationText
+      least: createWholeNumberSchema(1, 'Of more than this many. Default: 10.').optional(),
+      open: durationSchema
         .meta({ description: 'Time until one message is tried again. Default: 5s.' })
         .optional(),
       topic,

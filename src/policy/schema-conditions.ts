@@ -2,10 +2,10 @@ import * as z from 'zod'
 import type { ConditionSpec } from '../conditions/condition.ts'
 import {
   booleanSchema,
-  descriptionText,
+  descriptionSchema,
   encodeExpectation,
   textSchema,
-  zoneText,
+  zoneSchema,
 } from './schema-primitives.ts'
 
 const scalar = z.union([z.string(), z.number(), z.boolean(), z.null()], {
@@ -63,7 +63,7 @@ const conditions = z.lazy(() =>
 export const conditionSchema: z.ZodType<ConditionSpec> = z
   .strictObject(
     {
-      description: descriptionText.optional(),
+      description: descriptionSchema.optional(),
       time: textSchema(
         'a time range',
         'write it as 22:00-06:00, in quotes',
@@ -76,7 +76,7 @@ export const conditionSchema: z.ZodType<ConditionSpec> = z
         })
         .optional()
         .meta({ description: 'Days of the week; for an overnight range the day on which it begins.' }),
-      zone: zoneText.optional(),
+      zone: zoneSchema.optional(),
       payload: z
         .strictObject(
           {

@@ -1,11 +1,11 @@
 import * as z from 'zod'
 import {
   booleanSchema,
-  durationText,
+  createWholeNumberSchema,
+  durationSchema,
   encodeExpectation,
   exceededWords,
   textSchema,
-  wholeNumber,
 } from './schema-primitives.ts'
 
 const THEN = z
@@ -19,11 +19,11 @@ const fields = z
   })
   .optional()
 const throttle = z.strictObject({
-  upTo: durationText.optional(),
+  upTo: durationSchema.optional(),
   then: z.enum(['drop', 'disconnect'], { error: encodeExpectation('an outcome here') }).optional(),
 })
 const queue = z.strictObject({
-  max: wholeNumber(1, 'Most messages held, of all senders together. Default: 10000.').optional(),
+  max: createWholeNumberSchema(1, 'Most messages held, of all senders together. Default: 10000.').optional(),
   bytes: bytes.meta({ description: 'Maximum bytes of held payloads and topics. Default: 64 MiB.' }),
   order: z
     .enum(['priority', 'arrival'], { error: encodeExpectation('an order') })
@@ -41,11 +41,11 @@ const queue = z.strictObject({
     )
     .optional()
     .meta({ description: 'Source of the priority: low, normal, high, emergency or a number from 0 to 9.' }),
-  upTo: durationText.optional(),
+  upTo: durationSchema.optional(),
   then: THEN,
 })
 const latest = z.strictObject({
-  topics: wholeNumber(1, 'Most topics of which a message is held. Default: 10000.').optional(),
+  topics: createWholeNumberSchema(1, 'Most topics of which a message is held. Default: 10000.').optional(),
   bytes: bytes.meta({ description: 'Maximum bytes of held payloads and topics. Default: 64 MiB.' }),
   then: THEN,
 })
@@ -59,7 +59,7 @@ const redirect = z.strictObject({
   headers: booleanSchema.optional().meta({ description: 'Adds the reason in headers. Default: true.' }),
 })
 const degrade = z.strictObject({
-  sample: wholeNumber(1, 'Deliver 1 in so many of each key. Default: 1.').optional(),
+  sample: createWholeNumberSchema(1, 'Deliver 1 in so many of each key. Default: 1.').optional(),
   keep: fields,
   strip: fields,
   clearRetain: booleanSchema.optional().meta({ description: 'Default: true.' }),

@@ -26,15 +26,15 @@ export function textSchema(
     .meta({ description, ...(examples.length > 0 ? { examples } : {}) })
 }
 
-export const nameText = textSchema(
+export const nameSchema = textSchema(
   'a name',
   'write a text, in quotes if need be',
   'Unique name, used for state and reports.',
 )
-export const descriptionText = z
+export const descriptionSchema = z
   .string({ error: encodeExpectation('a text', 'put it in quotes') })
   .meta({ description: 'Text for readers of the policy.' })
-export const durationText = textSchema(
+export const durationSchema = textSchema(
   'a duration',
   'write a number and a unit, as 250ms, 30s, 5m, 1h or 7d',
   'A duration.',
@@ -44,7 +44,7 @@ export const durationText = textSchema(
   '1h',
   '7d',
 ).meta({ pattern: DURATION_PATTERN })
-export const rateText = textSchema(
+export const rateSchema = textSchema(
   'a rate',
   'write it as 10/s, 100 per minute, 5 per 5 minutes, 1MB/s or unlimited, each with an optional burst N',
   'Units per time: messages, or bytes (k = 1000, Ki = 1024), with an optional burst.',
@@ -55,20 +55,20 @@ export const rateText = textSchema(
   '1MB/s',
   'unlimited',
 ).meta({ pattern: RATE_PATTERN })
-export const percentText = textSchema(
+export const percentSchema = textSchema(
   'a percentage',
   'write a number above 0 and up to 100 with a percent sign, as 80%',
   'A percentage.',
   '80%',
 ).meta({ pattern: PERCENT_PATTERN })
-export const zoneText = textSchema(
+export const zoneSchema = textSchema(
   'a time zone',
   'write an IANA name, as Europe/Berlin or UTC',
   'IANA name of a time zone. Default: UTC.',
   'UTC',
   'Europe/Berlin',
 )
-export const templateText = textSchema(
+export const templateSchema = textSchema(
   'a template',
   'write a text with {client}, {user}, {ip}, {header.NAME} or {topic.CAPTURE} in it, in quotes',
   'A text with {client}, {user}, {ip}, {header.NAME} or {topic.CAPTURE} in it.',
@@ -81,7 +81,7 @@ export const booleanSchema = z.boolean({
   error: encodeExpectation('true or false', 'write true or false, without quotes'),
 })
 
-export function wholeNumber(least: number, description: string): z.ZodNumber {
+export function createWholeNumberSchema(least: number, description: string): z.ZodNumber {
   const error = encodeExpectation(`a whole number of at least ${least}`, `use at least ${least}`)
   return z.int({ error }).min(least, { error }).meta({ description })
 }

@@ -1,22 +1,22 @@
 import * as z from 'zod'
-import { ALGORITHMS } from '../algorithms/limit.ts'
-import { COST_WORDS } from '../chain/rules/rule-options.ts'
+import { ALGORITHM_NAMES } from '../algorithms/limit.ts'
+import { NAMED_COSTS } from '../chain/rules/rule-options.ts'
 import { conditionSchema } from './schema-conditions.ts'
 import { exceededSchema, messageSchema } from './schema-exceeded.ts'
 import { QUOTA_PATTERN, SCOPE_PATTERN, TOPIC_PATTERN } from './schema-patterns.ts'
 import {
   booleanSchema,
-  descriptionText,
-  durationText,
+  createWholeNumberSchema,
+  descriptionSchema,
+  durationSchema,
   encodeExpectation,
-  nameText,
-  percentText,
-  rateText,
+  nameSchema,
+  percentSchema,
+  rateSchema,
   textSchema,
-  wholeNumber,
-  zoneText,
+  zoneSchema,
 } from './schema-primitives.ts'
-import { fallbackWord } from './schema-store.ts'
+import { fallbackSchema } from './schema-store.ts'
 import { rulePenaltiesSchema } from './schema-tiers-and-penalties.ts'
 
 const pattern = textSchema(
@@ -30,12 +30,12 @@ const COST_REMEDY =
   'write a number, bytes, light, medium, heavy, premium, { bytes: per 4KiB }, { payload: field }, { header: name } or { topics: … }'
 const UNITS = encodeExpectation(
   'a number of units',
-  `write a number or one of ${Object.keys(COST_WORDS).join(', ')}`,
+  `write a number or one of ${Object.keys(NAMED_COSTS).join(', ')}`,
 )
 const costUnits = z.union(
   [
     z.number({ error: UNITS }).min(0, { error: UNITS }),
-    z.enum(Object.keys(COST_WORDS) as (keyof typeof COST_WORDS)[]),
+    z.enum(Object.keys(NAMED_COSTS) as (keyof typeof NAMED_COSTS)[]),
   ],
   { error: UNITS },
 )
@@ -56,7 +56,7 @@ const cost = z
       z
         .number({ error: encodeExpectation('a cost', COST_REMEDY) })
         .min(0, { error: encodeExpectation('a cost', COST_REMEDY) }),
-      z.enum(['bytes', ...(Object.keys(COST_WORDS) as (keyof typeof COST_WORDS)[])]),
+      z.enum(['bytes', ...(Object.keys(NAMED_COSTS) as (keyof typeof NAMED_COSTS)[])]),
       z.strictObject({
         bytes: textSchema(
           'a count of bytes',
@@ -130,8 +130,8 @@ const priority = z
 export const ruleSchema = z
   .strictObject(
     {
-      name: nameText,
-      description: descriptionText.optional(),
+      name: nameSchema,
+      description: descriptionSchema.optional(),
       enabled,
       priority,
       topic: pattern.optional().meta({ description: 'Topics of the rule. Default: all.' }),
@@ -145,23 +145,23 @@ export const ruleSchema = z
         })
         .optional()
         .meta({ description: 'Scope of its counters; a list counts by the combination. Default: global.' }),
-      limit: rateText.optional(),
-      quota: rateText
+      limit: rateSchema.optional(),
+      quota: rateSchema
         .meta({
           description: 'Units per calendar window; months and weeks may start on another day.',
           examples: ['10000/day', '1GB/month', '1GB/month from day 15', '1000/week from sunday'],
           pattern: QUOTA_PATTERN,
         })
         .optional(),
-      inFlight: wholeNumber(
+      inFlight: createWholeNumberSchema(
         1,
         'Most handlers of consumers at work at once for each key, instead of a limit or quota.',
       ).optional(),
-      connections: wholeNumber(
+      connections: createWholeNumberSchema(
         1,
         'Most connections a broker holds for each key, instead of a limit.',
       ).optional(),
-      subscriptions: wholeNumber(
+      subscriptions: createWholeNumberSchema(
         1,
         'Most subscriptions a broker holds for each key, instead of a limit.',
       ).optional(),
@@ -190,7 +190,7 @@ export const ruleSchema = z
             'Outcome of a message whose payload equals the last one that passed on its topic, instead of a limit or quota.',
           examples: ['drop'],
         }),
-      upTo: durationText
+      upTo: durationSchema
         .meta({
           description:
             'Of `unchanged`: age of the last payload at which an equal one passes again. Default: never.',
@@ -203,10 +203,10 @@ export const ruleSchema = z
         })
         .optional()
         .meta({ description: 'Maximum units of a token bucket. Default: the count of the rate.' }),
-      initial: wholeNumber(0, 'Units a token bucket starts with. Default: its burst.').optional(),
+      initial: createWholeNumberSchema(0, 'Units a token bucket starts with. Default: its burst.').optional(),
       // Custom names are known only when the policy is compiled.
       algorithm: z
-        .union([z.enum(ALGORITHMS.filter(name => name !== 'quota')), z.string()], {
+        .union([z.enum(ALGORITHM_NAMES.filter(name => name !== 'quota')), z.string()], {
           error: encodeExpectation('an algorithm'),
         })
         .optional()
@@ -217,18 +217,18 @@ export const ruleSchema = z
         .meta({
           description: 'Window of a quota: calendar windows start at local midnight. Default: calendar.',
         }),
-      zone: zoneText.optional(),
+      zone: zoneSchema.optional(),
       cost: cost.optional(),
       exceeded: exceededSchema.optional(),
       message: messageSchema.optional(),
       warn: z
-        .array(percentText, { error: encodeExpectation('a list of percentages', 'write [80%, 95%]') })
+        .array(percentSchema, { error: encodeExpectation('a list of percentages', 'write [80%, 95%]') })
         .optional()
         .meta({
           description: 'Shares of the limit at which a warning is emitted, before any refusal.',
         }),
       penalties: rulePenaltiesSchema.optional(),
-      fallback: fallbackWord.optional().meta({
+      fallback: fallbackSchema.optional().meta({
         description:
           'How this rule is decided while the store is unreachable. Default: the setting of the store.',
       }),
@@ -285,8 +285,8 @@ function names(what: string): z.ZodOptional<z.ZodArray<z.ZodString>> {
 export const exemptSchema = z
   .strictObject(
     {
-      name: nameText.optional(),
-      description: descriptionText.optional(),
+      name: nameSchema.optional(),
+      description: descriptionSchema.optional(),
       enabled,
       priority,
       topics: z
@@ -310,7 +310,7 @@ export const exemptSchema = z
             'Actions of the exemption. Default: all, but on a connect lists of users, API keys and roles match no sender.',
         }),
       when: conditionSchema.optional(),
-      limit: rateText
+      limit: rateSchema
         .meta({
           description: 'Its own limit: above it, rules apply as to any message.',
           examples: ['5/min per device'],

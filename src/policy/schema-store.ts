@@ -1,6 +1,11 @@
 import * as z from 'zod'
 import { FALLBACKS } from '../stores/store.ts'
-import { durationText, encodeExpectation, textSchema, wholeNumber } from './schema-primitives.ts'
+import {
+  createWholeNumberSchema,
+  durationSchema,
+  encodeExpectation,
+  textSchema,
+} from './schema-primitives.ts'
 
 const storeUrl = textSchema(
   'a store',
@@ -15,7 +20,7 @@ const storeUrl = textSchema(
 )
 
 /** Schema of `fallback`: how to decide while the store is unreachable, for the whole store or one rule. */
-export const fallbackWord = z
+export const fallbackSchema = z
   .enum(FALLBACKS, { error: encodeExpectation('a fallback', `use one of ${FALLBACKS.join(', ')}`) })
   .meta({
     description:
@@ -29,7 +34,7 @@ const lease = z
       z.enum(['auto', 'none']),
       z.strictObject({
         units: z.union([z.literal('auto'), z.int().min(1)], { error: LEASE }).optional(),
-        ttl: durationText.optional(),
+        ttl: durationSchema.optional(),
       }),
     ],
     { error: LEASE },
@@ -41,9 +46,9 @@ const lease = z
 
 const breaker = z
   .strictObject({
-    threshold: wholeNumber(1, 'Failures in a row that open it. Default: 5.').optional(),
-    recovery: durationText.meta({ description: 'Time it stays open. Default: 60s.' }).optional(),
-    health: durationText
+    threshold: createWholeNumberSchema(1, 'Failures in a row that open it. Default: 5.').optional(),
+    recovery: durationSchema.meta({ description: 'Time it stays open. Default: 60s.' }).optional(),
+    health: durationSchema
       .meta({ description: 'Interval of health checks of the store. Default: 30s.' })
       .optional(),
   })
@@ -57,10 +62,12 @@ export const storeSchema = z
       z.strictObject({
         url: storeUrl,
         prefix: textSchema('a prefix', 'write a text', 'Prefix of every key in a shared store.').optional(),
-        timeout: durationText.meta({ description: 'Maximum time of a decision. Default: 250ms.' }).optional(),
+        timeout: durationSchema
+          .meta({ description: 'Maximum time of a decision. Default: 250ms.' })
+          .optional(),
         lease: lease.optional(),
-        fallback: fallbackWord.optional(),
-        nodes: wholeNumber(1, 'How many nodes share the store.').optional(),
+        fallback: fallbackSchema.optional(),
+        nodes: createWholeNumberSchema(1, 'How many nodes share the store.').optional(),
         breaker: breaker.optional(),
       }),
     ],

@@ -1,11 +1,17 @@
 import * as z from 'zod'
 import { DEFAULT_TIERS } from '../chain/rules/tiers.ts'
-import { SUBJECT_PARTS } from '../chain/senders/sender-selector.ts'
-import { durationText, encodeExpectation, rateText, templateText, textSchema } from './schema-primitives.ts'
+import { SENDER_PARTS } from '../chain/senders/sender-selector.ts'
+import {
+  durationSchema,
+  encodeExpectation,
+  rateSchema,
+  templateSchema,
+  textSchema,
+} from './schema-primitives.ts'
 
 const tier = z.strictObject(
   {
-    limit: rateText
+    limit: rateSchema
       .meta({
         description: 'Limit of each sender of the tier, over all topics.',
         examples: ['60/min burst 100', 'unlimited'],
@@ -24,7 +30,7 @@ const tier = z.strictObject(
 const assign = z
   .strictObject(
     {
-      from: templateText.optional(),
+      from: templateSchema.optional(),
       default: textSchema(
         'a tier',
         'write the name of a tier',
@@ -48,7 +54,7 @@ export const tiersSchema = z
 export const rulePenaltiesSchema = z
   .strictObject(
     {
-      block: durationText.meta({ description: 'Time a sender is blocked.' }),
+      block: durationSchema.meta({ description: 'Time a sender is blocked.' }),
       after: textSchema(
         'a count of refusals',
         'write 3 refusals in 10s',
@@ -62,7 +68,7 @@ export const rulePenaltiesSchema = z
         'x2 up to 1h',
       ).optional(),
       per: z
-        .enum(SUBJECT_PARTS, { error: encodeExpectation('a part of a sender') })
+        .enum(SENDER_PARTS, { error: encodeExpectation('a part of a sender') })
         .optional()
         .meta({ description: 'Part of the sender that is blocked. Default: the client.' }),
     },

@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { adaptiveSchema } from './schema-adaptive.ts'
 import { behaviourSchema } from './schema-behaviour.ts'
 import { breakerSchema, feedbackSchema } from './schema-breaker-and-feedback.ts'
-import { encodeExpectation, templateText, textSchema } from './schema-primitives.ts'
+import { encodeExpectation, templateSchema, textSchema } from './schema-primitives.ts'
 import { exemptSchema, ruleSchema } from './schema-rules.ts'
 import { storeSchema } from './schema-store.ts'
 import { penaltiesSchema, tiersSchema } from './schema-tiers-and-penalties.ts'
@@ -10,9 +10,9 @@ import { penaltiesSchema, tiersSchema } from './schema-tiers-and-penalties.ts'
 const roles = z
   .union(
     [
-      templateText,
+      templateSchema,
       z.strictObject({
-        from: templateText,
+        from: templateSchema,
         map: z
           .record(
             z.string(),
@@ -36,11 +36,11 @@ const roles = z
 const senders = z
   .strictObject(
     {
-      client: templateText.optional(),
-      user: templateText.optional(),
-      device: templateText.optional(),
-      apiKey: templateText.optional(),
-      tier: templateText.optional(),
+      client: templateSchema.optional(),
+      user: templateSchema.optional(),
+      device: templateSchema.optional(),
+      apiKey: templateSchema.optional(),
+      tier: templateSchema.optional(),
       roles: roles.optional(),
     },
     { error: encodeExpectation('an object', 'write { device: "{topic.device}" }') },

@@ -62,11 +62,11 @@ export function placeOf(root: Located, path: ValuePath, at: 'key' | 'value' = 'v
 }
 
 /** Returns the paths of all values that could not be read. */
-export function unreadPaths(located: Located, path: ValuePath = []): readonly ValuePath[] {
+export function findUnreadPaths(located: Located, path: ValuePath = []): readonly ValuePath[] {
   if (located.kind === 'scalar') return located.isUnread ? [path] : []
   if (located.kind === 'list')
-    return located.items.flatMap((item, index) => unreadPaths(item, [...path, index]))
-  return [...located.entries].flatMap(([key, { value }]) => unreadPaths(value, [...path, key]))
+    return located.items.flatMap((item, index) => findUnreadPaths(item, [...path, index]))
+  return [...located.entries].flatMap(([key, { value }]) => findUnreadPaths(value, [...path, key]))
 }
 
 /** Formats a path as `rules[2].cost.topics["a/b"]`. */
@@ -81,7 +81,7 @@ export function formatPath(path: ValuePath): string {
 }
 
 /** Parses a path written by {@link formatPath}. */
-export function parsePath(text: string): ValuePath {
+export function parsePolicyPath(text: string): ValuePath {
   const path: (string | number)[] = []
   for (const [, name, index, quoted] of text.matchAll(/([^.[\]"]+)|\[(\d+)\]|\["((?:[^"\\]|\\.)*)"\]/g)) {
     if (name !== undefined) path.push(name)

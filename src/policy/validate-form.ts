@@ -2,22 +2,22 @@ import type * as z from 'zod'
 import type { Problem } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { nearest } from '../core/option-names.ts'
-import { hintForKey } from './hints.ts'
+import { hintForForeignKey } from './hints.ts'
 import { policyJsonSchema, policySchema } from './schema.ts'
 import { decodeExpectation } from './schema-primitives.ts'
 import {
+  findUnreadPaths,
   formatPath,
   type Located,
   placeOf,
   toPlain,
-  unreadPaths,
   type ValuePath,
 } from './source-positions.ts'
 
 type Issue = z.core.$ZodIssue
 type JsonSchema = Readonly<Record<string, unknown>>
 
-export interface FormResult {
+export interface SchemaCheckResult {
   /** Plain document; if there are problems, its form is only partly valid. */
   readonly plain: unknown
   readonly problems: readonly Problem[]
@@ -26,9 +26,9 @@ export interface FormResult {
 }
 
 /** Checks the form of a policy against the schema. Above a bound, problems are not explained. */
-export function validateForm(root: Located): FormResult {
+export function validateForm(root: Located): SchemaCheckResult {
   const plain = toPlain(root)
-  const unread = unreadPaths(root)
+  const unread = findUnreadPaths(root)
   // The empty text marks values for which the schema has no text of its own.
   const result = policySchema.safeParse(plain, { error: () => '' })
   const problems: Problem[] = []
@@ -104,7 +104,8 @@ function unknownKey(path: ValuePath, parent: ValuePath, root: Located): Problem 
     ...placeOf(root, path, 'key'),
     path: formatPath(parent),
     message: `unknown key \`${key.slice(0, 60)}\``,
-    remedy: hintForKey(key) ?? (near === undefined ? `use ${words.join(', ')}` : `did you mean ${near}?`),
+    remedy:
+      hintForForeignKey(key) ?? (near === undefined ? `use ${words.join(', ')}` : `did you mean ${near}?`),
   }
 }
 

@@ -1,8 +1,8 @@
-import { COST_WORDS } from '../chain/rules/rule-options.ts'
+import { NAMED_COSTS } from '../chain/rules/rule-options.ts'
 import { DEFAULT_TIERS } from '../chain/rules/tiers.ts'
 import type { ConditionSpec } from '../conditions/condition.ts'
 import type { Problem } from '../core/errors.ts'
-import type { Action, Dialect } from '../core/message.ts'
+import type { Dialect, Operation } from '../core/message.ts'
 import { parseBytes, parseQuota, parseRate } from '../core/units.ts'
 import { parsePattern } from '../topic/pattern.ts'
 import type { LoadedPolicy } from './compiled-policy-types.ts'
@@ -235,7 +235,7 @@ function warnOfExemption(
   exemption.topics?.forEach((topic, index) => {
     warnOfOtherDialect(topic, dialect, `${path}.topics[${index}]`, warn)
   })
-  warnOfCondition(exemption.when, on as Action[], dialect, `${path}.when`, warn)
+  warnOfCondition(exemption.when, on as Operation[], dialect, `${path}.when`, warn)
   warnOfUnboundedExemption(exemption, path, isFixed, dialect, warn)
 }
 
@@ -264,7 +264,7 @@ function warnOfUnboundedExemption(
 /** Warns about conditions that no message of these actions meets. */
 function warnOfCondition(
   when: ConditionSpec | undefined,
-  actions: readonly Action[],
+  actions: readonly Operation[],
   dialect: Dialect,
   path: string,
   warn: Warn,
@@ -317,12 +317,12 @@ function capacityOf(rule: PolicyRule): number | undefined {
 /** Returns the minimum cost of a message; 0 if there is none. */
 function leastCost({ cost }: PolicyRule): number {
   if (typeof cost === 'number') return cost
-  if (typeof cost === 'string') return cost === 'bytes' ? 0 : COST_WORDS[cost]
+  if (typeof cost === 'string') return cost === 'bytes' ? 0 : NAMED_COSTS[cost]
   if (cost === undefined) return 0
   if ('bytes' in cost) return Math.max(cost.min ?? 1, overheadUnits(cost))
   if (!('topics' in cost)) return cost.min ?? 1
   const costs = [...Object.values(cost.topics), cost.default ?? 1]
-  return Math.min(...costs.map(each => (typeof each === 'number' ? each : COST_WORDS[each])))
+  return Math.min(...costs.map(each => (typeof each === 'number' ? each : NAMED_COSTS[each])))
 }
 
 /** Returns the units of overhead in a cost by bytes. */
@@ -349,7 +349,7 @@ function capturesOf(topic: string | undefined, dialect: Dialect): readonly strin
 function coversRule(exemption: PolicyExemption, rule: PolicyRule, dialect: Dialect): boolean {
   const { topics, limit, when, on } = exemption
   if (limit !== undefined || when !== undefined || topics === undefined) return false
-  if (on !== undefined && !([on].flat() as Action[]).includes(rule.on ?? 'publish')) return false
+  if (on !== undefined && !([on].flat() as Operation[]).includes(rule.on ?? 'publish')) return false
   return topics.some(topic =>
     rule.topic === undefined
       ? topic === (dialect === 'mqtt' ? '#' : '>')

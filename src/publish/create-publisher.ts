@@ -4,7 +4,7 @@ import type { Sender } from '../core/message.ts'
 import type { Gate } from '../gate/gate.ts'
 import { completeOptions, type PublisherOptions, type PublishRate, resolveGate } from './options.ts'
 import { Publisher } from './publisher.ts'
-import type { PublisherStats, Transport } from './types.ts'
+import type { PublisherStats, PublishTransport } from './types.ts'
 
 /** Methods of every broker's publisher other than `publish`. */
 export interface PublishLimits {
@@ -23,7 +23,7 @@ export interface PublishLimits {
 }
 
 /** Publisher and the parts that brokers need. */
-export interface PublisherParts<C> {
+export interface CreatedPublisher<C> {
   readonly publisher: Publisher<C>
   readonly gate: Gate
   readonly clock: Clock
@@ -38,8 +38,8 @@ export function createPublisher<C>(
   protocol: 'mqtt' | 'nats',
   options: PublisherOptions,
   sender: Sender,
-  transport: Transport<C>,
-): PublisherParts<C> {
+  transport: PublishTransport<C>,
+): CreatedPublisher<C> {
   const settings = completeOptions(options)
   const { gate, isOwned } = resolveGate(limits, protocol, options.clock)
   const clock = options.clock ?? gate.clock

@@ -1,12 +1,12 @@
 import { type PolicyError, policyError } from '../core/errors.ts'
 import { MOST_URGENT, PRIORITY_WORDS } from '../outcomes/priority.ts'
-import type { QueuePlacement } from './types.ts'
+import type { QueueEntryOptions } from './types.ts'
 
 /** Priority of a message: a word, or a whole number from 0 to 9. */
 export type Priority = keyof typeof PRIORITY_WORDS | number
 
 /** Options of a message in the publisher's queue. */
-export interface QueueParams {
+export interface QueuedPublishOptions {
   /** Higher priorities leave first. Default: normal, which is 3. */
   readonly priority?: Priority | undefined
   /**
@@ -23,7 +23,7 @@ export function parseQueueParams({
   priority = 'normal',
   latest,
   signal,
-}: QueueParams): QueuePlacement | PolicyError {
+}: QueuedPublishOptions): QueueEntryOptions | PolicyError {
   if (signal !== undefined && typeof signal?.addEventListener !== 'function')
     return policyError('signal', 'is not an AbortSignal', 'give the `signal` of an AbortController')
   const rank =

@@ -1,4 +1,4 @@
-import type { Action, Headers, Message, Sender } from '../core/message.ts'
+import type { Message, MessageHeaders, Operation, Sender } from '../core/message.ts'
 import { parsePayload } from '../core/parse-payload.ts'
 
 const NOT_PARSED: unique symbol = Symbol('not parsed')
@@ -11,7 +11,7 @@ export interface OutgoingParts {
   readonly body: string | Uint8Array
   readonly qos?: 0 | 1 | 2 | undefined
   readonly retain?: boolean | undefined
-  readonly headers?: Headers | undefined
+  readonly headers?: MessageHeaders | undefined
 }
 
 /** Message to publish, in the form that the gate reads. */
@@ -22,7 +22,7 @@ export class OutgoingMessage implements Message {
   readonly protocol: 'mqtt' | 'nats'
   readonly qos: 0 | 1 | 2
   readonly retain: boolean
-  readonly headers: Headers | undefined
+  readonly headers: MessageHeaders | undefined
   readonly body: string | Uint8Array
   #parsed: unknown = NOT_PARSED
 
@@ -37,7 +37,7 @@ export class OutgoingMessage implements Message {
     this.body = body
   }
 
-  get on(): Action {
+  get on(): Operation {
     return 'publish'
   }
 

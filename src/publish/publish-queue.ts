@@ -14,7 +14,7 @@ export interface PublishQueueBounds {
 }
 
 /** Messages that wait together, with a list for each rank. The partition sleeps while a rule refuses all of them. */
-export class Partition<C> {
+export class QueuePartition<C> {
   readonly lists = Array.from({ length: MOST_URGENT + 1 }, () => new LinkedList<PublishEntry<C>>())
   /** Rule and key that hold the messages back. Undefined for messages not yet decided. */
   readonly rule: string | undefined
@@ -49,12 +49,12 @@ export class PublishQueue<C> {
   /** Bytes of payloads and topics. */
   bytes = 0
   /** Messages not yet decided. */
-  readonly undecided = new Partition<C>()
+  readonly undecided = new QueuePartition<C>()
   /** Partitions by rule, then by key. */
-  readonly #held = new Map<string, Map<string, Partition<C>>>()
-  readonly #partitions = new Set<Partition<C>>([this.undecided])
+  readonly #held = new Map<string, Map<string, QueuePartition<C>>>()
+  readonly #partitions = new Set<QueuePartition<C>>([this.undecided])
   /** Partitions that do not sleep. Why: a message must not cost a look at each key that is held back. */
-  readonly #awake = new Set<Partition<C>>([this.undecided])
+  readonly #awake = new Set<QueuePartition<C>>([this.undecided])
   readonly #perRank: number[] = Array.from({ length: MOST_URGENT + 1 }, () => 0)
   /** Waiting messages that keep only the latest, by topic. */
   readonly #latest = new Map<string, PublishEntry<C>>()
@@ -77,7 +77,7 @@ export class PublishQueue<C> {
     return this.#latest.get(hashLongPart(topic))
   }
 
-  partitionOf(rule: string, key: string): Partition<C> | undefined {
+  partitionOf(rule: string, key: string): QueuePartition<C> | undefined {
     return this.#held.get(rule)?.get(key)
   }
 
@@ -112,14 +112,14 @@ export class PublishQueue<C> {
     return canEvict ? this.#outermost(rank, overflow) : 'newcomer'
   }
 
-  add(entry: PublishEntry<C>, partition: Partition<C> = this.undecided): void {
+  add(entry: PublishEntry<C>, partition: QueuePartition<C> = this.undecided): void {
     this.#updateCounts(entry, 1)
     entry.list = partition.lists[entry.rank]!
     entry.list.append(entry)
   }
 
   /** Puts an entry back as the first of its rank after an attempt without success. */
-  putBack(entry: PublishEntry<C>, partition: Partition<C> = this.undecided): void {
+  putBack(entry: PublishEntry<C>, partition: QueuePartition<C> = this.undecided): void {
     this.#updateCounts(entry, 1)
     entry.list = partition.lists[entry.rank]!
     entry.list.prepend(entry)
@@ -140,13 +140,13 @@ export class PublishQueue<C> {
   }
 
   /** Returns the partition of a rule and key, or undefined if there are too many. All messages must wait then. */
-  getOrCreatePartition(rule: string, key: string): Partition<C> | undefined {
+  getOrCreatePartition(rule: string, key: string): QueuePartition<C> | undefined {
     const known = this.partitionOf(rule, key)
     if (known !== undefined) return known
     if (this.#partitions.size > MAX_SIZES.partitionsPerPublisher) return undefined
-    const keys = this.#held.get(rule) ?? new Map<string, Partition<C>>()
+    const keys = this.#held.get(rule) ?? new Map<string, QueuePartition<C>>()
     this.#held.set(rule, keys)
-    const partition = new Partition<C>(rule, key)
+    const partition = new QueuePartition<C>(rule, key)
     keys.set(key, partition)
     this.#partitions.add(partition)
     this.#awake.add(partition)
@@ -154,7 +154,7 @@ export class PublishQueue<C> {
   }
 
   /** Removes an empty partition. */
-  removePartition(partition: Partition<C>): void {
+  removePartition(partition: QueuePartition<C>): void {
     if (partition.rule === undefined) return
     partition.cancelSleep?.()
     partition.cancelSleep = undefined
@@ -166,13 +166,13 @@ export class PublishQueue<C> {
   }
 
   /** Lets a partition sleep until `wake` is called. `cancelSleep` cancels the timer of that call. */
-  putToSleep(partition: Partition<C>, cancelSleep: () => void): void {
+  putToSleep(partition: QueuePartition<C>, cancelSleep: () => void): void {
     partition.cancelSleep?.()
     partition.cancelSleep = cancelSleep
     this.#awake.delete(partition)
   }
 
-  wake(partition: Partition<C>): void {
+  wake(partition: QueuePartition<C>): void {
     partition.cancelSleep?.()
     partition.cancelSleep = undefined
     this.#awake.add(partition)
@@ -189,8 +189,8 @@ export class PublishQueue<C> {
   }
 
   /** Returns the next entry to send, with its partition. The highest rank goes first, then the earliest. */
-  next(): { readonly entry: PublishEntry<C>; readonly partition: Partition<C> } | undefined {
-    let next: { readonly entry: PublishEntry<C>; readonly partition: Partition<C> } | undefined
+  next(): { readonly entry: PublishEntry<C>; readonly partition: QueuePartition<C> } | undefined {
+    let next: { readonly entry: PublishEntry<C>; readonly partition: QueuePartition<C> } | undefined
     for (const partition of this.#awake) {
       const entry = partition.first()
       if (entry === undefined) {

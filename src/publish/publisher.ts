@@ -1,17 +1,17 @@
-import { afterAwaited, type Clock } from '../core/clock.ts'
+import { type Clock, startAwaitedTimer } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
 import { hashLongPart } from '../core/hash-long-part.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Message } from '../core/message.ts'
-import { Slice } from '../core/sliced-work.ts'
+import { WorkSlice } from '../core/sliced-work.ts'
 import type { Gate } from '../gate/gate.ts'
 import { SafeGate } from '../guard/safe-gate.ts'
 import type { PublisherSettings } from './options.ts'
 import { PublishEntry, PublishResults } from './publish-entry.ts'
-import { type Partition, PublishQueue } from './publish-queue.ts'
-import { Admission } from './queue-admission.ts'
-import { Pacer } from './slow-down-pacer.ts'
-import type { Published, PublisherStats, QueuePlacement, SendFailure, Transport } from './types.ts'
+import { PublishQueue, type QueuePartition } from './publish-queue.ts'
+import { AdmissionController } from './queue-admission.ts'
+import { SlowDownPacer } from './slow-down-pacer.ts'
+import type { Published, PublisherStats, PublishTransport, QueueEntryOptions, SendFailure } from './types.ts'
 
 /** Outcomes after which a message waits. */
 const WAITING_OUTCOMES: ReadonlySet<string> = new Set(['throttle', 'queue', 'latest', 'retry'])
@@ -39,14 +39,14 @@ class PublisherGate extends SafeGate {
  */
 export class Publisher<C> {
   readonly #gate: Gate
-  readonly #transport: Transport<C>
+  readonly #transport: PublishTransport<C>
   readonly #clock: Clock
   readonly #safeGate: PublisherGate
   readonly #settings: PublisherSettings
   readonly #publishQueue: PublishQueue<C>
   readonly #results: PublishResults<C>
-  readonly #admission: Admission<C>
-  readonly #pacer = new Pacer()
+  readonly #admission: AdmissionController<C>
+  readonly #pacer = new SlowDownPacer()
   /** Ends the wait of the whole queue: for the pacer, the server, or if there are too many partitions. */
   #cancelWait: (() => void) | undefined
   #entryInCheck: PublishEntry<C> | undefined
@@ -67,7 +67,7 @@ export class Publisher<C> {
 
   constructor(
     gate: Gate,
-    transport: Transport<C>,
+    transport: PublishTransport<C>,
     clock: Clock,
     logger: Logger,
     settings: PublisherSettings,
@@ -84,7 +84,7 @@ export class Publisher<C> {
     this.#settings = settings
     this.#publishQueue = new PublishQueue(settings)
     this.#results = new PublishResults(clock)
-    this.#admission = new Admission(
+    this.#admission = new AdmissionController(
       this.#publishQueue,
       this.#results,
       this.#safeGate,
@@ -96,7 +96,7 @@ export class Publisher<C> {
   }
 
   /** Publishes a message when the gate allows it, and resolves with the result. Never rejects. */
-  publish(message: Message, clientData: C, placement: QueuePlacement): Promise<Published> {
+  publish(message: Message, clientData: C, placement: QueueEntryOptions): Promise<Published> {
     const { signal } = placement
     return new Promise(resolve => {
       const onAborted = (): void => this.#abort(entry)
@@ -129,7 +129,7 @@ export class Publisher<C> {
     if (this.#cancelLater !== undefined) return
     this.#isPumping = true
     try {
-      const slice = new Slice(this.#clock)
+      const slice = new WorkSlice(this.#clock)
       while (this.#processNext()) {
         if (!slice.isOver()) continue
         this.#pumpLater()
@@ -167,7 +167,7 @@ export class Publisher<C> {
   flush(withinMs = Infinity): Promise<boolean> {
     return new Promise(resolve => {
       const cancel =
-        withinMs === Infinity ? undefined : afterAwaited(this.#clock, withinMs, () => resolve(false))
+        withinMs === Infinity ? undefined : startAwaitedTimer(this.#clock, withinMs, () => resolve(false))
       this.whenIdle(() => {
         cancel?.()
         resolve(true)
@@ -284,7 +284,7 @@ export class Publisher<C> {
     return false
   }
 
-  #enact(entry: PublishEntry<C>, partition: Partition<C>, decision: Decision): void {
+  #enact(entry: PublishEntry<C>, partition: QueuePartition<C>, decision: Decision): void {
     switch (decision.outcome) {
       case 'deliver':
       case 'degrade':
@@ -387,7 +387,7 @@ export class Publisher<C> {
   }
 
   /** Puts a message into the partition of a rule and key that refuses it for a while. Other messages continue. */
-  #holdBack(entry: PublishEntry<C>, from: Partition<C>, decision: Decision): void {
+  #holdBack(entry: PublishEntry<C>, from: QueuePartition<C>, decision: Decision): void {
     if (decision.outcome === 'latest') {
       entry.latest = true
       if (this.#admission.supersedeOlder(entry)) return

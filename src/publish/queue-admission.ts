@@ -2,10 +2,10 @@ import type { Clock } from '../core/clock.ts'
 import type { Message } from '../core/message.ts'
 import type { SafeGate } from '../guard/safe-gate.ts'
 import type { PublishEntry, PublishResults } from './publish-entry.ts'
-import type { Partition, PublishQueue } from './publish-queue.ts'
+import type { PublishQueue, QueuePartition } from './publish-queue.ts'
 
 /** Adds messages to the queue, makes room for them, and drops messages that are too old. */
-export class Admission<C> {
+export class AdmissionController<C> {
   readonly #publishQueue: PublishQueue<C>
   readonly #results: PublishResults<C>
   readonly #safeGate: SafeGate
@@ -57,7 +57,7 @@ export class Admission<C> {
   }
 
   /** Returns the partition of a held rule that a message must wait behind. */
-  partitionAhead(message: Message): Partition<C> | undefined {
+  partitionAhead(message: Message): QueuePartition<C> | undefined {
     for (const rule of this.#publishQueue.rules) {
       const key = this.#safeGate.keyOf(rule, message)
       const partition = key === undefined ? undefined : this.#publishQueue.partitionOf(rule, key)

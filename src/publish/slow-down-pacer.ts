@@ -10,7 +10,7 @@ const SLOWEST_PER_MS = 0.001
  * of the refused rate, and a quarter of the current rate beyond it (additive increase, multiplicative decrease, as in
  * TCP). Does not limit before the first refusal.
  */
-export class Pacer {
+export class SlowDownPacer {
   #perMs: number | undefined
   /** Rate at the last refusal. */
   #refusedPerMs = 0

@@ -36,7 +36,7 @@ export interface SendFailure {
 }
 
 /** Part of a broker's client that a publisher uses. */
-export interface Transport<C> {
+export interface PublishTransport<C> {
   /** Returns true if it is connected, so that a message is sent at once instead of being kept. */
   isReady(): boolean
   /** Returns true if the client was ended. It sends nothing more unless it is asked to reconnect. */
@@ -69,7 +69,7 @@ export interface PublisherStats {
 }
 
 /** Options of a message in the publisher's queue. */
-export interface QueuePlacement {
+export interface QueueEntryOptions {
   readonly rank: number
   readonly latest: boolean
   readonly signal?: AbortSignal | undefined

@@ -4,8 +4,8 @@ import { type Logger, SILENT } from '../core/logger.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import { openLeased } from './leased/open.ts'
 import { MemoryStore } from './memory/memory-store.ts'
-import { readStoreOptions, type StoreSpec } from './parse-store-options.ts'
-import { answerTimeoutMsOf, openResilient } from './resilient/open.ts'
+import { parseStoreOptions, type StoreSpec } from './parse-store-options.ts'
+import { computeAnswerTimeoutMs, openResilient } from './resilient/open.ts'
 import type { Store } from './store.ts'
 import { STORE_SCHEMES, schemeOf } from './store-url-schemes.ts'
 
@@ -24,7 +24,7 @@ const OPTIONS: OptionNames<OpenStoreOptions> = { clock: true, logger: true }
  */
 export async function openStore(store: string | StoreSpec, options: OpenStoreOptions = {}): Promise<Store> {
   checkOptionNames(options, OPTIONS)
-  const spec = readStoreOptions(typeof store === 'string' ? { url: store } : store)
+  const spec = parseStoreOptions(typeof store === 'string' ? { url: store } : store)
   if (spec.url === 'memory') return new MemoryStore({ clock: options.clock })
   const { clock, logger = SILENT } = options
   const { nodes, lease } = spec
@@ -48,18 +48,18 @@ async function openRemote(spec: StoreSpec, options: OpenStoreOptions & { logger:
     case 'rediss+sentinel':
     case 'redis+cluster':
     case 'rediss+cluster': {
-      const { connectRedis } = await import('./redis/open.ts')
-      return connectRedis(url, {
+      const { connectRedisStore } = await import('./redis/open.ts')
+      return connectRedisStore(url, {
         logger: options.logger,
         prefix,
-        timeoutMs: answerTimeoutMsOf(timeoutMs),
+        timeoutMs: computeAnswerTimeoutMs(timeoutMs),
         // The default is the server's clock, because it is the same for all nodes.
         clock: options.clock,
       })
     }
     case 'nats': {
       const { connectNatsKv } = await import('./nats-kv/open.ts')
-      return connectNatsKv(url, { ...options, bucket: prefix, timeoutMs: answerTimeoutMsOf(timeoutMs) })
+      return connectNatsKv(url, { ...options, bucket: prefix, timeoutMs: computeAnswerTimeoutMs(timeoutMs) })
     }
     case undefined:
       throw policyError(

@@ -1,7 +1,7 @@
-import { checkWithin, policyError } from '../core/errors.ts'
+import { checkNested, policyError } from '../core/errors.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import { parseDuration } from '../core/units.ts'
-import type { LeaseSetting, LeaseUnits } from './leased/open.ts'
+import type { LeaseSetting, LeaseSizeSetting } from './leased/open.ts'
 import type { BreakerSettings, ResilienceOptions } from './resilient/open.ts'
 
 /** Store as written in a policy. The constructors of the stores document the defaults. */
@@ -36,13 +36,13 @@ const BREAKER: OptionNames<BreakerSettings> = {
   health: true,
   healthEveryMs: true,
 }
-const LEASE: OptionNames<LeaseUnits> = { units: true, ttl: true, ttlMs: true }
+const LEASE: OptionNames<LeaseSizeSetting> = { units: true, ttl: true, ttlMs: true }
 
 /**
  * Returns store options with durations in milliseconds, such as `timeoutMs: 250` for `timeout: '250ms'`. Throws
  * PolicyError for an unknown option.
  */
-export function readStoreOptions(spec: StoreSpec): StoreSpec {
+export function parseStoreOptions(spec: StoreSpec): StoreSpec {
   checkOptionNames(spec, SPEC)
   const { timeout, breaker, lease, ...rest } = spec
   const timeoutMs = millisecondsOf('timeout', timeout, 'timeoutMs', spec.timeoutMs)
@@ -54,7 +54,7 @@ export function readStoreOptions(spec: StoreSpec): StoreSpec {
   }
 }
 
-/** Parses circuit breaker options. Throws PolicyError as {@link readStoreOptions}. */
+/** Parses circuit breaker options. Throws PolicyError as {@link parseStoreOptions}. */
 export function readBreaker(breaker: BreakerSettings): BreakerSettings {
   checkOptionNames(breaker, BREAKER, 'breaker')
   const { threshold, recovery, health } = breaker
@@ -68,7 +68,7 @@ export function readBreaker(breaker: BreakerSettings): BreakerSettings {
   return { threshold, recoveryMs, healthEveryMs }
 }
 
-/** Parses lease options. Throws PolicyError as {@link readStoreOptions}. */
+/** Parses lease options. Throws PolicyError as {@link parseStoreOptions}. */
 export function readLease(lease: LeaseSetting): LeaseSetting {
   if (typeof lease === 'string') return lease
   checkOptionNames(lease, LEASE, 'lease')
@@ -85,5 +85,5 @@ function millisecondsOf(
 ): number | undefined {
   if (text === undefined) return ms
   if (ms !== undefined) throw policyError(path, `${numberPath} is set too`, 'write one of them')
-  return checkWithin(path, () => parseDuration(text))
+  return checkNested(path, () => parseDuration(text))
 }

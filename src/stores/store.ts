@@ -1,6 +1,6 @@
 import type { Limit, Verdict } from '../algorithms/limit.ts'
 import type { MaybePromise } from '../core/message.ts'
-import type { Backend } from './shared-backend.ts'
+import type { BackendConnection } from './shared-backend.ts'
 import type { SharedEntries } from './shared-entries.ts'
 
 export type { Verdict }
@@ -26,7 +26,7 @@ export interface Charge {
 }
 
 /** State to forget: all of it, that of a rule, or that of one key of a rule. */
-export interface Selector {
+export interface StateSelector {
   readonly rule?: string | undefined
   readonly key?: string | undefined
 }
@@ -45,7 +45,7 @@ export interface StoreHealth {
 }
 
 /** Warning that a rule has too many keys: some that were not refusing were evicted, or new ones share a counter. */
-export interface StoreWarning {
+export interface TableFullWarning {
   readonly kind: 'table_full'
   readonly rule: string
   readonly keys: number
@@ -57,7 +57,7 @@ export interface StoreWarning {
 export type BreakerState = 'closed' | 'open' | 'half-open'
 
 /** Event of a circuit breaker that changed its state. */
-export interface StoreState {
+export interface BreakerStateEvent {
   readonly kind: 'state'
   readonly store: string
   readonly state: BreakerState
@@ -67,7 +67,7 @@ export interface StoreState {
   readonly detail?: string | undefined
 }
 
-export type StoreEvent = StoreWarning | StoreState
+export type StoreEvent = TableFullWarning | BreakerStateEvent
 
 /**
  * Holds the state of limits. `decide` is one atomic step: with `commit` it charges all charges, or none if a charge
@@ -90,7 +90,7 @@ export interface Store {
    * migrates them on the next decision. Never throws.
    */
   adopt?(limits: readonly Limit[], nowMs: number): void
-  forget(selector: Selector): MaybePromise<number>
+  forget(selector: StateSelector): MaybePromise<number>
   /** Returns the units that an allowed decision took; never raises a key above full. */
   refund(charges: readonly Charge[]): MaybePromise<void>
   health(): MaybePromise<StoreHealth>
@@ -99,7 +99,7 @@ export interface Store {
   /** Runtime entries shared by all nodes; absent if the store belongs to one process. */
   readonly sharedEntries?: SharedEntries | undefined
   /** Connection that other features may share; absent if there is none to share. */
-  readonly backend?: Backend | undefined
+  readonly backend?: BackendConnection | undefined
   /** Longest duration of a decision in milliseconds, if the store enforces one. */
   readonly answersWithinMs?: number | undefined
   /** Fallback that the store itself applies. */
@@ -112,7 +112,7 @@ export interface Store {
 }
 
 /** Returns why a store cannot keep a limit; undefined if it can. */
-export function refusalOf(store: Store, limit: Limit): string | undefined {
+export function findStoreLimitProblem(store: Store, limit: Limit): string | undefined {
   if (limit.custom !== undefined || store.algorithms.has(limit.algorithm)) return store.refuses?.(limit)
   return `the ${store.name} store does not run ${limit.algorithm}`
 }

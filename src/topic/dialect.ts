@@ -20,7 +20,7 @@ export const GRAMMARS: Readonly<Record<Dialect, Grammar>> = {
 }
 
 /** Problem of a pattern, and its remedy. */
-export interface Flaw {
+export interface PatternProblem {
   readonly message: string
   readonly remedy: string
 }
@@ -46,11 +46,11 @@ export function validTopic(topic: string, dialect: Dialect = 'mqtt'): boolean {
  * Captures are an extension of topicgate and not part of it: `{x}` is an ordinary level here.
  */
 export function validPattern(pattern: string, dialect: Dialect = 'mqtt'): boolean {
-  return findProblem(pattern, dialect) === undefined
+  return findPatternProblem(pattern, dialect) === undefined
 }
 
 /** Returns the first problem of a pattern; `undefined` if it is valid. Accepts any value and never throws. */
-export function findProblem(pattern: unknown, dialect: Dialect): Flaw | undefined {
+export function findPatternProblem(pattern: unknown, dialect: Dialect): PatternProblem | undefined {
   const grammar = GRAMMARS[dialect]
   if (typeof pattern !== 'string')
     return { message: 'a pattern must be text', remedy: 'write it in quotes, as "fleet/+/status"' }
@@ -80,7 +80,7 @@ export function sharedFilter(pattern: string): string | undefined {
   return pattern.slice(groupEnd + 1)
 }
 
-function findFilterFlaw(pattern: string): Flaw | undefined {
+function findFilterFlaw(pattern: string): PatternProblem | undefined {
   const filter = sharedFilter(pattern) ?? pattern
   if (filter === '')
     return {
@@ -107,7 +107,7 @@ function findFilterFlaw(pattern: string): Flaw | undefined {
   return undefined
 }
 
-function findSubjectFlaw(pattern: string): Flaw | undefined {
+function findSubjectFlaw(pattern: string): PatternProblem | undefined {
   if (BREAKS_THE_LINE.test(pattern) || pattern.includes('\f') || pattern.includes('\v'))
     return { message: 'a subject must not hold whitespace', remedy: 'remove it, or match the token with *' }
   if (hasEmptyToken(pattern))

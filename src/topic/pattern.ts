@@ -2,7 +2,7 @@ import { policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Dialect } from '../core/message.ts'
 import {
-  findProblem,
+  findPatternProblem,
   GRAMMARS,
   type Grammar,
   quote,
@@ -14,7 +14,7 @@ import {
 export { validPattern, validTopic } from './dialect.ts'
 
 /** A named level of a topic: `{site}`. */
-export interface Capture {
+export interface TopicCapture {
   readonly name: string
   /** Index of the level, from 0. */
   readonly level: number
@@ -28,7 +28,7 @@ export interface Pattern {
   /** Levels without a leading `$share/group/`. A capture is replaced by the wildcard of one level. */
   readonly levels: readonly string[]
   /** Ordered by level. */
-  readonly captures: readonly Capture[]
+  readonly captures: readonly TopicCapture[]
 }
 
 const CAPTURE = /^\{([A-Za-z_][A-Za-z0-9_]*)\}$/
@@ -80,7 +80,7 @@ export function parsePattern(text: string, dialect: Dialect, path = 'topic'): Pa
   const refuse = (message: string, remedy: string): never => {
     throw policyError(path, `${quote(String(text))}: ${message}`, remedy)
   }
-  const flaw = findProblem(text, dialect)
+  const flaw = findPatternProblem(text, dialect)
   if (flaw) refuse(flaw.message, flaw.remedy)
   const filter = (dialect === 'mqtt' ? sharedFilter(text) : undefined) ?? text
   const written = filter.split(separator, MAX_SIZES.topicLevels + 1)

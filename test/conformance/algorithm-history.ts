@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import type { CustomAlgorithm, CustomState, Step } from '../../src/algorithms/algorithm.ts'
+import type { CustomAlgorithm, CustomState, StepResult } from '../../src/algorithms/algorithm.ts'
 import { checkedStep } from '../../src/algorithms/custom-kernel.ts'
 import { toGrains } from '../../src/algorithms/limit.ts'
 import { chooseCost, moveTime, rollMove } from '../laws/histories.ts'
@@ -20,7 +20,7 @@ export async function playCustomHistory(
   const dice = random(seed)
   const rule = { ...trial, name: '', algorithm: 'token-bucket' } as const
   const states = new Map<string, CustomState | undefined>()
-  let last: Step<CustomState> | undefined
+  let last: StepResult<CustomState> | undefined
   clock.set(startMs)
   for (let place = 0; place < STEPS; place++) {
     const move = rollMove(dice)

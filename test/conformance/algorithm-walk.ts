@@ -1,4 +1,4 @@
-import type { CustomAlgorithm, CustomState, Step } from '../../src/algorithms/algorithm.ts'
+import type { CustomAlgorithm, CustomState, StepResult } from '../../src/algorithms/algorithm.ts'
 import { createLimit } from '../../src/algorithms/create-limit.ts'
 import { checkedStep } from '../../src/algorithms/custom-kernel.ts'
 import { type Limit, toGrains } from '../../src/algorithms/limit.ts'
@@ -54,7 +54,7 @@ export interface CustomStride {
   readonly nowMs: number
   readonly cost: number
   readonly limit: Limit
-  readonly step: Step<CustomState>
+  readonly step: StepResult<CustomState>
 }
 
 /** Plays one key on a clock that steps back and forth, always at the same `cost` if given; returns the times. */
@@ -97,7 +97,7 @@ function walk(
   const rule = { ...trial, name: '', algorithm: 'token-bucket' } as const
   const moments: number[] = []
   let before: CustomState | undefined
-  let last: Step<CustomState> | undefined
+  let last: StepResult<CustomState> | undefined
   let nowMs = startMs
   for (let place = 0; place < STEPS; place++) {
     const move = rollMove(dice)
@@ -125,7 +125,7 @@ export function answersOf(
   state: CustomState | undefined,
   nowMs: number,
   limit: Limit,
-): Omit<Step<CustomState>, 'state' | 'expireInMs'>[] {
+): Omit<StepResult<CustomState>, 'state' | 'expireInMs'>[] {
   const costs = [0, 1, Math.ceil(limit.capacity / 2), limit.capacity, limit.capacity + 1]
   return costs.map(cost => {
     const { allowed, remaining, retryAfterMs, resetMs } = checkedStep(algorithm, state, nowMs, cost, limit)

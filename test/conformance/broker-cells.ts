@@ -1,4 +1,4 @@
-import type { CustomOutcome, Exceeded } from '../../src/outcomes/exceeded.ts'
+import type { ExceededSpec, OutcomeFunction } from '../../src/outcomes/exceeded.ts'
 
 /** Number of messages in a cell, and how many of them its limit allows at once. */
 export const SENT = 40
@@ -17,7 +17,7 @@ export interface Seen {
 export interface Cell {
   readonly outcome: string
   readonly rate: string
-  readonly exceeded: Exceeded
+  readonly exceeded: ExceededSpec
   readonly expected: Seen
   /** Resent messages arrive in any order. */
   readonly anyOrder?: boolean | undefined
@@ -34,7 +34,7 @@ const FAST = `100/s burst ${ROOM}`
 /** Gives no unit back while a test runs. */
 export const SLOW = `1/hour burst ${ROOM}`
 
-const oddGo: CustomOutcome = message => (numberOf(message.payload?.()) % 2 === 1 ? 'drop' : 'deliver')
+const oddGo: OutcomeFunction = message => (numberOf(message.payload?.()) % 2 === 1 ? 'drop' : 'deliver')
 
 /** Every outcome of a rule. */
 export const CELLS: readonly Cell[] = [

@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, it } from 'vitest'
 import { UnsupportedError } from '../../src/core/errors.ts'
-import type { Action, Dialect } from '../../src/core/message.ts'
+import type { Dialect, Operation } from '../../src/core/message.ts'
 import { Gate, limit } from '../../src/index.ts'
 import { until } from '../support/wait.ts'
 import { CELLS, type Cell, payloadOf, SENT, type Seen } from './broker-cells.ts'
@@ -31,7 +31,7 @@ export interface BrokerDriver {
   readonly dialect: Dialect
   readonly ways: readonly string[]
   /** Action that the rule limits. Default: publishes. */
-  readonly on?: Action | undefined
+  readonly on?: Operation | undefined
   /** Reason reported if a way does not support an outcome. */
   cannot(outcome: string, way: string): RegExp | undefined
   /** Expected answers to the sender for a cell, exactly. */

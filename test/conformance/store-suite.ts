@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { ALGORITHMS, type AlgorithmName } from '../../src/algorithms/limit.ts'
+import { ALGORITHM_NAMES, type AlgorithmName } from '../../src/algorithms/limit.ts'
 import type { Clock } from '../../src/core/clock.ts'
 import type { MaybePromise } from '../../src/core/message.ts'
 import type { Store } from '../../src/stores/store.ts'
@@ -41,7 +41,7 @@ export function storeConformance(
     beforeAll(async () => {
       const store = await openStore(clock)
       testStore = { store, clock }
-      algorithms = ALGORITHMS.filter(algorithm => store.algorithms.has(algorithm))
+      algorithms = ALGORITHM_NAMES.filter(algorithm => store.algorithms.has(algorithm))
     })
     afterAll(() => testStore?.store.close())
 

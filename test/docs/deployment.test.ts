@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
-import { VARIABLES } from '../../src/cli/environment.ts'
+import { ENV_VARIABLES } from '../../src/cli/environment.ts'
 import { createProgram } from '../../src/cli/program.ts'
 import { fakeTerminal } from '../src/cli/fake-terminal.ts'
 import { ROOT } from '../support/built.ts'
@@ -59,7 +59,7 @@ describe('the compose file', () => {
 
   it('runs the broker with flags and variables there are', () => {
     for (const word of broker.command!.filter(each => each.startsWith('-'))) expect(flags).toContain(word)
-    for (const name of Object.keys(broker.environment!)) expect(Object.keys(VARIABLES)).toContain(name)
+    for (const name of Object.keys(broker.environment!)) expect(Object.keys(ENV_VARIABLES)).toContain(name)
     const policy = broker.environment!.TOPICGATE_POLICY!
     expect(broker.volumes!.some(mount => mount.endsWith(`:${policy}:ro`))).toBe(true)
     expect(Object.keys(services)).toContain(new URL(broker.environment!.TOPICGATE_STORE!).hostname)
@@ -110,6 +110,6 @@ describe('config/redis.conf', () => {
 describe('docs/deployment.md', () => {
   it('names the variables there are, with what they mean', () => {
     const rows = [...text('docs/deployment.md').matchAll(/^\| `(TOPICGATE_\w+)` \| (.*) \| .* \|$/gm)]
-    expect(Object.fromEntries(rows.map(([, name, meaning]) => [name, meaning]))).toEqual(VARIABLES)
+    expect(Object.fromEntries(rows.map(([, name, meaning]) => [name, meaning]))).toEqual(ENV_VARIABLES)
   })
 })

@@ -1,7 +1,7 @@
 import type { MqttClient } from 'mqtt'
 import { afterEach, describe, expect, it } from 'vitest'
 import { limit } from '../../src/chain/rules/rule.ts'
-import type { Exceeded } from '../../src/chain/rules/rule-options.ts'
+import type { ExceededSpec } from '../../src/chain/rules/rule-options.ts'
 import { Gate } from '../../src/gate/gate.ts'
 import { eventually, startBroker, subscribeAll, type TestBroker } from '../brokers/aedes/harness.ts'
 import { type Flood, mosquittoInstalled, startFlood, startMosquittoFlood } from './flood.ts'
@@ -41,7 +41,7 @@ describe('a flood against a limit of 100/s', () => {
     ['drop', 1, 2_000],
     ['throttle', 0, 50_000],
     ['throttle', 1, 2_000],
-  ] as [Exceeded, 0 | 1, number][])(
+  ] as [ExceededSpec, 0 | 1, number][])(
     `with %s at QoS %i of %i messages by ${by} passes at its rate, and ten quiet clients lose nothing`,
     async (exceeded, qos, count) => {
       const gate = new Gate().use(

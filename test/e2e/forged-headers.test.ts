@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { limitConsumer } from '../../brokers/mqtt/index.ts'
 import { limitNats } from '../../brokers/nats/index.ts'
-import type { Dialect, Headers } from '../../src/core/message.ts'
+import type { Dialect, MessageHeaders } from '../../src/core/message.ts'
 import { Gate } from '../../src/index.ts'
 import { GENERATIONS } from '../brokers/nats/client-versions.ts'
 import { FakeClock } from '../support/fake-clock.ts'
@@ -36,7 +36,7 @@ rules:
 }
 
 /** What somebody without the secret may try. */
-const FORGED: readonly Headers[] = [
+const FORGED: readonly MessageHeaders[] = [
   { 'x-bypass': '', tier: 'admin' },
   { 'x-bypass': SECRET.slice(0, -1), tier: 'enterprise' },
   { 'x-bypass': SECRET.toUpperCase(), tier: ['admin', 'enterprise'] },
@@ -52,7 +52,7 @@ interface Way {
   readonly send: (
     topic: string,
     payload: string,
-    headers: Headers | undefined,
+    headers: MessageHeaders | undefined,
   ) => Promise<unknown> | undefined
   readonly close: () => Promise<void>
 }

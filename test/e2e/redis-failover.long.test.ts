@@ -2,7 +2,7 @@ import { setTimeout } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createLimit } from '../../src/algorithms/index.ts'
 import { RedisStore } from '../../src/stores/redis/index.ts'
-import { connectRedis } from '../../src/stores/redis/open.ts'
+import { connectRedisStore } from '../../src/stores/redis/open.ts'
 import { slotOf } from '../../src/stores/redis/slot.ts'
 import { openIoredisCluster } from '../support/redis-clients.ts'
 import { type RedisCluster, startRedisCluster } from '../support/redis-cluster.ts'
@@ -32,7 +32,7 @@ async function liveThrough(
   url: string,
   fail: (store: RedisStore) => Promise<void>,
 ): Promise<void> {
-  const store = await connectRedis(url, { timeoutMs: TIMEOUT_MS, denialCache: 0 })
+  const store = await connectRedisStore(url, { timeoutMs: TIMEOUT_MS, denialCache: 0 })
   await until(isOk(store))
   let over = false
   const loaded = askFor(store, limit, KEYS, { inFlight: 20, isOver: () => over })

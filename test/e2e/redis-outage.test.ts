@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createLimit } from '../../src/algorithms/index.ts'
 import { StoreError } from '../../src/core/errors.ts'
 import { RedisStore } from '../../src/stores/redis/index.ts'
-import { connectRedis } from '../../src/stores/redis/open.ts'
+import { connectRedisStore } from '../../src/stores/redis/open.ts'
 import { freePort } from '../support/ports.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
 import { openIoredis, openNodeRedis } from '../support/redis-clients.ts'
@@ -49,7 +49,7 @@ describe('a Redis that answers no more', () => {
       return { store: new RedisStore({ client, timeoutMs: 200 }), end: () => client.destroy() }
     },
     'by its URL': async () => {
-      const store = await connectRedis(server.url, { timeoutMs: 200 })
+      const store = await connectRedisStore(server.url, { timeoutMs: 200 })
       return { store, end: () => {} }
     },
   }
@@ -91,7 +91,7 @@ describe('a Redis that answers no more', () => {
   it('that dies and comes back is found again, and everything in between is rejected at once', async () => {
     const port = await freePort()
     let mortal = await startRedis({ port })
-    const store = await connectRedis(mortal.url, { timeoutMs: 1_000 })
+    const store = await connectRedisStore(mortal.url, { timeoutMs: 1_000 })
     await until(isOk(store))
     await store.decide([one], COMMIT)
     await mortal.stop('SIGKILL')
@@ -136,7 +136,7 @@ describe('a Redis behind TLS and a password', () => {
         ...['--user', 'gate', 'on', '>secret', '~limits:*', '+@all', '--user', 'default', 'off'],
       ],
     })
-    const store = await connectRedis(`rediss://gate:secret@localhost:${port}`, {
+    const store = await connectRedisStore(`rediss://gate:secret@localhost:${port}`, {
       prefix: 'limits',
       tls: { ca },
     })
@@ -145,9 +145,9 @@ describe('a Redis behind TLS and a password', () => {
     expect(await store.forget({ rule: 'r' })).toBe(1)
     await store.close()
 
-    const stranger = await connectRedis(`rediss://gate:wrong@localhost:${port}`, { tls: { ca } })
-    const distrustful = await connectRedis(`rediss://gate:secret@localhost:${port}`)
-    const elsewhere = await connectRedis(`rediss://gate:secret@localhost:${port}`, {
+    const stranger = await connectRedisStore(`rediss://gate:wrong@localhost:${port}`, { tls: { ca } })
+    const distrustful = await connectRedisStore(`rediss://gate:secret@localhost:${port}`)
+    const elsewhere = await connectRedisStore(`rediss://gate:secret@localhost:${port}`, {
       prefix: 'x',
       tls: { ca },
     })

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createLimit } from '../../src/algorithms/index.ts'
 import { RedisStore } from '../../src/stores/redis/index.ts'
-import { connectRedis } from '../../src/stores/redis/open.ts'
+import { connectRedisStore } from '../../src/stores/redis/open.ts'
 import { FaultProxy } from '../support/fault-proxy.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
 import { openIoredis, openNodeRedis } from '../support/redis-clients.ts'
@@ -41,7 +41,7 @@ describe('a path that accepts connections and swallows every byte', () => {
 
   const ways = {
     'by its URL': async (url: string) => {
-      const store = await connectRedis(url, { timeoutMs: TIMEOUT_MS })
+      const store = await connectRedisStore(url, { timeoutMs: TIMEOUT_MS })
       return { store, end: () => {} }
     },
     'through ioredis': async (url: string) => {
@@ -70,7 +70,7 @@ describe('a path that accepts connections and swallows every byte', () => {
 describe('a master that hangs with its sockets open', () => {
   it('is left for the one the sentinels name', async () => {
     await using sentinel = await startRedisSentinel()
-    const store = await connectRedis(sentinel.url, { timeoutMs: TIMEOUT_MS, denialCache: 0 })
+    const store = await connectRedisStore(sentinel.url, { timeoutMs: TIMEOUT_MS, denialCache: 0 })
     await until(() => decides(store))
     const before = await sentinel.masterPort()
     process.kill(sentinel.nodes[0]!.pid, 'SIGSTOP')
@@ -86,7 +86,7 @@ describe('a master that hangs with its sockets open', () => {
 
   it('is left for the replica that takes its slots', async () => {
     await using cluster = await startRedisCluster({ replicas: true, nodeTimeoutMs: 500 })
-    const store = await connectRedis(cluster.url, { timeoutMs: TIMEOUT_MS, denialCache: 0 })
+    const store = await connectRedisStore(cluster.url, { timeoutMs: TIMEOUT_MS, denialCache: 0 })
     const keys = Array.from({ length: 30 }, (_, index) => `k${index}`)
     const all = async (): Promise<boolean> =>
       (await Promise.all(keys.map(key => decides(store, key)))).every(Boolean)

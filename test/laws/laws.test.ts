@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { ALGORITHMS, type AlgorithmName, toGrains } from '../../src/algorithms/limit.ts'
+import { ALGORITHM_NAMES, type AlgorithmName, toGrains } from '../../src/algorithms/limit.ts'
 import { capacityOf, chooseCost, moveTime } from './histories.ts'
 import { type Rule, startsBelowFull } from './model.ts'
 import { anyMoves, anyRule, hold, limitOf, type State, take, walk } from './walk.ts'
@@ -11,7 +11,7 @@ const startsFull = (rule: Rule): boolean => !startsBelowFull(rule)
 const runsOf = (algorithm: AlgorithmName): number => (algorithm === 'quota' ? 10 : 100)
 
 describe('denied is free: a denied charge changes nothing', () => {
-  it.each(ALGORITHMS)('%s', algorithm => {
+  it.each(ALGORITHM_NAMES)('%s', algorithm => {
     let denialCache = 0
     hold(fc.tuple(anyRule(algorithm), anyMoves(30)), ([start, moves]) => {
       walk(start, moves, ({ rule, limit, before, nowMs, cost, step }) => {
@@ -33,7 +33,7 @@ describe('denied is free: a denied charge changes nothing', () => {
 })
 
 describe('waiting retryAfterMs is enough, one millisecond less is not', () => {
-  it.each(ALGORITHMS)('%s', algorithm => {
+  it.each(ALGORITHM_NAMES)('%s', algorithm => {
     let waits = 0
     hold(fc.tuple(anyRule(algorithm), anyMoves(30)), ([start, moves]) => {
       walk(start, moves, ({ rule, limit, atMs, cost, step }) => {
@@ -56,7 +56,7 @@ describe('waiting retryAfterMs is enough, one millisecond less is not', () => {
 })
 
 describe('a state past expireInMs equals no state', () => {
-  it.each(ALGORITHMS)('%s', algorithm => {
+  it.each(ALGORITHM_NAMES)('%s', algorithm => {
     hold(fc.tuple(anyRule(algorithm), anyMoves(20), anyMoves(8)), ([start, moves, more]) => {
       let state: State | undefined
       let expiredMs = 0
@@ -105,7 +105,7 @@ describe('a bucket that starts below full is full once it was, however long ago'
 })
 
 describe('a clock that stumbles back admits no more', () => {
-  it.each(ALGORITHMS)('%s: before its last charge a key answers as at its last charge', algorithm => {
+  it.each(ALGORITHM_NAMES)('%s: before its last charge a key answers as at its last charge', algorithm => {
     hold(fc.tuple(anyRule(algorithm), anyMoves(20), fc.nat(9_999)), ([start, moves, back]) => {
       let lastMs: number | undefined
       walk(start, moves, ({ rule, limit, atMs, step }) => {
@@ -123,28 +123,31 @@ describe('a clock that stumbles back admits no more', () => {
     })
   })
 
-  it.each(ALGORITHMS)('%s: equal costs get the answers of a clock that stood still instead', algorithm => {
-    hold(fc.tuple(anyRule(algorithm), anyMoves(30), fc.nat(9_999)), ([start, moves, share]) => {
-      const cost = Math.max(1, Math.floor((share / 10_000) * capacityOf(start.rule)))
-      const limit = limitOf(start.rule)
-      let [stumbling, steady]: (State | undefined)[] = []
-      let nowMs = start.startMs
-      let latestMs = nowMs
-      for (const move of moves) {
-        const step = take(limit, stumbling, nowMs, cost)
-        const still = take(limit, steady, latestMs, cost)
-        expect(step.allowed).toBe(still.allowed)
-        stumbling = step.state
-        steady = still.state
-        nowMs = moveTime(move, nowMs, start.rule, step)
-        latestMs = Math.max(latestMs, nowMs)
-      }
-    })
-  })
+  it.each(ALGORITHM_NAMES)(
+    '%s: equal costs get the answers of a clock that stood still instead',
+    algorithm => {
+      hold(fc.tuple(anyRule(algorithm), anyMoves(30), fc.nat(9_999)), ([start, moves, share]) => {
+        const cost = Math.max(1, Math.floor((share / 10_000) * capacityOf(start.rule)))
+        const limit = limitOf(start.rule)
+        let [stumbling, steady]: (State | undefined)[] = []
+        let nowMs = start.startMs
+        let latestMs = nowMs
+        for (const move of moves) {
+          const step = take(limit, stumbling, nowMs, cost)
+          const still = take(limit, steady, latestMs, cost)
+          expect(step.allowed).toBe(still.allowed)
+          stumbling = step.state
+          steady = still.state
+          nowMs = moveTime(move, nowMs, start.rule, step)
+          latestMs = Math.max(latestMs, nowMs)
+        }
+      })
+    },
+  )
 })
 
 describe('consume and refund is the identity, and a refund never lifts a key above whole', () => {
-  it.each(ALGORITHMS)('%s', algorithm => {
+  it.each(ALGORITHM_NAMES)('%s', algorithm => {
     hold(
       fc.tuple(anyRule(algorithm), anyMoves(20), fc.nat(9_999)),
       ([start, moves, share]) => {
@@ -188,7 +191,7 @@ describe('consume and refund is the identity, and a refund never lifts a key abo
 })
 
 describe('peek is pure', () => {
-  it.each(ALGORITHMS)('%s: a probe leaves every cell as it was', algorithm => {
+  it.each(ALGORITHM_NAMES)('%s: a probe leaves every cell as it was', algorithm => {
     hold(
       fc.tuple(anyRule(algorithm), anyMoves(20)),
       ([start, moves]) => {

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { createLimit, type Limit, type Step, toAlgorithm } from '../../src/algorithms/index.ts'
+import { createLimit, type Limit, type StepResult, toAlgorithm } from '../../src/algorithms/index.ts'
 import type { AlgorithmName } from '../../src/algorithms/limit.ts'
 import { random } from '../support/random.ts'
 import { COST_MOVES, chooseCost, type Move, moveTime, rollRule, TIME_MOVES } from './histories.ts'
@@ -16,7 +16,7 @@ export interface Stride {
   /** The moment the limit lives in: now, or its last charge where the clock stumbled back. */
   readonly atMs: number
   readonly cost: number
-  readonly step: Step<State>
+  readonly step: StepResult<State>
 }
 
 const limits = new Map<string, Limit>()
@@ -30,7 +30,7 @@ export function limitOf(rule: Rule): Limit {
 }
 
 /** The pure step of a limit. */
-export function take(limit: Limit, state: State | undefined, nowMs: number, cost: number): Step<State> {
+export function take(limit: Limit, state: State | undefined, nowMs: number, cost: number): StepResult<State> {
   return toAlgorithm(limit.kernel).step(state, nowMs, cost, limit)
 }
 
@@ -44,7 +44,7 @@ export function walk(
   let state: State | undefined
   let nowMs = startMs
   let lastMs = 0
-  let last: Step<State> | undefined
+  let last: StepResult<State> | undefined
   for (const move of moves) {
     nowMs = moveTime(move, nowMs, rule, last)
     const cost = chooseCost(move, rule)

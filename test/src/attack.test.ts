@@ -2,12 +2,12 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import {
-  ATTACK_ACTIONS,
-  type Attacker,
+  ATTACK_OPERATIONS,
+  type AttackerName,
   type AttackReport,
   attackPolicy,
+  type DefaultDecision,
   formatMegabytes,
-  type Passed,
 } from '../../src/cli/attack-simulation.ts'
 import { READY_POLICIES } from '../../src/cli/policy-files.ts'
 import { packageFile } from '../../src/core/package-files.ts'
@@ -24,7 +24,7 @@ beforeAll(async () => {
 }, 600_000)
 
 describe.each(READY_POLICIES)('%s', policy => {
-  const passedOf = (attacker: Attacker, action: (typeof ATTACK_ACTIONS)[number]): Passed =>
+  const passedOf = (attacker: AttackerName, action: (typeof ATTACK_OPERATIONS)[number]): DefaultDecision =>
     reports.get(policy)!.attackers.find(result => result.attacker === attacker)!.passed[action]
   const sent = 10_000
 
@@ -43,7 +43,7 @@ describe.each(READY_POLICIES)('%s', policy => {
   })
 
   it('bounds an IPv6 /64 as it bounds an IPv4 address', () => {
-    for (const action of ATTACK_ACTIONS) {
+    for (const action of ATTACK_OPERATIONS) {
       expect(passedOf('one IPv6 /64', action)).toEqual(passedOf('one IPv4 address', action))
     }
   })

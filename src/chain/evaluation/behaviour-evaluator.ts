@@ -7,20 +7,20 @@ import {
   behaviourLevelOf,
   type CompiledBehaviour,
 } from '../senders/behaviour.ts'
-import type { BehaviourPlan, SenderState } from '../senders/sender-state.ts'
+import type { BehaviourLevelPlan, SenderState } from '../senders/sender-state.ts'
 
 /**
  * Decides by the sender's behaviour level and counts the result. The count is cached on the sender state, so
  * no name is looked up.
  */
-export class BehaviourEvaluator {
+export class BehaviourLevelEvaluator {
   readonly kind = 'behaviour'
-  readonly #plans: Readonly<Record<BehaviourLevel, BehaviourPlan>>
+  readonly #plans: Readonly<Record<BehaviourLevel, BehaviourLevelPlan>>
   readonly #behaviourTracker: BehaviourTracker
   readonly #compiledBehaviour: CompiledBehaviour
 
   constructor(
-    plans: Readonly<Record<BehaviourLevel, BehaviourPlan>>,
+    plans: Readonly<Record<BehaviourLevel, BehaviourLevelPlan>>,
     behaviourTracker: BehaviourTracker,
     compiledBehaviour: CompiledBehaviour,
   ) {
@@ -43,7 +43,7 @@ export class BehaviourEvaluator {
   }
 
   /** Returns the plan in force for a sender. */
-  planFor(senderState: SenderState, nowMs: number): BehaviourPlan {
+  planFor(senderState: SenderState, nowMs: number): BehaviourLevelPlan {
     const count = this.#countOf(senderState)
     return this.#plans[count === undefined ? 'usual' : behaviourLevelOf(count, nowMs)]
   }

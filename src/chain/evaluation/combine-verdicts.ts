@@ -3,8 +3,8 @@ import {
   type Decision,
   HARSHNESS,
   type Outcome,
-  OVERRIDDEN,
   PASSED,
+  PASSED_BY_OVERRIDE,
   type Reason,
 } from '../../core/decision.ts'
 import type { Message } from '../../core/message.ts'
@@ -52,7 +52,7 @@ export function combineVerdicts(charges: readonly RuleVerdict[], passed: Decisio
       if (worst === undefined || isHarsherVerdict(charge, worst)) worst = charge
     }
   }
-  const shadow = shadowed ? shadowNames(charges) : undefined
+  const shadow = shadowed ? findShadowRefusals(charges) : undefined
   if (worst !== undefined) return denyDecision(worst, retryAfterMs, shadow)
   const named = degrading ?? tightest
   if (named === undefined) return shadow === undefined ? passed : { ...passed, shadow }
@@ -129,7 +129,7 @@ export function isHarsherVerdict(charge: RuleVerdict, other: RuleVerdict): boole
 }
 
 /** Returns the names of shadow rules that would have refused. */
-export function shadowNames(charges: readonly RuleVerdict[]): readonly string[] {
+export function findShadowRefusals(charges: readonly RuleVerdict[]): readonly string[] {
   return charges.filter(({ rule, allowed }) => rule.shadow && !allowed).map(({ rule }) => rule.name)
 }
 
@@ -151,7 +151,7 @@ function gentler(first: Decision, later: Decision): Decision {
   }
   if (first.rule === undefined) {
     // If the store counted nothing, the answer says so, unless a later rule was counted.
-    const isDefault = later === PASSED || later === OVERRIDDEN
+    const isDefault = later === PASSED || later === PASSED_BY_OVERRIDE
     return isDefault && first.reason !== 'ok' ? first : later
   }
   if (later.rule === undefined) return first

@@ -1,18 +1,18 @@
 import { holdsFor } from '../../conditions/condition.ts'
 import type { Decision } from '../../core/decision.ts'
 import type { MaybePromise, Message } from '../../core/message.ts'
-import type { Penalty } from '../rules/penalty.ts'
+import type { CompiledPenalty } from '../rules/penalty.ts'
 import type { ConnectCounter } from '../senders/sender-overrides.ts'
 import type { Evaluator, SenderState } from '../senders/sender-state.ts'
 
 /** Counts connects before the chain decides, except those that an exemption lets pass. */
-export class ConnectEvaluator {
+export class CountingConnectEvaluator {
   readonly kind = 'connect'
   readonly #plan: Evaluator
   readonly #connectCounter: ConnectCounter
-  readonly #penalty: Penalty
+  readonly #penalty: CompiledPenalty
 
-  constructor(plan: Evaluator, connectCounter: ConnectCounter, penalty: Penalty) {
+  constructor(plan: Evaluator, connectCounter: ConnectCounter, penalty: CompiledPenalty) {
     this.#plan = plan
     this.#connectCounter = connectCounter
     this.#penalty = penalty

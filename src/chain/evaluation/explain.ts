@@ -3,21 +3,25 @@ import type { Decision, Scaled } from '../../core/decision.ts'
 import { andThen } from '../../core/maybe-promise.ts'
 import type { MaybePromise, Message, Sender } from '../../core/message.ts'
 import type { Store, Verdict } from '../../stores/store.ts'
-import type { ExemptStep, PlannedRule, Step } from '../routing/plan-steps.ts'
+import type { ExemptStep, PlanStep, RuleInPlan } from '../routing/plan-steps.ts'
 import { describeKey, keyWithoutPrefix } from '../rules/key-scope.ts'
 import type { Rule } from '../rules/rule.ts'
 import type { ExemptOptions } from '../rules/rule-options.ts'
-import type { SenderLists } from '../rules/sender-filter.ts'
+import type { SenderMatchLists } from '../rules/sender-filter.ts'
 import { decideSize, type SizeRule } from '../rules/size-limit.ts'
-import { decideUnchanged, type LastPayloads, type PlannedUnchanged } from '../rules/unchanged-payload-rule.ts'
+import {
+  decideUnchanged,
+  type LastPayloads,
+  type UnchangedRuleInPlan,
+} from '../rules/unchanged-payload-rule.ts'
 import { shareOfUnits } from '../senders/behaviour-limits.ts'
-import type { ActionPlan, SenderState } from '../senders/sender-state.ts'
+import type { OperationPlan, SenderState } from '../senders/sender-state.ts'
 import { combineDecisions, passDecisionFor, shortenWait } from './combine-verdicts.ts'
 import {
   combineStepVerdicts,
+  computeExemptionWait,
   createCharge,
   exemptionDecision,
-  exemptionWait,
   matchingRules,
 } from './store-evaluator.ts'
 
@@ -71,7 +75,7 @@ export interface SkippedRule {
   /** The part of the rule that excludes the message. */
   readonly by: 'when' | 'for'
   readonly when?: ConditionSpec | undefined
-  readonly for?: SenderLists | undefined
+  readonly for?: SenderMatchLists | undefined
 }
 
 /** Description of how a rate by feedback, a breaker or a limit of held items treats one message. */
@@ -107,7 +111,7 @@ export interface Explanation {
 
 /** Evaluates all steps of a plan without charging anything. */
 export async function explainPlan(
-  { steps, evaluator, passed, notFor }: Pick<ActionPlan, 'steps' | 'evaluator' | 'passed' | 'notFor'>,
+  { steps, evaluator, passed, notFor }: Pick<OperationPlan, 'steps' | 'evaluator' | 'passed' | 'notFor'>,
   store: Store,
   lastPayloads: LastPayloads,
   message: Message,
@@ -115,10 +119,10 @@ export async function explainPlan(
   nowMs: number,
 ): Promise<Omit<Explanation, 'patterns' | 'held'>> {
   const exemptions: ExemptionTrace[] = []
-  const rules: PlannedRule[] = []
+  const rules: RuleInPlan[] = []
   const skipped = notFor.map(({ name, forLists }): SkippedRule => ({ rule: name, by: 'for', for: forLists }))
   const sizes: SizeRule[] = []
-  const unchanged: PlannedUnchanged[] = []
+  const unchanged: UnchangedRuleInPlan[] = []
   const skipUnlessMeant = (rule: Pick<Rule, 'name' | 'when' | 'whenSpec'>): boolean => {
     const isMeant = holdsFor(rule, message, nowMs)
     if (!isMeant) skipped.push({ rule: rule.name, by: 'when', when: rule.whenSpec })
@@ -176,7 +180,9 @@ export async function explainPlan(
                   () => combineStepVerdicts(rules, verdicts, passDecisionFor(passed, message, nowMs)),
                 ),
               ),
-            Math.min(...exemptions.map(({ own }) => (own === undefined ? Infinity : exemptionWait(own)))),
+            Math.min(
+              ...exemptions.map(({ own }) => (own === undefined ? Infinity : computeExemptionWait(own))),
+            ),
           )),
   }
 }
@@ -192,7 +198,7 @@ function combineSized(sized: Decision | undefined, count: () => Decision): Decis
  * `unchanged` rules appear only if they refuse. Charges nothing.
  */
 export function peekSteps(
-  steps: readonly Step[],
+  steps: readonly PlanStep[],
   store: Store,
   lastPayloads: LastPayloads,
   message: Message,
@@ -227,14 +233,14 @@ export function peekSteps(
     return andThen(peekVerdicts([step.own], store, message, senderState, nowMs), ([own]) =>
       own!.allowed
         ? [exemptionDecision(step, own)]
-        : peekFrom(place + 1, Math.min(exemptAfterMs, exemptionWait(own!))),
+        : peekFrom(place + 1, Math.min(exemptAfterMs, computeExemptionWait(own!))),
     )
   }
   return peekFrom(0, Infinity)
 }
 
 function peekVerdicts(
-  rules: readonly PlannedRule[],
+  rules: readonly RuleInPlan[],
   store: Store,
   message: Message,
   senderState: SenderState,
@@ -275,7 +281,7 @@ function roomIn(limit: number, remaining: number, room: number): Pick<LimitTrace
 }
 
 function trace(
-  planned: PlannedRule,
+  planned: RuleInPlan,
   verdict: Verdict,
   message: Message,
   senderState: SenderState,

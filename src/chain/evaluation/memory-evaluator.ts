@@ -3,7 +3,7 @@ import { holdsFor } from '../../conditions/condition.ts'
 import { type Decision, PASSED } from '../../core/decision.ts'
 import type { Message } from '../../core/message.ts'
 import type { MemoryStore } from '../../stores/memory/memory-store.ts'
-import type { ExemptStep, PlannedRule } from '../routing/plan-steps.ts'
+import type { ExemptStep, RuleInPlan } from '../routing/plan-steps.ts'
 import { keyOf } from '../rules/key.ts'
 import { decideSize, type SizeRule } from '../rules/size-limit.ts'
 import type { UsageWarnings } from '../rules/usage-warning.ts'
@@ -13,18 +13,23 @@ import {
   combineDecisions,
   combineVerdicts,
   denyDecision,
+  findShadowRefusals,
   isHarsherVerdict,
   isNearerToLimit,
   type PassDecision,
   passDecisionFor,
-  shadowNames,
   shortenWait,
 } from './combine-verdicts.ts'
-import { MemoryRule, VARIABLE_COST } from './memory-rule.ts'
+import { MemoryRuleEvaluation, VARIABLE_COST } from './memory-rule.ts'
 import { TokenBucketEvaluator } from './token-bucket-evaluator.ts'
 
 /** Finds the record of each rule, before any is charged. Why: the cache misses then overlap. */
-function find(rules: readonly MemoryRule[], message: Message, senderState: SenderState, nowMs: number): void {
+function find(
+  rules: readonly MemoryRuleEvaluation[],
+  message: Message,
+  senderState: SenderState,
+  nowMs: number,
+): void {
   for (let index = 0; index < rules.length; index++) {
     const one = rules[index]!
     const slot = senderState.slotOf(one.place)
@@ -40,14 +45,14 @@ function find(rules: readonly MemoryRule[], message: Message, senderState: Sende
  * charging.
  */
 function charge(
-  rules: readonly MemoryRule[],
+  rules: readonly MemoryRuleEvaluation[],
   passed: Decision,
   message: Message,
   senderState: SenderState,
   nowMs: number,
 ): Decision {
   find(rules, message, senderState, nowMs)
-  let worst: MemoryRule | undefined
+  let worst: MemoryRuleEvaluation | undefined
   let retryAfterMs = 0
   let softly = false
   let shadowed = false
@@ -66,8 +71,9 @@ function charge(
     if (waitMs > retryAfterMs) retryAfterMs = waitMs
     if (worst === undefined || isHarsherVerdict(one, worst)) worst = one
   }
-  if (worst !== undefined) return denyDecision(worst, retryAfterMs, shadowed ? shadowNames(rules) : undefined)
-  let tightest: MemoryRule | undefined
+  if (worst !== undefined)
+    return denyDecision(worst, retryAfterMs, shadowed ? findShadowRefusals(rules) : undefined)
+  let tightest: MemoryRuleEvaluation | undefined
   for (let index = 0; index < rules.length; index++) {
     const one = rules[index]!
     if (!one.allowed) continue
@@ -83,25 +89,25 @@ function charge(
 /** Evaluates exemptions followed by limits on the memory store, synchronously. */
 export class MemoryEvaluator {
   readonly kind = 'memory'
-  readonly #own: ReadonlyMap<ExemptStep, readonly MemoryRule[]>
-  readonly #rules: readonly MemoryRule[]
+  readonly #own: ReadonlyMap<ExemptStep, readonly MemoryRuleEvaluation[]>
+  readonly #rules: readonly MemoryRuleEvaluation[]
   /** True if a rule has a condition. Otherwise, conditions are not evaluated. */
   readonly #isConditional: boolean
   /** Maximum sizes, evaluated before the rules. */
   readonly #sizes: readonly SizeRule[] | undefined
   /** Rules whose conditions match the current message. Reused for every message. */
-  readonly #applicable: MemoryRule[] = []
+  readonly #applicable: MemoryRuleEvaluation[] = []
   /** Faster evaluator for senders without exemptions, if all rules are plain token buckets. */
   readonly buckets: TokenBucketEvaluator | undefined
   readonly #passed: PassDecision
   /** Rules with usage warnings; undefined if there are none. */
-  readonly #warning: readonly MemoryRule[] | undefined
+  readonly #warning: readonly MemoryRuleEvaluation[] | undefined
   readonly #usageWarnings: UsageWarnings
 
   /** `passed` is the decision if no rule applies. */
   constructor(
     exempts: readonly ExemptStep[],
-    rules: readonly PlannedRule[],
+    rules: readonly RuleInPlan[],
     store: MemoryStore,
     usageWarnings: UsageWarnings,
     passed: PassDecision = PASSED,
@@ -111,8 +117,8 @@ export class MemoryEvaluator {
     this.#passed = passed
     this.#usageWarnings = usageWarnings
     const bounded = exempts.filter(step => step.own !== undefined)
-    this.#own = new Map(bounded.map(step => [step, [new MemoryRule(step.own!, store)]]))
-    this.#rules = rules.map(planned => new MemoryRule(planned, store))
+    this.#own = new Map(bounded.map(step => [step, [new MemoryRuleEvaluation(step.own!, store)]]))
+    this.#rules = rules.map(planned => new MemoryRuleEvaluation(planned, store))
     this.#isConditional = rules.some(({ rule }) => rule.when !== undefined)
     const warning = this.#rules.filter(({ rule }) => rule.warn !== undefined)
     this.#warning = warning.length > 0 ? warning : undefined
@@ -148,14 +154,19 @@ export class MemoryEvaluator {
     return decision
   }
 
-  #rulesFor(message: Message, nowMs: number): readonly MemoryRule[] {
+  #rulesFor(message: Message, nowMs: number): readonly MemoryRuleEvaluation[] {
     const applicable = this.#applicable
     applicable.length = 0
     for (const one of this.#rules) if (holdsFor(one.rule, message, nowMs)) applicable.push(one)
     return applicable
   }
 
-  #warn(rules: readonly MemoryRule[], message: Message, senderState: SenderState, nowMs: number): void {
+  #warn(
+    rules: readonly MemoryRuleEvaluation[],
+    message: Message,
+    senderState: SenderState,
+    nowMs: number,
+  ): void {
     for (const one of this.#warning!) {
       if (!one.allowed || (this.#isConditional && !rules.includes(one))) continue
       this.#usageWarnings.record(

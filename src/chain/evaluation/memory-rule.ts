@@ -1,9 +1,9 @@
 import { toGrains } from '../../algorithms/limit.ts'
 import type { Message } from '../../core/message.ts'
 import type { MemoryStore } from '../../stores/memory/memory-store.ts'
-import type { Records } from '../../stores/memory/records.ts'
-import type { Table } from '../../stores/memory/table.ts'
-import type { PlannedRule } from '../routing/plan-steps.ts'
+import type { StateRecords } from '../../stores/memory/records.ts'
+import type { KeyTable } from '../../stores/memory/table.ts'
+import type { RuleInPlan } from '../routing/plan-steps.ts'
 import { keyOf } from '../rules/key.ts'
 import type { Rule } from '../rules/rule.ts'
 import type { SenderState } from '../senders/sender-state.ts'
@@ -13,11 +13,11 @@ import type { RuleVerdict } from './combine-verdicts.ts'
 export const VARIABLE_COST = -1
 
 /** A rule of a memory evaluator, with the results for the current message. Reused for every message. */
-export class MemoryRule implements RuleVerdict {
+export class MemoryRuleEvaluation implements RuleVerdict {
   readonly rule: Rule
-  readonly planned: PlannedRule
-  readonly table: Table
-  readonly records: Records
+  readonly planned: RuleInPlan
+  readonly table: KeyTable
+  readonly records: StateRecords
   readonly fixedGrains: number
   /** Index of its slot in a sender state. */
   readonly place: number
@@ -30,7 +30,7 @@ export class MemoryRule implements RuleVerdict {
   retryAfterMs = 0
   resetMs = 0
 
-  constructor(planned: PlannedRule, store: MemoryStore) {
+  constructor(planned: RuleInPlan, store: MemoryStore) {
     const { rule } = planned
     this.rule = rule
     this.planned = planned

@@ -4,10 +4,14 @@ import { andThen } from '../../core/maybe-promise.ts'
 import type { MaybePromise, Message } from '../../core/message.ts'
 import type { Charge, Store, Verdict } from '../../stores/store.ts'
 import type { MiddlewareContext } from '../middleware-types.ts'
-import type { CustomStep, ExemptStep, LimitsStep, PlannedRule, Step } from '../routing/plan-steps.ts'
+import type { CustomStep, ExemptStep, LimitsStep, PlanStep, RuleInPlan } from '../routing/plan-steps.ts'
 import { capturesOf, keyOf } from '../rules/key.ts'
 import { decideSize } from '../rules/size-limit.ts'
-import { decideUnchanged, type LastPayloads, type PlannedUnchanged } from '../rules/unchanged-payload-rule.ts'
+import {
+  decideUnchanged,
+  type LastPayloads,
+  type UnchangedRuleInPlan,
+} from '../rules/unchanged-payload-rule.ts'
 import type { UsageWarnings } from '../rules/usage-warning.ts'
 import type { SenderState } from '../senders/sender-state.ts'
 import {
@@ -24,17 +28,17 @@ import {
  */
 export class StoreEvaluator {
   readonly kind = 'store'
-  readonly #steps: readonly Step[]
+  readonly #steps: readonly PlanStep[]
   readonly #store: Store
   readonly #usageWarnings: UsageWarnings
   readonly #passed: PassDecision
   readonly #lastPayloads: LastPayloads
   /** All `unchanged` rules of the chain; undefined if there are none. */
-  readonly #unchanged: readonly PlannedUnchanged[] | undefined
+  readonly #unchanged: readonly UnchangedRuleInPlan[] | undefined
 
   /** `passed` is the decision if no rule applies. */
   constructor(
-    steps: readonly Step[],
+    steps: readonly PlanStep[],
     store: Store,
     usageWarnings: UsageWarnings,
     passed: PassDecision,
@@ -57,7 +61,7 @@ export class StoreEvaluator {
 
   /** Records each message that passes, also those that an exemption or an override lets pass. */
   #decideAndRecord(
-    rules: readonly PlannedUnchanged[],
+    rules: readonly UnchangedRuleInPlan[],
     message: Message,
     senderState: SenderState,
     nowMs: number,
@@ -102,7 +106,7 @@ export class StoreEvaluator {
         return andThen(this.#askExemption(step, message, senderState, nowMs), own => {
           if (own === undefined) return next()
           if (own.allowed) return exemptionDecision(step, own)
-          return andThen(next(), decision => shortenWait(decision, exemptionWait(own)))
+          return andThen(next(), decision => shortenWait(decision, computeExemptionWait(own)))
         })
       case 'sizes': {
         const decision = decideSize(step.rules, message, nowMs)
@@ -158,7 +162,7 @@ export class StoreEvaluator {
   }
 
   #warn(
-    rules: readonly PlannedRule[],
+    rules: readonly RuleInPlan[],
     charges: readonly Charge[],
     verdicts: readonly Verdict[],
     nowMs: number,
@@ -185,11 +189,7 @@ function contextFor(
 }
 
 /** Returns the rules of a step whose conditions match a message. */
-export function matchingRules(
-  { rules }: LimitsStep,
-  message: Message,
-  nowMs: number,
-): readonly PlannedRule[] {
+export function matchingRules({ rules }: LimitsStep, message: Message, nowMs: number): readonly RuleInPlan[] {
   return rules.filter(({ rule }) => holdsFor(rule, message, nowMs))
 }
 
@@ -198,7 +198,7 @@ export function matchingRules(
  * not decide.
  */
 export function combineStepVerdicts(
-  planned: readonly PlannedRule[],
+  planned: readonly RuleInPlan[],
   verdicts: readonly Verdict[],
   passed: Decision = PASSED,
 ): Decision {
@@ -229,12 +229,12 @@ export function exemptionDecision({ meta: { decision } }: ExemptStep, own: Verdi
 }
 
 /** Returns the wait until an exemption's own limit lets a message pass; 0 if it does now. */
-export function exemptionWait({ allowed, retryAfterMs }: Verdict): number {
+export function computeExemptionWait({ allowed, retryAfterMs }: Verdict): number {
   return allowed ? 0 : Math.max(1, retryAfterMs)
 }
 
 /** Returns the charge of a message under a rule, for any store. */
-export function createCharge(planned: PlannedRule, message: Message, senderState: SenderState): Charge {
+export function createCharge(planned: RuleInPlan, message: Message, senderState: SenderState): Charge {
   const { rule, index } = planned
   let key = senderState.keys?.[index]
   if (key === undefined) {

@@ -1,10 +1,10 @@
-import { deficitAt, settleAt, tokenBucket } from '../../algorithms/token-bucket.ts'
+import { deficitAt, setDeficitAt, tokenBucket } from '../../algorithms/token-bucket.ts'
 import type { Decision } from '../../core/decision.ts'
 import type { Message } from '../../core/message.ts'
-import { GENERATION, OWN, type Records } from '../../stores/memory/records.ts'
+import { GENERATION_INDEX, OWN_CELLS_OFFSET, type StateRecords } from '../../stores/memory/records.ts'
 import type { MemoryChainEvaluator, SenderState } from '../senders/sender-state.ts'
 import { allowDecision, denyDecision, isHarsherVerdict } from './combine-verdicts.ts'
-import type { MemoryRule } from './memory-rule.ts'
+import type { MemoryRuleEvaluation } from './memory-rule.ts'
 
 /** Number of slots that are fields of a sender state. */
 const MOST = 4
@@ -30,13 +30,13 @@ const DEFICIT = 7
  */
 export class TokenBucketEvaluator {
   readonly kind = 'token-buckets'
-  readonly #records: readonly Records[]
+  readonly #records: readonly StateRecords[]
   readonly #rows: Float64Array
-  readonly #rules: readonly MemoryRule[]
+  readonly #rules: readonly MemoryRuleEvaluation[]
   readonly #plan: MemoryChainEvaluator
 
   /** `plan` decides if the store has changed the numbers of a rule. */
-  private constructor(rules: readonly MemoryRule[], plan: MemoryChainEvaluator) {
+  private constructor(rules: readonly MemoryRuleEvaluation[], plan: MemoryChainEvaluator) {
     this.#rules = rules
     this.#records = rules.map(({ records }) => records)
     this.#rows = new Float64Array(ROW * rules.length)
@@ -50,8 +50,11 @@ export class TokenBucketEvaluator {
   }
 
   /** Returns undefined for rules of another kind. */
-  static of(rules: readonly MemoryRule[], plan: MemoryChainEvaluator): TokenBucketEvaluator | undefined {
-    const isCommon = ({ rule, fixedGrains, soft, place }: MemoryRule, index: number): boolean =>
+  static of(
+    rules: readonly MemoryRuleEvaluation[],
+    plan: MemoryChainEvaluator,
+  ): TokenBucketEvaluator | undefined {
+    const isCommon = ({ rule, fixedGrains, soft, place }: MemoryRuleEvaluation, index: number): boolean =>
       rule.limit.kernel === tokenBucket &&
       fixedGrains >= 0 &&
       fixedGrains <= rule.limit.scale &&
@@ -94,12 +97,13 @@ export class TokenBucketEvaluator {
       if (own.changes !== rows[row + CHANGES]) return this.#plan.decide(message, senderState, nowMs)
       let cells = own.chunkOf(slot)
       let at = own.placeOf(slot)
-      if (cells?.[at + GENERATION] !== generation) {
+      if (cells?.[at + GENERATION_INDEX] !== generation) {
         slot = this.#rules[index]!.findSlot(message, senderState, nowMs)
         cells = own.chunkOf(slot)!
         at = own.placeOf(slot)
       }
-      const deficit = deficitAt(cells!, at + OWN, nowMs, rows[row + STEPS_PER_MS]!) + rows[row + COST]!
+      const deficit =
+        deficitAt(cells!, at + OWN_CELLS_OFFSET, nowMs, rows[row + STEPS_PER_MS]!) + rows[row + COST]!
       rows[row + SLOT] = slot
       rows[row + DEFICIT] = deficit
       if (deficit > rows[row + CAPACITY]!) fits = false
@@ -118,7 +122,7 @@ export class TokenBucketEvaluator {
       const own = records[index]!
       const slot = rows[row + SLOT]!
       const deficit = rows[row + DEFICIT]!
-      settleAt(own.chunkOf(slot)!, own.placeOf(slot) + OWN, nowMs, deficit)
+      setDeficitAt(own.chunkOf(slot)!, own.placeOf(slot) + OWN_CELLS_OFFSET, nowMs, deficit)
       const left = Math.floor((rows[row + CAPACITY]! - deficit) / rows[row + UNIT]!)
       const most = rows[row + UNITS]!
       if (left * units >= remaining * most) continue
@@ -134,7 +138,7 @@ export class TokenBucketEvaluator {
 
   #refuse(): Decision {
     const rows = this.#rows
-    let worst: MemoryRule | undefined
+    let worst: MemoryRuleEvaluation | undefined
     let longestMs = 0
     for (let index = 0, row = 0; index < this.#rules.length; index++, row += ROW) {
       const missing = rows[row + DEFICIT]! - rows[row + CAPACITY]!

@@ -1,15 +1,15 @@
 import type { Pattern } from '../../topic/pattern.ts'
 import type { Middleware } from '../middleware-types.ts'
-import type { ExemptMeta } from '../rules/exemption.ts'
-import type { HandlerMeta } from '../rules/handler-middleware-types.ts'
+import type { CompiledExemption } from '../rules/exemption.ts'
+import type { HandlerFeedbackMeta } from '../rules/handler-middleware-types.ts'
 import { type ScaleMeta, scaleRule } from '../rules/limit-scaling.ts'
 import type { HeldMeta } from '../rules/resource-limit.ts'
-import { type LimitMeta, META, type Rule } from '../rules/rule.ts'
+import { type LimitMeta, MIDDLEWARE_META, type Rule } from '../rules/rule.ts'
 import type { SizeMeta, SizeRule } from '../rules/size-limit.ts'
-import type { PlannedUnchanged, UnchangedMeta } from '../rules/unchanged-payload-rule.ts'
+import type { UnchangedMiddlewareMeta, UnchangedRuleInPlan } from '../rules/unchanged-payload-rule.ts'
 
 /** A middleware and the pattern that it applies to; undefined for every topic. */
-export interface Entry {
+export interface ChainEntry {
   readonly pattern: Pattern | undefined
   readonly middleware: Middleware
   /** True for an exemption added at run time. */
@@ -17,7 +17,7 @@ export interface Entry {
 }
 
 /** A rule and its position in a plan. */
-export interface PlannedRule {
+export interface RuleInPlan {
   readonly rule: Rule
   readonly pattern: Pattern | undefined
   /** Index among all rules of the plan. */
@@ -26,15 +26,15 @@ export interface PlannedRule {
 
 export interface ExemptStep {
   readonly kind: 'exempt'
-  readonly meta: ExemptMeta
+  readonly meta: CompiledExemption
   /** Limit of the exemption itself. */
-  readonly own: PlannedRule | undefined
+  readonly own: RuleInPlan | undefined
 }
 
 /** Adjacent limits, charged together in one atomic step. */
 export interface LimitsStep {
   readonly kind: 'limits'
-  readonly rules: readonly PlannedRule[]
+  readonly rules: readonly RuleInPlan[]
 }
 
 /** Adjacent maximum sizes, evaluated before the limits next to them. */
@@ -46,7 +46,7 @@ export interface SizesStep {
 /** Adjacent `unchanged` rules, evaluated after the maximum sizes and before the limits next to them. */
 export interface UnchangedStep {
   readonly kind: 'unchanged'
-  readonly rules: readonly PlannedUnchanged[]
+  readonly rules: readonly UnchangedRuleInPlan[]
 }
 
 export interface CustomStep {
@@ -54,31 +54,38 @@ export interface CustomStep {
   readonly middleware: Middleware
   readonly pattern: Pattern | undefined
   /** Metadata of middleware that uses handler results. */
-  readonly handler: HandlerMeta | undefined
+  readonly handler: HandlerFeedbackMeta | undefined
 }
 
-export type Step = ExemptStep | SizesStep | UnchangedStep | LimitsStep | CustomStep
+export type PlanStep = ExemptStep | SizesStep | UnchangedStep | LimitsStep | CustomStep
 
-type BuiltInMeta = LimitMeta | SizeMeta | ExemptMeta | ScaleMeta | HandlerMeta | HeldMeta | UnchangedMeta
+type BuiltInMeta =
+  | LimitMeta
+  | SizeMeta
+  | CompiledExemption
+  | ScaleMeta
+  | HandlerFeedbackMeta
+  | HeldMeta
+  | UnchangedMiddlewareMeta
 
 /** Returns the metadata of built-in middleware; undefined for custom middleware. */
-export function metaOf(middleware: Middleware): BuiltInMeta | undefined {
-  return (middleware as { [META]?: BuiltInMeta })[META]
+export function readMiddlewareMeta(middleware: Middleware): BuiltInMeta | undefined {
+  return (middleware as { [MIDDLEWARE_META]?: BuiltInMeta })[MIDDLEWARE_META]
 }
 
 /**
  * Returns the steps of a route in evaluation order. Omits entries that are disabled or for another action. A
  * rule that occurs twice is charged once.
  */
-export function planSteps(entries: readonly Entry[], action: string): readonly Step[] {
-  const steps: Step[] = []
+export function planSteps(entries: readonly ChainEntry[], action: string): readonly PlanStep[] {
+  const steps: PlanStep[] = []
   const seen = new Set<Rule>()
-  let rules: PlannedRule[] = []
+  let rules: RuleInPlan[] = []
   let count = 0
   const limitScaler = scalesOf(entries)
   for (const entry of ordered(entries)) {
     const { pattern, middleware } = entry
-    const meta = metaOf(middleware)
+    const meta = readMiddlewareMeta(middleware)
     if (meta === undefined || meta.kind === 'handler') {
       steps.push({ kind: 'custom', middleware, pattern, handler: meta })
       continue
@@ -116,7 +123,7 @@ export function planSteps(entries: readonly Entry[], action: string): readonly S
 }
 
 /** Inserts a maximum size before the limits next to it. */
-function addSize(steps: Step[], size: SizeRule): void {
+function addSize(steps: PlanStep[], size: SizeRule): void {
   const end = startOf(steps, ['unchanged', 'limits'])
   const before = steps[end - 1]
   if (before?.kind !== 'sizes') steps.splice(end, 0, { kind: 'sizes', rules: [size] })
@@ -124,7 +131,7 @@ function addSize(steps: Step[], size: SizeRule): void {
 }
 
 /** Inserts an `unchanged` rule before the limits next to it. */
-function addUnchanged(steps: Step[], planned: PlannedUnchanged): void {
+function addUnchanged(steps: PlanStep[], planned: UnchangedRuleInPlan): void {
   const end = startOf(steps, ['limits'])
   const before = steps[end - 1]
   if (before?.kind !== 'unchanged') steps.splice(end, 0, { kind: 'unchanged', rules: [planned] })
@@ -135,7 +142,7 @@ function addUnchanged(steps: Step[], planned: PlannedUnchanged): void {
 /** Returns a step in which some rules only record what passes. */
 export function recordingOnly(
   step: UnchangedStep,
-  isSkipped: (planned: PlannedUnchanged) => boolean,
+  isSkipped: (planned: UnchangedRuleInPlan) => boolean,
 ): UnchangedStep {
   return {
     ...step,
@@ -144,16 +151,16 @@ export function recordingOnly(
 }
 
 /** Returns the index of the first of the last steps of some kinds. */
-function startOf(steps: readonly Step[], kinds: readonly Step['kind'][]): number {
+function startOf(steps: readonly PlanStep[], kinds: readonly PlanStep['kind'][]): number {
   return steps.findLastIndex(({ kind }) => !kinds.includes(kind)) + 1
 }
 
 /** Returns the nearest adaptive middleware before each entry in policy order, regardless of priorities. */
-function scalesOf(entries: readonly Entry[]): ReadonlyMap<Entry, ScaleMeta> {
-  const limitScaler = new Map<Entry, ScaleMeta>()
+function scalesOf(entries: readonly ChainEntry[]): ReadonlyMap<ChainEntry, ScaleMeta> {
+  const limitScaler = new Map<ChainEntry, ScaleMeta>()
   let nearest: ScaleMeta | undefined
   for (const entry of entries) {
-    const meta = metaOf(entry.middleware)
+    const meta = readMiddlewareMeta(entry.middleware)
     if (meta?.kind === 'scale') nearest = meta
     else if (nearest !== undefined) limitScaler.set(entry, nearest)
   }
@@ -165,25 +172,25 @@ function scalesOf(entries: readonly Entry[]): ReadonlyMap<Entry, ScaleMeta> {
  * exemptions come first (runtime ones before others), then feedback, breakers and limits. Priorities order
  * exemptions among exemptions, and limits among adjacent limits.
  */
-function ordered(entries: readonly Entry[]): readonly Entry[] {
-  const order: Entry[] = []
-  let exemptions: Entry[] = []
-  let others: Entry[] = []
-  let limits: Entry[] = []
+function ordered(entries: readonly ChainEntry[]): readonly ChainEntry[] {
+  const order: ChainEntry[] = []
+  let exemptions: ChainEntry[] = []
+  let others: ChainEntry[] = []
+  let limits: ChainEntry[] = []
   const closeLimits = (): void => {
     others.push(...limits.toSorted(byPriority))
     limits = []
   }
   const closeStretch = (): void => {
     closeLimits()
-    const byRank = (a: Entry, b: Entry): number =>
+    const byRank = (a: ChainEntry, b: ChainEntry): number =>
       Number(b.isRuntime) - Number(a.isRuntime) || byPriority(a, b)
     order.push(...exemptions.toSorted(byRank), ...others)
     exemptions = []
     others = []
   }
   for (const entry of entries) {
-    const meta = metaOf(entry.middleware)
+    const meta = readMiddlewareMeta(entry.middleware)
     if (meta === undefined) {
       closeStretch()
       order.push(entry)
@@ -197,6 +204,6 @@ function ordered(entries: readonly Entry[]): readonly Entry[] {
   return order
 }
 
-function byPriority(a: Entry, b: Entry): number {
-  return (metaOf(b.middleware)?.priority ?? 0) - (metaOf(a.middleware)?.priority ?? 0)
+function byPriority(a: ChainEntry, b: ChainEntry): number {
+  return (readMiddlewareMeta(b.middleware)?.priority ?? 0) - (readMiddlewareMeta(a.middleware)?.priority ?? 0)
 }

@@ -1,14 +1,14 @@
 import type { Limit } from '../../algorithms/limit.ts'
 import { PASSED } from '../../core/decision.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
-import type { Action, Message, Sender } from '../../core/message.ts'
+import type { Message, Operation, Sender } from '../../core/message.ts'
 import { MemoryStore } from '../../stores/memory/memory-store.ts'
 import type { Store } from '../../stores/store.ts'
 import { captureLevels } from '../../topic/pattern.ts'
 import { Router } from '../../topic/router.ts'
-import { BehaviourEvaluator } from '../evaluation/behaviour-evaluator.ts'
+import { BehaviourLevelEvaluator } from '../evaluation/behaviour-evaluator.ts'
 import type { PassDecision } from '../evaluation/combine-verdicts.ts'
-import { ConnectEvaluator } from '../evaluation/connect-evaluator.ts'
+import { CountingConnectEvaluator } from '../evaluation/connect-evaluator.ts'
 import { MemoryEvaluator } from '../evaluation/memory-evaluator.ts'
 import { StoreEvaluator } from '../evaluation/store-evaluator.ts'
 import { isUnconditional } from '../rules/exemption.ts'
@@ -17,28 +17,28 @@ import type { LastPayloads } from '../rules/unchanged-payload-rule.ts'
 import type { UsageWarnings } from '../rules/usage-warning.ts'
 import { applyOverrides, inThousandthsIfFractional, overriddenRule } from '../senders/apply-overrides.ts'
 import type { BehaviourLevel, CompiledBehaviour } from '../senders/behaviour.ts'
-import { behaviourSteps } from '../senders/behaviour-limits.ts'
+import { scaleStepsByBehaviour } from '../senders/behaviour-limits.ts'
 import {
   type Ban,
   banDecision,
   type EffectiveOverrides,
-  type SenderOverrides,
+  type SenderRuntimeSettings,
 } from '../senders/sender-overrides.ts'
 import type {
-  ActionPlan,
-  BehaviourPlan,
+  BehaviourLevelPlan,
   Evaluator,
+  OperationPlan,
   SelectiveRule,
   SenderPlan,
   SenderState,
 } from '../senders/sender-state.ts'
-import type { Identity } from '../senders/sender-templates.ts'
-import { type Entry, metaOf, planSteps, recordingOnly, type Step } from './plan-steps.ts'
+import type { SenderResolver } from '../senders/sender-templates.ts'
+import { type ChainEntry, type PlanStep, planSteps, readMiddlewareMeta, recordingOnly } from './plan-steps.ts'
 import type { RuleRegistry } from './rule-registry.ts'
 
 interface RoutePlan {
-  readonly entries: readonly Entry[]
-  readonly actions: Map<Action, ActionPlan>
+  readonly entries: readonly ChainEntry[]
+  readonly actions: Map<Operation, OperationPlan>
 }
 
 /** Inputs of a route table. */
@@ -46,9 +46,9 @@ export interface RouteTableInputs {
   /** The gate that owns the routes. */
   readonly gate: object
   readonly registry: RuleRegistry
-  readonly identity: Identity | undefined
+  readonly identity: SenderResolver | undefined
   readonly store: Store
-  readonly senderOverrides: SenderOverrides
+  readonly senderOverrides: SenderRuntimeSettings
   readonly usageWarnings: UsageWarnings
   readonly lastPayloads: LastPayloads
 }
@@ -58,7 +58,7 @@ export class RouteTable {
   /** The gate that owns the routes. */
   readonly gate: object
   readonly #chain: RouteTableInputs
-  readonly #identity: Identity | undefined
+  readonly #identity: SenderResolver | undefined
   readonly #router: Router<RoutePlan>
 
   constructor(chain: RouteTableInputs, router: Router<RoutePlan> = routerOf(chain.registry)) {
@@ -81,7 +81,7 @@ export class RouteTable {
   /** Returns the patterns that apply to a message, in policy order. Undefined means every topic. */
   patternsOf(message: Message): readonly (string | undefined)[] {
     const applicable = this.#routeOf(message).entries.filter(({ middleware }) => {
-      const meta = metaOf(middleware)
+      const meta = readMiddlewareMeta(middleware)
       if (meta?.kind === 'size') return meta.size.on === message.on
       if (meta?.kind === 'unchanged') return meta.unchanged.on === message.on
       return meta?.kind !== 'limit' || meta.rule?.on === message.on
@@ -128,7 +128,7 @@ export class RouteTable {
     return this.#identity.resolve(message, captures)
   }
 
-  #actionPlan(plan: RoutePlan, on: Action): ActionPlan {
+  #actionPlan(plan: RoutePlan, on: Operation): OperationPlan {
     let action = plan.actions.get(on)
     if (action === undefined) {
       const steps = inThousandthsIfFractional(planSteps(plan.entries, on), this.#chain.senderOverrides.tiers)
@@ -140,11 +140,11 @@ export class RouteTable {
 
   /** Returns the plan variant for senders with the same overrides and the same excluded rules. */
   #variantFor(
-    plan: ActionPlan,
-    on: Action,
+    plan: OperationPlan,
+    on: Operation,
     effectiveOverrides: EffectiveOverrides,
     identity: Sender,
-  ): ActionPlan {
+  ): OperationPlan {
     const { selective } = plan
     const notFor = selective.length === 0 ? selective : selective.filter(rule => !rule.covers!(identity))
     if (effectiveOverrides.key === '' && notFor.length === 0) return plan
@@ -160,18 +160,18 @@ export class RouteTable {
   }
 
   #planOf(
-    steps: readonly Step[],
-    on: Action,
+    steps: readonly PlanStep[],
+    on: Operation,
     passed: PassDecision = PASSED,
     notFor: readonly SelectiveRule[] = [],
-  ): ActionPlan {
+  ): OperationPlan {
     const evaluator = this.#evaluatorFor(steps, on, passed)
     const selective = steps.flatMap(selectiveRules)
     return { steps, passed, evaluator, selective, notFor, senderPlans: new Map(), variants: new Map() }
   }
 
   /** Returns the evaluator of a plan, including connect counting and behaviour levels. */
-  #evaluatorFor(steps: readonly Step[], on: Action, passed: PassDecision): Evaluator {
+  #evaluatorFor(steps: readonly PlanStep[], on: Operation, passed: PassDecision): Evaluator {
     const { compiledBehaviour, connectCounter, penalty } = this.#chain.senderOverrides
     // Deliveries to a client are not its behaviour.
     if (compiledBehaviour !== undefined && on === 'publish')
@@ -179,24 +179,24 @@ export class RouteTable {
     const evaluator = this.#stepsEvaluator(steps, passed)
     const countsConnects = on === 'connect' && penalty !== undefined && penalty.flapping.length > 0
     return countsConnects && connectCounter !== undefined
-      ? new ConnectEvaluator(evaluator, connectCounter, penalty)
+      ? new CountingConnectEvaluator(evaluator, connectCounter, penalty)
       : evaluator
   }
 
   #behaviourEvaluator(
-    steps: readonly Step[],
+    steps: readonly PlanStep[],
     compiledBehaviour: CompiledBehaviour,
     passed: PassDecision,
-  ): BehaviourEvaluator {
-    const planOf = (level: BehaviourLevel): BehaviourPlan => {
-      const levelSteps = behaviourSteps(steps, level, compiledBehaviour)
+  ): BehaviourLevelEvaluator {
+    const planOf = (level: BehaviourLevel): BehaviourLevelPlan => {
+      const levelSteps = scaleStepsByBehaviour(steps, level, compiledBehaviour)
       return { steps: levelSteps, evaluator: this.#stepsEvaluator(levelSteps, passed) }
     }
     const plans = { good: planOf('good'), usual: planOf('usual'), abusive: planOf('abusive') }
-    return new BehaviourEvaluator(plans, this.#chain.senderOverrides.behaviourTracker, compiledBehaviour)
+    return new BehaviourLevelEvaluator(plans, this.#chain.senderOverrides.behaviourTracker, compiledBehaviour)
   }
 
-  #stepsEvaluator(steps: readonly Step[], passed: PassDecision): MemoryEvaluator | StoreEvaluator {
+  #stepsEvaluator(steps: readonly PlanStep[], passed: PassDecision): MemoryEvaluator | StoreEvaluator {
     const exempts = steps.filter(step => step.kind === 'exempt')
     const last = steps.at(-1)
     const rules = last?.kind === 'limits' ? last.rules : []
@@ -216,10 +216,13 @@ export class RouteTable {
   }
 }
 
-const ACTIONS = ['publish', 'subscribe', 'connect', 'deliver'] as const satisfies readonly Action[]
+const ACTIONS = ['publish', 'subscribe', 'connect', 'deliver'] as const satisfies readonly Operation[]
 
 /** Returns the limits that the plans of a chain use now, including those changed by overrides. */
-export function activeLimits(registry: RuleRegistry, senderOverrides: SenderOverrides): readonly Limit[] {
+export function activeLimits(
+  registry: RuleRegistry,
+  senderOverrides: SenderRuntimeSettings,
+): readonly Limit[] {
   const { tiers, compiledBehaviour } = senderOverrides
   const overrides = distinctOverrides(senderOverrides)
   const limits = new Set<Limit>()
@@ -228,7 +231,7 @@ export function activeLimits(registry: RuleRegistry, senderOverrides: SenderOver
     const overridden = overrides.map(each => applyOverrides(common, on, { overrides: [each], key: '' }).steps)
     const isWatched = compiledBehaviour !== undefined && on === 'publish'
     for (const variant of [common, ...overridden]) {
-      const steps = isWatched ? behaviourSteps(variant, 'usual', compiledBehaviour) : variant
+      const steps = isWatched ? scaleStepsByBehaviour(variant, 'usual', compiledBehaviour) : variant
       for (const step of steps) {
         if (step.kind === 'limits') for (const { rule } of step.rules) limits.add(rule.limit)
         else if (step.kind === 'exempt' && step.own !== undefined) limits.add(step.own.rule.limit)
@@ -246,7 +249,7 @@ export function activeLimits(registry: RuleRegistry, senderOverrides: SenderOver
 }
 
 /** Returns one of the overrides in effect for each text and list of rules, up to a maximum. */
-function distinctOverrides({ overrides }: SenderOverrides): readonly Override[] {
+function distinctOverrides({ overrides }: SenderRuntimeSettings): readonly Override[] {
   const kinds = new Map<string, Override>()
   for (const override of overrides.values()) {
     if (kinds.size >= MAX_SIZES.overriddenLimits) break
@@ -266,7 +269,7 @@ function routerOf(registry: RuleRegistry): Router<RoutePlan> {
   return router
 }
 
-function selectiveRules(step: Step): readonly SelectiveRule[] {
+function selectiveRules(step: PlanStep): readonly SelectiveRule[] {
   if (step.kind === 'sizes') return step.rules.filter(({ covers }) => covers !== undefined)
   if (step.kind === 'unchanged')
     return step.rules.map(({ rule }) => rule).filter(({ covers }) => covers !== undefined)
@@ -275,9 +278,9 @@ function selectiveRules(step: Step): readonly SelectiveRule[] {
 }
 
 /** Returns the steps of a route without the given rules. */
-function withoutRules(steps: readonly Step[], omitted: readonly SelectiveRule[]): readonly Step[] {
+function withoutRules(steps: readonly PlanStep[], omitted: readonly SelectiveRule[]): readonly PlanStep[] {
   if (omitted.length === 0) return steps
-  return steps.flatMap((step): readonly Step[] => {
+  return steps.flatMap((step): readonly PlanStep[] => {
     if (step.kind === 'sizes') {
       const sizes = step.rules.filter(rule => !omitted.includes(rule))
       return sizes.length === 0 ? [] : [{ ...step, rules: sizes }]
@@ -301,7 +304,7 @@ function banPlan(ban: Ban): SenderPlan {
     ban,
     decide: (_message: Message, _senderState: SenderState, nowMs: number) => banDecision(ban, nowMs),
   } as const
-  const plan: ActionPlan = {
+  const plan: OperationPlan = {
     steps: [],
     passed: PASSED,
     evaluator,
@@ -314,7 +317,7 @@ function banPlan(ban: Ban): SenderPlan {
 }
 
 /** Returns the plan of a sender; one for each set of exemptions that cover it. */
-function senderPlanOf(plan: ActionPlan, topic: string, identity: Sender): SenderPlan {
+function senderPlanOf(plan: OperationPlan, topic: string, identity: Sender): SenderPlan {
   const exempts = plan.steps.filter(step => step.kind === 'exempt')
   const covering = exempts.filter(({ meta }) => meta.covers(topic, identity))
   const shape = covering.map(step => exempts.indexOf(step)).join()

@@ -1,25 +1,25 @@
 import { HARSHNESS, type Outcome } from '../../core/decision.ts'
 import { policyError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
-import type { Action, Dialect } from '../../core/message.ts'
+import type { Dialect, Operation } from '../../core/message.ts'
 import { findRedirectProblem } from '../../outcomes/redirect.ts'
 import type { RuleInfo } from '../../outcomes/rule-info.ts'
 import { type Pattern, parsePattern } from '../../topic/pattern.ts'
 import type { Middleware } from '../middleware-types.ts'
-import type { HandlerMeta } from '../rules/handler-middleware-types.ts'
+import type { HandlerFeedbackMeta } from '../rules/handler-middleware-types.ts'
 import { findScopeProblem } from '../rules/key-scope.ts'
-import type { Penalty } from '../rules/penalty.ts'
+import type { CompiledPenalty } from '../rules/penalty.ts'
 import type { HeldMeta } from '../rules/resource-limit.ts'
 import type { Rule } from '../rules/rule.ts'
 import { ruleInfoOf, sizeInfoOf, unchangedInfoOf } from '../rules/rule-info.ts'
 import type { SizeRule } from '../rules/size-limit.ts'
 import type { UnchangedRule } from '../rules/unchanged-payload-rule.ts'
-import { type Entry, metaOf } from './plan-steps.ts'
+import { type ChainEntry, readMiddlewareMeta } from './plan-steps.ts'
 
 /** All middleware of a gate in order, with the checks that involve several rules. */
 export class RuleRegistry {
   readonly dialect: Dialect
-  readonly entries: Entry[] = []
+  readonly entries: ChainEntry[] = []
   /** Counted rules, including exemptions with a limit of their own. */
   readonly #rules = new Map<string, Rule>()
   readonly #limits = new Set<Rule>()
@@ -36,7 +36,7 @@ export class RuleRegistry {
   /** Adds a middleware for a pattern or for every topic. Throws PolicyError. */
   add(pattern: string | undefined, middleware: Middleware, isRuntime = false): void {
     const parsed = pattern === undefined ? undefined : parsePattern(pattern, this.dialect)
-    const meta = metaOf(middleware)
+    const meta = readMiddlewareMeta(middleware)
     if (meta?.kind === 'handler') this.handlers.push(meta)
     if (meta?.kind === 'held') this.#addHeld(meta, parsed)
     if (meta?.rule !== undefined) {
@@ -64,12 +64,12 @@ export class RuleRegistry {
   }
 
   /** Returns the penalty of a rule, if it has its own. */
-  penaltyOf(name: string): Penalty | undefined {
+  penaltyOf(name: string): CompiledPenalty | undefined {
     return (this.#rules.get(name) ?? this.#sizes.get(name))?.penalty
   }
 
   /** Middleware that uses handler results. */
-  readonly handlers: HandlerMeta[] = []
+  readonly handlers: HandlerFeedbackMeta[] = []
 
   /** True if any rule has a penalty of its own. */
   hasPenalties = false
@@ -95,7 +95,7 @@ export class RuleRegistry {
   }
 
   /** Returns every outcome that a rule or a handler middleware may lead to, with their names. */
-  outcomes(on?: Action): ReadonlyMap<Outcome, readonly string[]> {
+  outcomes(on?: Operation): ReadonlyMap<Outcome, readonly string[]> {
     const outcomes = new Map<Outcome, string[]>()
     const matching = [...this.#limits, ...this.#sizes.values(), ...this.#unchanged.values()].filter(
       rule => !rule.shadow && (on ?? rule.on) === rule.on,

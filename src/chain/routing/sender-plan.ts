@@ -1,10 +1,10 @@
-import type { ActionPlan, SenderState } from '../senders/sender-state.ts'
+import type { OperationPlan, SenderState } from '../senders/sender-state.ts'
 
 /** Returns the plan in force for a sender: that of its behaviour level, if the policy has `behaviour`. */
 export function planFor(
   senderState: SenderState,
   nowMs: number,
-): Pick<ActionPlan, 'steps' | 'evaluator' | 'passed' | 'notFor'> {
+): Pick<OperationPlan, 'steps' | 'evaluator' | 'passed' | 'notFor'> {
   const { plan } = senderState.senderPlan!
   const { evaluator } = plan
   return evaluator.kind === 'behaviour'

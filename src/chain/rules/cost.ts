@@ -1,12 +1,12 @@
-import { readHeader } from '../../conditions/header.ts'
+import { readHeaderValues } from '../../conditions/header.ts'
 import { parseFieldPath, readField } from '../../conditions/payload-field.ts'
-import { checkWithin, policyError } from '../../core/errors.ts'
+import { checkNested, policyError } from '../../core/errors.ts'
 import type { Dialect, Message } from '../../core/message.ts'
 import { checkOptionNames } from '../../core/option-names.ts'
 import { parseBytes, quote } from '../../core/units.ts'
 import { parsePattern } from '../../topic/pattern.ts'
 import { Router } from '../../topic/router.ts'
-import { type BytesCost, COST_WORDS, type Cost, type CostWord } from './rule-options.ts'
+import { type BytesCost, type Cost, type CostWord, NAMED_COSTS } from './rule-options.ts'
 
 const BYTES_COST_REMEDY = 'write payload, message (topic and payload), or blocks as per 4KiB'
 
@@ -53,7 +53,10 @@ export function compileCost(cost: Cost | undefined, dialect: Dialect = 'mqtt'): 
   }
   if (!('header' in cost)) return fixed(unitsOfWord(cost))
   checkOptionNames(cost, { header: true, min: true }, 'cost')
-  return { fractional: true, unitsOf: message => clampUnits(readHeader(message, cost.header)[0], least) }
+  return {
+    fractional: true,
+    unitsOf: message => clampUnits(readHeaderValues(message, cost.header)[0], least),
+  }
 }
 
 /** Returns true if a cost counts bytes, not blocks, messages or custom units. */
@@ -66,7 +69,7 @@ export function countsBytes(cost: Cost | undefined): boolean {
 function parseBlock(text: unknown): number | undefined {
   const [, size] = typeof text === 'string' ? (/^per\s+(.*)$/.exec(text.trim()) ?? []) : []
   if (size === undefined) return undefined
-  const bytes = checkWithin('cost.bytes', () => parseBytes(size))
+  const bytes = checkNested('cost.bytes', () => parseBytes(size))
   if (bytes >= 1) return bytes
   throw policyError('cost.bytes', 'a block of 0 bytes has no meaning', 'write per 4KiB')
 }
@@ -75,7 +78,7 @@ function byBytes(bytes: BytesCost['bytes'], overhead: number | string, least: nu
   const block = bytes === 'payload' || bytes === 'message' ? 1 : parseBlock(bytes)
   if (block === undefined)
     throw policyError('cost.bytes', `${quote(bytes)} is not a count of bytes`, BYTES_COST_REMEDY)
-  const extra = checkWithin('cost.overhead', () => parseBytes(overhead))
+  const extra = checkNested('cost.overhead', () => parseBytes(overhead))
   const fractional = !Number.isInteger(least)
   if (bytes === 'payload') return { fractional, unitsOf: message => clampUnits(message.size + extra, least) }
   return {
@@ -97,9 +100,9 @@ function fixed(units: number): CostMeter {
 
 function unitsOfWord(cost: unknown): number {
   if (typeof cost === 'string') {
-    if (Object.hasOwn(COST_WORDS, cost)) return COST_WORDS[cost as CostWord]
+    if (Object.hasOwn(NAMED_COSTS, cost)) return NAMED_COSTS[cost as CostWord]
   } else if (typeof cost === 'number' && cost >= 0 && cost <= LARGEST_COST) return cost
-  const words = Object.keys(COST_WORDS).join(', ')
+  const words = Object.keys(NAMED_COSTS).join(', ')
   throw policyError(
     'cost',
     `${typeof cost === 'object' ? quote(cost) : String(cost)} is not a cost`,

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import { compileCondition } from '../../conditions/compile.ts'
 import type { Condition } from '../../conditions/condition.ts'
 import type { Decision } from '../../core/decision.ts'
-import { checkWithin, checkWord, policyError, UnsupportedError } from '../../core/errors.ts'
-import { ACTIONS, type Sender } from '../../core/message.ts'
+import { checkNested, checkWord, policyError, UnsupportedError } from '../../core/errors.ts'
+import { OPERATIONS, type Sender } from '../../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 import { parseRate } from '../../core/units.ts'
 import { parsePattern } from '../../topic/pattern.ts'
@@ -11,13 +11,13 @@ import { Trie } from '../../topic/trie.ts'
 import type { Middleware } from '../middleware-types.ts'
 import { compileCost } from './cost.ts'
 import { compileScopes, findScopeProblem } from './key-scope.ts'
-import { simpleRule } from './rate-only-rule.ts'
-import { META, type Rule } from './rule.ts'
+import { createRateRule } from './rate-only-rule.ts'
+import { MIDDLEWARE_META, type Rule } from './rule.ts'
 import type { ExemptOptions, Scope } from './rule-options.ts'
 import { compileSenderLists } from './sender-filter.ts'
 
 /** A compiled exemption. */
-export interface ExemptMeta {
+export interface CompiledExemption {
   readonly kind: 'exempt'
   readonly name?: string | undefined
   readonly enabled: boolean
@@ -30,7 +30,7 @@ export interface ExemptMeta {
   readonly rule?: Rule | undefined
   readonly decision: Decision
   /** Returns the exemption as it applies to an action: in full, in part, or undefined. */
-  metaFor(action: string): ExemptMeta | undefined
+  metaFor(action: string): CompiledExemption | undefined
   readonly options: ExemptOptions
 }
 
@@ -43,7 +43,7 @@ export interface ExemptMeta {
 export function exempt(options: ExemptOptions): Middleware {
   checkOptionNames(options, EXEMPT_OPTIONS)
   const rule = options.limit === undefined ? undefined : ownRule(options, options.limit)
-  const meta: ExemptMeta = {
+  const meta: CompiledExemption = {
     kind: 'exempt',
     name: options.name,
     enabled: options.enabled ?? true,
@@ -65,7 +65,7 @@ export function exempt(options: ExemptOptions): Middleware {
   const middleware: Middleware = () => {
     throw new UnsupportedError('exempt() was called by itself: give it to gate.use()')
   }
-  return Object.assign(middleware, { [META]: meta })
+  return Object.assign(middleware, { [MIDDLEWARE_META]: meta })
 }
 
 export const EXEMPT_OPTIONS: OptionNames<ExemptOptions> = {
@@ -90,11 +90,14 @@ export const EXEMPT_OPTIONS: OptionNames<ExemptOptions> = {
 const UNPROVEN = ['users', 'apiKeys', 'roles'] as const
 const PROVEN = ['topics', 'clients', 'devices', 'ips'] as const
 
-function partsOf(options: ExemptOptions, meta: ExemptMeta): (action: string) => ExemptMeta | undefined {
+function partsOf(
+  options: ExemptOptions,
+  meta: CompiledExemption,
+): (action: string) => CompiledExemption | undefined {
   const { on } = options
   if (on !== undefined) {
     const actions: readonly string[] = typeof on === 'string' ? [on] : on
-    for (const action of actions.length === 0 ? [''] : actions) checkWord(action, ACTIONS, 'on', 'action')
+    for (const action of actions.length === 0 ? [''] : actions) checkWord(action, OPERATIONS, 'on', 'action')
     return action => (actions.includes(action) ? meta : undefined)
   }
   if (UNPROVEN.every(list => options[list] === undefined)) return () => meta
@@ -128,7 +131,7 @@ function coverTopics(topics: readonly string[], options: ExemptOptions): (topic:
 /** Returns the limit of an exemption. Its name cannot collide with a rule of a policy. */
 function ownRule(options: ExemptOptions, text: string): Rule | undefined {
   const name = `exempt:${options.name ?? digest(options)}`
-  return checkWithin('limit', () => {
+  return checkNested('limit', () => {
     const rate = parseRate(text)
     if (rate.count === Infinity) return undefined
     const cost = compileCost(rate.bytes ? 'bytes' : 1)
@@ -137,7 +140,7 @@ function ownRule(options: ExemptOptions, text: string): Rule | undefined {
       const problem = findScopeProblem(scope, [])
       if (problem !== undefined) throw policyError('', problem)
     }
-    return simpleRule(name, rate, { keys: compileScopes(per), cost })
+    return createRateRule(name, rate, { keys: compileScopes(per), cost })
   })
 }
 
@@ -147,6 +150,6 @@ function digest(options: ExemptOptions): string {
 }
 
 /** Returns true if an exemption applies to every message of a covered sender. */
-export function isUnconditional(meta: ExemptMeta): boolean {
+export function isUnconditional(meta: CompiledExemption): boolean {
   return meta.when === undefined && meta.rule === undefined
 }

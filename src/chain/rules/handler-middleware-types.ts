@@ -13,7 +13,7 @@ export interface Handled {
 }
 
 /** Metadata of middleware that uses handler results: a rate by feedback, a circuit breaker. */
-export interface HandlerMeta {
+export interface HandlerFeedbackMeta {
   readonly kind: 'handler'
   /** Name in its refusals, like the name of a rule. */
   readonly name: string
@@ -29,7 +29,7 @@ export interface HandlerMeta {
   /** Returns a description of how a message would be treated now. Changes nothing. */
   describe(message: Message): string
   /** Attaches it to a gate and uses the gate's clock, unless it has its own. */
-  attach(host: HandlerHost): void
+  attach(host: HandlerMiddlewareHost): void
   readonly state: ReloadState<unknown>
   /** Limit of concurrent handlers, if it is one. */
   readonly bound?: InFlightBound | undefined
@@ -38,7 +38,7 @@ export interface HandlerMeta {
 }
 
 /** The parts of a gate that handler middleware uses. */
-export interface HandlerHost {
+export interface HandlerMiddlewareHost {
   readonly clock: Clock
   /** Reports to all nodes of the store that it is open for a key until a time. */
   opened?(key: string, untilMs: number): void

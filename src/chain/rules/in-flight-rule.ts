@@ -1,6 +1,6 @@
 import { checkWord, policyError } from '../../core/errors.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
-import type { HandlerMeta } from './handler-middleware-types.ts'
+import type { HandlerFeedbackMeta } from './handler-middleware-types.ts'
 import { InFlightBound, type InFlightOutcome } from './in-flight-slots.ts'
 import { compileScopes } from './key-scope.ts'
 import type { InFlightOptions } from './rule-options.ts'
@@ -20,12 +20,12 @@ const OPTIONS: OptionNames<InFlightOptions> = {
 }
 
 /** Metadata of a limit of concurrent handlers. */
-export interface InFlightMeta extends HandlerMeta {
+export interface InFlightMiddlewareMeta extends HandlerFeedbackMeta {
   readonly bound: InFlightBound
 }
 
 /** Compiles a limit of concurrent handlers, which consumers and `gate.run` enforce. Throws PolicyError. */
-export function inFlightMeta(options: InFlightOptions): InFlightMeta {
+export function inFlightMeta(options: InFlightOptions): InFlightMiddlewareMeta {
   const { name, inFlight, per, exceeded = 'throttle', enabled = true } = options
   if (typeof name !== 'string' || name === '')
     throw policyError('name', 'a rule needs a name', 'its refusals contain it: give each rule its own')

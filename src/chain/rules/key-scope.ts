@@ -1,4 +1,4 @@
-import { readHeader } from '../../conditions/header.ts'
+import { readHeaderValues } from '../../conditions/header.ts'
 import { addressKey, networkOf, V6_CUSTOMER_BITS } from '../../conditions/ip-prefix.ts'
 import { hashLongPart } from '../../core/hash-long-part.ts'
 import type { Message, Sender } from '../../core/message.ts'
@@ -162,7 +162,7 @@ function partOf(scope: string): Part {
   }
   if (scope.startsWith('header.')) {
     const name = scope.slice('header.'.length)
-    return source => readHeader(source.message, name)[0]
+    return source => readHeaderValues(source.message, name)[0]
   }
   const prefixes = prefixesOf(scope)
   if (prefixes !== undefined) {

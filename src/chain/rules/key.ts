@@ -1,6 +1,6 @@
 import type { Message, Sender } from '../../core/message.ts'
 import { captureLevels, type Pattern } from '../../topic/pattern.ts'
-import type { PlannedRule } from '../routing/plan-steps.ts'
+import type { RuleInPlan } from '../routing/plan-steps.ts'
 
 const NO_CAPTURES: ReadonlyMap<string, string> = new Map()
 
@@ -11,7 +11,7 @@ export function capturesOf(pattern: Pattern | undefined, message: Message): Read
 }
 
 /** Returns the key of a message under a rule. */
-export function keyOf(planned: PlannedRule, message: Message, sender: Sender): string {
+export function keyOf(planned: RuleInPlan, message: Message, sender: Sender): string {
   const { pattern, rule } = planned
   const captures = capturesOf(pattern, message)
   return rule.keys.keyOf({ message, sender, pattern: pattern?.text ?? '', captures })

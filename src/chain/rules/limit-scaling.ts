@@ -10,7 +10,7 @@ import type { ReloadState } from './reload-state.ts'
 import type { Rule } from './rule.ts'
 
 /** The parts of a gate that adaptive middleware uses. */
-export interface ScaleHost {
+export interface AdaptiveHost {
   readonly clock: Clock
   readonly logger: Logger
   /** Fixed load instead of a measured one, 0 to 1. `none` disables measuring and scaling. */
@@ -20,7 +20,7 @@ export interface ScaleHost {
   /** Adds a listener for handler results. The returned function removes it. */
   onHandled(listener: (message: Message, handled: Handled) => void): () => void
   /** Joins the nodes of the gate's store under a name. Returns undefined if the store is not shared. */
-  join(node: string | undefined, everyMs: number): ClusterLoad | undefined
+  join(node: string | undefined, everyMs: number): LoadExchange | undefined
   /** Called after each change. */
   changed(scaled: Scaled | undefined): void
 }
@@ -32,7 +32,7 @@ export interface NodeLoad {
 }
 
 /** Load of all nodes of a store. */
-export interface ClusterLoad {
+export interface LoadExchange {
   /**
    * Reports the local signals and returns those of the other live nodes. Resolves with undefined if the store
    * is unreachable. Never rejects.
@@ -55,7 +55,7 @@ export interface ScaleMeta {
    */
   scaled(): Scaled | undefined
   /** Starts measuring for a gate. The returned function stops it. */
-  attach(host: ScaleHost): () => void
+  attach(host: AdaptiveHost): () => void
   /** State with its measurements. The middleware is attached once for each value. */
   readonly state: ReloadState<object>
 }

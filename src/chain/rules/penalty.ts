@@ -2,7 +2,7 @@ import { PolicyError, type Problem, policyError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 import { parseDuration } from '../../core/units.ts'
-import { SUBJECT_PARTS, type SubjectPart } from '../senders/sender-selector.ts'
+import { SENDER_PARTS, type SenderPart } from '../senders/sender-selector.ts'
 import { parseFactor } from './parse-factor.ts'
 
 /** Blocks for senders that continue after refusals. */
@@ -17,7 +17,7 @@ export interface PenaltySpec {
   /** Growth of consecutive blocks, such as `x2 up to 1h`. Default: none. */
   readonly grow?: string | undefined
   /** Part of the sender to block by. Default: client; senders without one by user, device, API key or address. */
-  readonly per?: SubjectPart | undefined
+  readonly per?: SenderPart | undefined
   /**
    * Number of connects that leads to a block, such as `5 connects in 10s` or `100 connects in 10s per ip`.
    * Not for penalties of a rule.
@@ -26,22 +26,22 @@ export interface PenaltySpec {
 }
 
 /** Maximum number of connects of a sender. */
-export interface Flapping {
+export interface FlappingLimit {
   readonly connects: number
   readonly withinMs: number
-  readonly per: SubjectPart
+  readonly per: SenderPart
 }
 
 /** A compiled penalty. Times are whole milliseconds. */
-export interface Penalty {
+export interface CompiledPenalty {
   readonly blockMs: number
   /** Infinity if refusals are not counted. */
   readonly refusals: number
   readonly withinMs: number
   readonly growThousandths: number
   readonly longestMs: number
-  readonly per: SubjectPart
-  readonly flapping: readonly Flapping[]
+  readonly per: SenderPart
+  readonly flapping: readonly FlappingLimit[]
 }
 
 const OPTIONS: OptionNames<PenaltySpec> = { block: true, after: true, grow: true, per: true, flapping: true }
@@ -54,7 +54,7 @@ const GROW = /^(x\s?[\d.]+)(?:\s+up\s+to\s+(\S+(?:\s+\S+)?))?$/
  * Compiles a penalty of a gate, or of a rule if `ofRule`. Returns undefined if there is none. Throws
  * PolicyError with all problems.
  */
-export function compilePenalty(spec: PenaltySpec | undefined, ofRule = false): Penalty | undefined {
+export function compilePenalty(spec: PenaltySpec | undefined, ofRule = false): CompiledPenalty | undefined {
   if (spec === undefined) return undefined
   checkOptionNames(spec, OPTIONS)
   const problems: Problem[] = []
@@ -94,11 +94,11 @@ export function compilePenalty(spec: PenaltySpec | undefined, ofRule = false): P
       remedy: 'raise `up to`, or lower `block`',
     })
   }
-  if (!SUBJECT_PARTS.includes(per)) {
+  if (!SENDER_PARTS.includes(per)) {
     problems.push({
       path: 'per',
       message: `${JSON.stringify(per)} is not a part of a sender`,
-      remedy: `use one of ${SUBJECT_PARTS.join(', ')}`,
+      remedy: `use one of ${SENDER_PARTS.join(', ')}`,
     })
   }
   if (problems.length > 0) throw new PolicyError(problems)
@@ -126,7 +126,7 @@ function readAfter(text: string | undefined): { readonly refusals: number; reado
   return { refusals, withinMs: parseDuration(time) }
 }
 
-function readFlapping(text: string, otherwise: SubjectPart, ofRule: boolean): Flapping {
+function readFlapping(text: string, otherwise: SenderPart, ofRule: boolean): FlappingLimit {
   if (ofRule)
     throw policyError(
       '',
@@ -135,7 +135,7 @@ function readFlapping(text: string, otherwise: SubjectPart, ofRule: boolean): Fl
     )
   const [, digits, time, per = otherwise] = FLAPPING.exec(String(text).trim()) ?? []
   const connects = Number(digits)
-  const part = SUBJECT_PARTS.find(known => known === per)
+  const part = SENDER_PARTS.find(known => known === per)
   if (time === undefined || !(connects >= 2) || part === undefined) {
     const shown = JSON.stringify(String(text).slice(0, 60))
     const remedy = 'write 5 connects in 10s, two or more, or 100 connects in 10s per ip'
@@ -160,6 +160,6 @@ function readGrow(text: string | undefined): { readonly thousandths: number; rea
 }
 
 /** Returns the length of the n-th consecutive block, from 1. */
-export function blockLengthMs({ blockMs, growThousandths, longestMs }: Penalty, nth: number): number {
+export function blockLengthMs({ blockMs, growThousandths, longestMs }: CompiledPenalty, nth: number): number {
   return Math.min(longestMs, Math.floor(blockMs * (growThousandths / 1000) ** (nth - 1)))
 }

@@ -19,7 +19,7 @@ const ONE: CostMeter = { fixed: 1, fractional: false, unitsOf: () => 1 }
  * Creates a rule that consists of a rate only, for tiers and exemptions: a token bucket on publishes with
  * outcome reject. Behaviour levels do not change it. Throws PolicyError.
  */
-export function simpleRule(
+export function createRateRule(
   name: string,
   { count, periodMs, burst }: Rate,
   { keys, cost = ONE, fractional = false }: SimpleRuleOptions,

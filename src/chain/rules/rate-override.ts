@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Limit } from '../../algorithms/limit.ts'
-import { bursts, multiplyLimit, remakeLimit } from '../../algorithms/rescale-limit.ts'
+import { hasBurst, multiplyLimit, remakeLimit } from '../../algorithms/rescale-limit.ts'
 import { PolicyError, policyError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { parseRate, quote, type Rate } from '../../core/units.ts'
@@ -71,7 +71,7 @@ function hasWindow({ calendar }: Limit, effect: OverrideEffect): boolean {
  * Returns a rule under an override, or undefined if it is lifted. It keeps its algorithm, scope and cost,
  * starts full, and has its own counters. Throws PolicyError if the numbers are too large.
  */
-export function overrideRule(rule: Rule, override: Override): Rule | undefined {
+export function applyOverrideToRule(rule: Rule, override: Override): Rule | undefined {
   const { effect } = override
   if (effect.kind === 'unlimited') return undefined
   const limit = overrideLimit(rule.limit, effect)
@@ -88,11 +88,11 @@ export function overrideRule(rule: Rule, override: Override): Rule | undefined {
 }
 
 /**
- * Throws PolicyError if an override cannot apply to a rule. If `isNamed`, it must apply completely. An
+ * Throws PolicyError if an override cannot apply to a rule. If `isNonEmptyString`, it must apply completely. An
  * override of all rules skips calendar quotas that do not support its rate, and sets the burst of token
  * buckets only.
  */
-export function checkOverride({ name, limit }: Rule, effect: OverrideEffect, isNamed: boolean): void {
+export function checkOverrideForRule({ name, limit }: Rule, effect: OverrideEffect, isNamed: boolean): void {
   if (effect.kind === 'unlimited') return
   if (!hasWindow(limit, effect)) {
     if (!isNamed) return
@@ -102,7 +102,7 @@ export function checkOverride({ name, limit }: Rule, effect: OverrideEffect, isN
       'write N/day, N/week, N/month or N/year',
     )
   }
-  if (isNamed && effect.kind === 'rate' && effect.rate.burst !== undefined && !bursts(limit)) {
+  if (isNamed && effect.kind === 'rate' && effect.rate.burst !== undefined && !hasBurst(limit)) {
     throw policyError('', `rule ${quote(name)} is a ${limit.algorithm}, which has no burst`, 'leave it out')
   }
   try {
@@ -126,7 +126,7 @@ const MADE = new WeakMap<Limit, Map<string, Limit>>()
 
 /** Returns a limit under an override. Numbers are rounded down, but are at least 1. Throws PolicyError. */
 function overrideLimit(limit: Limit, effect: Exclude<OverrideEffect, { kind: 'unlimited' }>): Limit {
-  const name = overrideName(limit, effect)
+  const name = nameOverriddenLimit(limit, effect)
   const made = MADE.get(limit) ?? new Map<string, Limit>()
   const known = made.get(name)
   if (known !== undefined) return known
@@ -140,7 +140,7 @@ function overrideLimit(limit: Limit, effect: Exclude<OverrideEffect, { kind: 'un
  * Returns the name under which a store counts an overridden limit. Overrides with the same effect share the
  * name, not the keys.
  */
-export function overrideName(
+export function nameOverriddenLimit(
   { name }: Limit,
   effect: Exclude<OverrideEffect, { kind: 'unlimited' }>,
 ): string {
@@ -161,5 +161,5 @@ function makeLimit(
     const from = window === limit.calendar.unit ? limit.calendar.from : undefined
     return remakeLimit(limit, { ...change, calendar: { unit: window, zone: limit.calendar.zone, from } })
   }
-  return remakeLimit(limit, bursts(limit) ? { ...change, burst } : change)
+  return remakeLimit(limit, hasBurst(limit) ? { ...change, burst } : change)
 }

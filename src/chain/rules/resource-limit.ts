@@ -1,23 +1,23 @@
 import type { Decision, Outcome, Reason } from '../../core/decision.ts'
 import { policyError } from '../../core/errors.ts'
-import type { Action } from '../../core/message.ts'
+import type { Operation } from '../../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 import { parseBytes, quote } from '../../core/units.ts'
 import { compileScopes, type KeyMaker } from './key-scope.ts'
-import type { HeldOptions } from './rule-options.ts'
+import type { ResourceLimitOptions } from './rule-options.ts'
 
 /** Kinds of items that a broker holds for its clients, as named in rules. */
-export const HELD_KINDS = ['connections', 'subscriptions', 'retained'] as const
-export type HeldKind = (typeof HELD_KINDS)[number]
+export const RESOURCE_KINDS = ['connections', 'subscriptions', 'retained'] as const
+export type ResourceKind = (typeof RESOURCE_KINDS)[number]
 
 /** Action that adds an item of each kind. */
-export const HELD_ACTIONS: Readonly<Record<HeldKind, Action>> = {
+export const RESOURCE_OPERATIONS: Readonly<Record<ResourceKind, Operation>> = {
   connections: 'connect',
   subscriptions: 'subscribe',
   retained: 'publish',
 }
 
-const REASONS: Readonly<Record<HeldKind, Reason>> = {
+const REASONS: Readonly<Record<ResourceKind, Reason>> = {
   connections: 'connections_exceeded',
   subscriptions: 'subscriptions_exceeded',
   retained: 'retained_exceeded',
@@ -26,7 +26,7 @@ const REASONS: Readonly<Record<HeldKind, Reason>> = {
 /** Outcomes of a message that would exceed a limit of held items. */
 const OUTCOMES: readonly Outcome[] = ['reject', 'drop', 'disconnect']
 
-const OPTIONS: OptionNames<HeldOptions> = {
+const OPTIONS: OptionNames<ResourceLimitOptions> = {
   name: true,
   description: true,
   connections: true,
@@ -44,9 +44,9 @@ const OPTIONS: OptionNames<HeldOptions> = {
 const ASK_AGAIN_MS = 1_000
 
 /** A limit of items held at once, per key. Brokers count them. */
-export interface HeldLimit {
+export interface ResourceLimit {
   readonly name: string
-  readonly held: HeldKind
+  readonly held: ResourceKind
   readonly most: number
   /** True if it counts bytes of retained messages. */
   readonly isBytes: boolean
@@ -61,20 +61,20 @@ export interface HeldMeta {
   readonly enabled: boolean
   readonly priority: 0
   readonly rule?: undefined
-  readonly limit: HeldLimit
+  readonly limit: ResourceLimit
 }
 
 /** Returns the kind of items that a rule limits; undefined for other rules. */
-export function heldKindOf(options: object): HeldKind | undefined {
-  return HELD_KINDS.find(kind => (options as Readonly<Record<string, unknown>>)[kind] !== undefined)
+export function heldKindOf(options: object): ResourceKind | undefined {
+  return RESOURCE_KINDS.find(kind => (options as Readonly<Record<string, unknown>>)[kind] !== undefined)
 }
 
 /** Compiles a limit of held items. Throws PolicyError. */
-export function heldMeta(options: HeldOptions, held: HeldKind): HeldMeta {
+export function heldMeta(options: ResourceLimitOptions, held: ResourceKind): HeldMeta {
   const { name, per, exceeded = 'reject', enabled = true } = options
   if (typeof name !== 'string' || name === '')
     throw policyError('name', 'a rule needs a name', 'its refusals contain it: give each rule its own')
-  const others = ['rate', 'limit', 'quota', 'inFlight', 'cost', 'burst', 'algorithm', ...HELD_KINDS]
+  const others = ['rate', 'limit', 'quota', 'inFlight', 'cost', 'burst', 'algorithm', ...RESOURCE_KINDS]
   for (const word of others)
     if (word !== held && (options as unknown as Readonly<Record<string, unknown>>)[word] !== undefined)
       throw policyError(
@@ -83,8 +83,12 @@ export function heldMeta(options: HeldOptions, held: HeldKind): HeldMeta {
         'write two rules: every matching rule is applied',
       )
   checkOptionNames(options, OPTIONS)
-  if (options.on !== undefined && options.on !== HELD_ACTIONS[held])
-    throw policyError('on', `\`${held}\` applies to the action ${HELD_ACTIONS[held]} only`, 'remove `on`')
+  if (options.on !== undefined && options.on !== RESOURCE_OPERATIONS[held])
+    throw policyError(
+      'on',
+      `\`${held}\` applies to the action ${RESOURCE_OPERATIONS[held]} only`,
+      'remove `on`',
+    )
   if (!OUTCOMES.includes(exceeded))
     throw policyError(
       'exceeded',
@@ -105,7 +109,7 @@ export function heldMeta(options: HeldOptions, held: HeldKind): HeldMeta {
   return { kind: 'held', name, enabled, priority: 0, limit }
 }
 
-function readMost(written: unknown, held: HeldKind): Pick<HeldLimit, 'most' | 'isBytes'> {
+function readMost(written: unknown, held: ResourceKind): Pick<ResourceLimit, 'most' | 'isBytes'> {
   if (typeof written === 'number' && Number.isSafeInteger(written) && written >= 1)
     return { most: written, isBytes: false }
   if (held === 'retained' && typeof written === 'string' && /^\d.*(?:B|bytes?)$/.test(written.trim())) {
@@ -118,7 +122,7 @@ function readMost(written: unknown, held: HeldKind): Pick<HeldLimit, 'most' | 'i
 }
 
 /** Returns a description such as `at most 20 connections per ip`. */
-export function describeHeld({ held, most, isBytes, keys }: HeldLimit): string {
+export function describeResourceLimit({ held, most, isBytes, keys }: ResourceLimit): string {
   const per = keys.scopes.join('+')
   const what = held !== 'retained' ? held : isBytes ? 'bytes of retained messages' : 'retained messages'
   return `at most ${most} ${what}${per === 'global' ? ' in all' : ` per ${per}`}`

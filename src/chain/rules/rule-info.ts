@@ -2,7 +2,7 @@ import { holdsFor } from '../../conditions/condition.ts'
 import type { Message, Sender } from '../../core/message.ts'
 import type { RuleInfo } from '../../outcomes/rule-info.ts'
 import { captureLevels, type Pattern } from '../../topic/pattern.ts'
-import type { Step } from '../routing/plan-steps.ts'
+import type { PlanStep } from '../routing/plan-steps.ts'
 import { keyOf } from './key.ts'
 import { keyWithoutPrefix } from './key-scope.ts'
 import type { Rule } from './rule.ts'
@@ -79,7 +79,7 @@ export function unchangedInfoOf(rule: UnchangedRule, pattern: Pattern | undefine
  * nothing.
  */
 export function keyUnderRule(
-  steps: readonly Step[],
+  steps: readonly PlanStep[],
   rule: string,
   message: Message,
   identity: Sender,
@@ -100,7 +100,12 @@ export function keyUnderRule(
 }
 
 /** Returns true if an exemption without a limit of its own lets a message pass. Charges nothing. */
-export function isExempt(steps: readonly Step[], message: Message, identity: Sender, nowMs: number): boolean {
+export function isExempt(
+  steps: readonly PlanStep[],
+  message: Message,
+  identity: Sender,
+  nowMs: number,
+): boolean {
   return steps.some(
     step =>
       step.kind === 'exempt' &&

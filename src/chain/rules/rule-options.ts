@@ -1,12 +1,12 @@
 import type { CustomAlgorithm } from '../../algorithms/algorithm.ts'
 import type { AlgorithmName } from '../../algorithms/limit.ts'
 import type { ConditionSpec } from '../../conditions/condition.ts'
-import type { Action, Dialect, Message } from '../../core/message.ts'
-import type { Exceeded } from '../../outcomes/exceeded.ts'
+import type { Dialect, Message, Operation } from '../../core/message.ts'
+import type { ExceededSpec } from '../../outcomes/exceeded.ts'
 import type { RefusalWords } from '../../outcomes/rule-info.ts'
 import type { Fallback } from '../../stores/store.ts'
 import type { PenaltySpec } from './penalty.ts'
-import type { SenderLists } from './sender-filter.ts'
+import type { SenderMatchLists } from './sender-filter.ts'
 
 /**
  * Scope of a limit: `global`, a part of the sender, `topic` (the exact topic), `pattern` (the rule's own
@@ -28,8 +28,8 @@ export type Scope =
   | (string & {})
 
 /** Named costs. */
-export const COST_WORDS = { light: 1, medium: 5, heavy: 10, premium: 50 } as const
-export type CostWord = keyof typeof COST_WORDS
+export const NAMED_COSTS = { light: 1, medium: 5, heavy: 10, premium: 50 } as const
+export type CostWord = keyof typeof NAMED_COSTS
 
 /** A cost by bytes: `{ bytes: 'per 4KiB', overhead: 100, min: 1 }`. */
 export interface BytesCost {
@@ -62,7 +62,7 @@ export type Cost =
     }
   | ((message: Message) => number)
 
-export type { Exceeded } from '../../outcomes/exceeded.ts'
+export type { ExceededSpec } from '../../outcomes/exceeded.ts'
 
 /** Options shared by limits and quotas. */
 export interface RuleOptions {
@@ -70,12 +70,12 @@ export interface RuleOptions {
   readonly name: string
   readonly description?: string | undefined
   /** Default: publish. */
-  readonly on?: Action | undefined
+  readonly on?: Operation | undefined
   /** Default: global. */
   readonly per?: Scope | readonly Scope[] | undefined
   readonly cost?: Cost | undefined
   /** Default: reject. */
-  readonly exceeded?: Exceeded | undefined
+  readonly exceeded?: ExceededSpec | undefined
   /** Text of refusals: with placeholders such as {retry}, one text for each kind of sender, or a function. */
   readonly message?: RefusalWords | undefined
   /** Shares of the limit, such as `80%`, at which the gate emits `warning` for a key before it refuses anything. */
@@ -83,7 +83,7 @@ export interface RuleOptions {
   /** Blocks for senders that this rule refuses repeatedly. Default: `penalties` of the policy. */
   readonly penalties?: PenaltySpec | undefined
   /** Senders that the rule applies to. One entry of one list is enough. Default: all. */
-  readonly for?: SenderLists | undefined
+  readonly for?: SenderMatchLists | undefined
   /** Messages that the rule applies to. Default: all. */
   readonly when?: ConditionSpec | undefined
   /** Decides and reports, but refuses nothing. */
@@ -118,7 +118,7 @@ export interface InFlightOptions {
 }
 
 /** Options of a limit of held items: exactly one of `connections`, `subscriptions` and `retained`. */
-export interface HeldOptions {
+export interface ResourceLimitOptions {
   /** Unique in a gate. */
   readonly name: string
   readonly description?: string | undefined
@@ -129,7 +129,7 @@ export interface HeldOptions {
   /** Maximum number of retained messages for each key, or of their bytes including topics, such as `10MB`. */
   readonly retained?: number | string | undefined
   /** `connect`, `subscribe` or `publish`, matching the kind. Optional. */
-  readonly on?: Action | undefined
+  readonly on?: Operation | undefined
   readonly cost?: undefined
   /** Default: global. */
   readonly per?: Scope | readonly Scope[] | undefined
@@ -149,10 +149,10 @@ export interface SizeOptions {
   readonly maxSize: number | string
   /** Default: publish. */
   readonly on?: 'publish' | 'deliver' | undefined
-  readonly for?: SenderLists | undefined
+  readonly for?: SenderMatchLists | undefined
   readonly when?: ConditionSpec | undefined
   /** Outcome of a larger message; must not delay it. Default: reject. */
-  readonly exceeded?: Exceeded | undefined
+  readonly exceeded?: ExceededSpec | undefined
   readonly message?: RefusalWords | undefined
   readonly penalties?: PenaltySpec | undefined
   readonly shadow?: boolean | undefined
@@ -183,7 +183,7 @@ export interface UnchangedOptions {
   readonly per?: Scope | readonly Scope[] | undefined
   /** Default: publish, the only action. */
   readonly on?: 'publish' | undefined
-  readonly for?: SenderLists | undefined
+  readonly for?: SenderMatchLists | undefined
   readonly when?: ConditionSpec | undefined
   readonly shadow?: boolean | undefined
   /** Default: true. */
@@ -226,7 +226,7 @@ interface WindowOptions extends RuleOptions {
 }
 
 /** Options of `exempt`. One entry of one list is enough; `when` must match as well. */
-export interface ExemptOptions extends Omit<SenderLists, 'tiers'> {
+export interface ExemptOptions extends Omit<SenderMatchLists, 'tiers'> {
   readonly name?: string | undefined
   readonly description?: string | undefined
   readonly topics?: readonly string[] | undefined
@@ -234,7 +234,7 @@ export interface ExemptOptions extends Omit<SenderLists, 'tiers'> {
    * Actions that it applies to. Default: all. On a connect, users, API keys and roles are not authenticated
    * yet, so their lists cover no sender.
    */
-  readonly on?: Action | readonly Action[] | undefined
+  readonly on?: Operation | readonly Operation[] | undefined
   readonly when?: ConditionSpec | undefined
   /** Limit of the exemption, such as `5/min per device`. Beyond it, the rules apply. */
   readonly limit?: string | undefined

@@ -3,40 +3,40 @@ import type { Limit } from '../../algorithms/limit.ts'
 import { compileCondition } from '../../conditions/compile.ts'
 import type { Condition, ConditionSpec } from '../../conditions/condition.ts'
 import { HARSHNESS, type Outcome, type Reason, type Scaled } from '../../core/decision.ts'
-import { checkWithin, checkWord, PolicyError, policyError, UnsupportedError } from '../../core/errors.ts'
+import { checkNested, checkWord, PolicyError, policyError, UnsupportedError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
-import { ACTIONS, type Action } from '../../core/message.ts'
+import { OPERATIONS, type Operation } from '../../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 import { parseQuota, parseRate, type Rate } from '../../core/units.ts'
 import { compileExceeded, type ExceededPlan } from '../../outcomes/exceeded.ts'
-import { checkWords } from '../../outcomes/refusal-text.ts'
+import { checkRefusalText } from '../../outcomes/refusal-text.ts'
 import type { RefusalWords } from '../../outcomes/rule-info.ts'
 import { FALLBACKS, type Fallback } from '../../stores/store.ts'
 import type { Middleware } from '../middleware-types.ts'
 import { type CostMeter, compileCost, countsBytes } from './cost.ts'
 import { inFlightMeta } from './in-flight-rule.ts'
 import { compileScopes, type KeyMaker } from './key-scope.ts'
-import { compilePenalty, type Penalty } from './penalty.ts'
-import { type HeldKind, heldKindOf, heldMeta } from './resource-limit.ts'
+import { type CompiledPenalty, compilePenalty } from './penalty.ts'
+import { heldKindOf, heldMeta, type ResourceKind } from './resource-limit.ts'
 import type {
-  HeldOptions,
   InFlightOptions,
   LimitOptions,
   QuotaOptions,
+  ResourceLimitOptions,
   RuleOptions,
   SizeOptions,
   UnchangedOptions,
 } from './rule-options.ts'
-import { type CoversSender, compileForLists, type SenderLists } from './sender-filter.ts'
+import { type CoversSender, compileForLists, type SenderMatchLists } from './sender-filter.ts'
 import { type SizeMeta, sizeMeta } from './size-limit.ts'
-import { type UnchangedMeta, unchangedMeta } from './unchanged-payload-rule.ts'
+import { type UnchangedMiddlewareMeta, unchangedMeta } from './unchanged-payload-rule.ts'
 import { compileUsageWarnings } from './usage-warning.ts'
 
 /** A compiled rule. */
 export interface Rule {
   readonly name: string
   readonly description?: string | undefined
-  readonly on: Action
+  readonly on: Operation
   /** Limit that the rule charges. */
   readonly limit: Limit
   readonly keys: KeyMaker
@@ -62,13 +62,13 @@ export interface Rule {
   /** Shares of the capacity at which a warning is emitted, ascending. */
   readonly warn?: readonly number[] | undefined
   /** Penalty of its own, in place of the general one. */
-  readonly penalty?: Penalty | undefined
+  readonly penalty?: CompiledPenalty | undefined
   /** Condition on messages; absent: every message. */
   readonly when?: Condition | undefined
   readonly whenSpec?: ConditionSpec | undefined
   /** Matches the senders that it applies to; absent: all. */
   readonly covers?: CoversSender | undefined
-  readonly forLists?: SenderLists | undefined
+  readonly forLists?: SenderMatchLists | undefined
 }
 
 /** Metadata of middleware made by `limit` or `quota`. The gate uses it to charge adjacent limits together. */
@@ -116,7 +116,7 @@ export const QUOTA_OPTIONS: OptionNames<QuotaOptions> = {
 }
 
 /** Key of the metadata on built-in middleware. */
-export const META: unique symbol = Symbol('topicgate.station')
+export const MIDDLEWARE_META: unique symbol = Symbol('topicgate.station')
 
 /**
  * Creates a rate limit: `limit({ name: 'telemetry', limit: '10/s burst 20', per: 'device', exceeded:
@@ -127,10 +127,10 @@ export const META: unique symbol = Symbol('topicgate.station')
  * charges adjacent limits in one atomic step. Throws PolicyError.
  */
 export function limit(
-  options: LimitOptions | InFlightOptions | HeldOptions | SizeOptions | UnchangedOptions,
+  options: LimitOptions | InFlightOptions | ResourceLimitOptions | SizeOptions | UnchangedOptions,
 ): Middleware {
   const held = typeof options === 'object' && options !== null ? heldKindOf(options) : undefined
-  if (held !== undefined) return heldLimit(options as HeldOptions, held)
+  if (held !== undefined) return heldLimit(options as ResourceLimitOptions, held)
   if (
     typeof options === 'object' &&
     options !== null &&
@@ -156,15 +156,15 @@ export function limit(
 }
 
 /** Lets all messages pass; brokers enforce the limit. */
-function heldLimit(options: HeldOptions, held: HeldKind): Middleware {
+function heldLimit(options: ResourceLimitOptions, held: ResourceKind): Middleware {
   const middleware: Middleware = (_message, next) => next()
-  return Object.assign(middleware, { [META]: heldMeta(options, held) })
+  return Object.assign(middleware, { [MIDDLEWARE_META]: heldMeta(options, held) })
 }
 
 /** Lets all messages pass; consumers and `gate.run` enforce the limit. */
 function inFlightLimit(options: InFlightOptions): Middleware {
   const middleware: Middleware = (_message, next) => next()
-  return Object.assign(middleware, { [META]: inFlightMeta(options) })
+  return Object.assign(middleware, { [MIDDLEWARE_META]: inFlightMeta(options) })
 }
 
 function sizeLimit(options: SizeOptions): Middleware {
@@ -251,7 +251,7 @@ function rateOf(
     throw policyError(path, 'the rule has no rate', remedy)
   }
   const parse = name === 'quota' ? parseQuota : parseRate
-  return { path, text, rate: checkWithin(path, () => parse(text)) }
+  return { path, text, rate: checkNested(path, () => parse(text)) }
 }
 
 type LimitSpecOf = (fractional: boolean, count: number) => Parameters<typeof createLimit>[0]
@@ -274,7 +274,7 @@ function meta(
   if (rate.per !== undefined)
     throw policyError(path, `"per ${rate.per}" is part of the rate`, `write per: ${rate.per}`)
   const { on = 'publish' } = options
-  checkWord(on, ACTIONS, 'on', 'action')
+  checkWord(on, OPERATIONS, 'on', 'action')
   // A rate in bytes counts bytes unless a cost is given.
   const cost = compileCost(options.cost ?? (rate.bytes ? 'bytes' : undefined), options.dialect)
   const isBytes = options.cost === undefined ? rate.bytes : countsBytes(options.cost)
@@ -287,9 +287,9 @@ function meta(
   const keys = compileScopes(options.per)
   const exceeded = compileExceeded(options.exceeded, options.dialect)
   const { outcome } = exceeded
-  checkWords(options.message, 'message')
+  checkRefusalText(options.message, 'message')
   const warn = compileUsageWarnings(options.warn)
-  const penalty = checkWithin('penalties', () => compilePenalty(options.penalties, true))
+  const penalty = checkNested('penalties', () => compilePenalty(options.penalties, true))
   const common = {
     kind: 'limit',
     name: options.name,
@@ -327,13 +327,17 @@ function meta(
   return tagged(kind, options.name, { ...common, rule })
 }
 
-function tagged(kind: string, name: string, made: LimitMeta | SizeMeta | UnchangedMeta): Middleware {
+function tagged(
+  kind: string,
+  name: string,
+  made: LimitMeta | SizeMeta | UnchangedMiddlewareMeta,
+): Middleware {
   const middleware: Middleware = () => {
     throw new UnsupportedError(
       `${kind} "${name}" was called by itself: give it to gate.use(), which charges it`,
     )
   }
-  return Object.assign(middleware, { [META]: made })
+  return Object.assign(middleware, { [MIDDLEWARE_META]: made })
 }
 
 function fallbackOf(word: Fallback): Fallback {

@@ -1,10 +1,10 @@
 import { compileAddresses } from '../../conditions/cidr.ts'
 import { policyError } from '../../core/errors.ts'
-import { isNamed, type Sender } from '../../core/message.ts'
+import { isNonEmptyString, type Sender } from '../../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 
 /** Lists of senders by their parts. One entry of one list is enough. */
-export interface SenderLists {
+export interface SenderMatchLists {
   readonly clients?: readonly string[] | undefined
   readonly devices?: readonly string[] | undefined
   readonly users?: readonly string[] | undefined
@@ -29,7 +29,7 @@ const PARTS = {
   tiers: 'tier',
 } as const
 
-const SENDER_LISTS: OptionNames<SenderLists> = {
+const SENDER_LISTS: OptionNames<SenderMatchLists> = {
   clients: true,
   devices: true,
   users: true,
@@ -43,7 +43,7 @@ const SENDER_LISTS: OptionNames<SenderLists> = {
  * Compiles lists. Returns undefined if there are none. Throws PolicyError; `path` precedes the name of a list
  * in messages.
  */
-export function compileSenderLists(lists: SenderLists, path = ''): CoversSender | undefined {
+export function compileSenderLists(lists: SenderMatchLists, path = ''): CoversSender | undefined {
   const covers = compileCovers(lists, path)
   return covers.length === 0 ? undefined : sender => covers.some(cover => cover(sender) === true)
 }
@@ -52,7 +52,7 @@ export function compileSenderLists(lists: SenderLists, path = ''): CoversSender 
  * Compiles the `for` lists of a rule. On a connect, a sender that lacks the part of a list is covered by it.
  * Why: nothing is authenticated yet, and omitting a field must not avoid a rule. Throws PolicyError.
  */
-export function compileForLists(lists: SenderLists, on: string): CoversSender {
+export function compileForLists(lists: SenderMatchLists, on: string): CoversSender {
   if (typeof lists !== 'object' || lists === null || Array.isArray(lists)) {
     throw policyError('for', 'a rule is for an object of lists', 'write for: { roles: [guest] }')
   }
@@ -68,7 +68,7 @@ export function compileForLists(lists: SenderLists, on: string): CoversSender {
   return sender => covers.some(cover => cover(sender) ?? isClaim)
 }
 
-function compileCovers(lists: SenderLists, path: string): readonly Cover[] {
+function compileCovers(lists: SenderMatchLists, path: string): readonly Cover[] {
   const covers: Cover[] = []
   for (const list of ['clients', 'devices', 'users', 'apiKeys', 'tiers'] as const) {
     const names = lists[list]
@@ -77,7 +77,7 @@ function compileCovers(lists: SenderLists, path: string): readonly Cover[] {
     const part = PARTS[list]
     covers.push(sender => {
       const name = sender[part]
-      return isNamed(name) ? known.has(name) : undefined
+      return isNonEmptyString(name) ? known.has(name) : undefined
     })
   }
   if (lists.roles !== undefined) {

@@ -2,22 +2,22 @@ import { compileCondition } from '../../conditions/compile.ts'
 import type { Condition, ConditionSpec } from '../../conditions/condition.ts'
 import { holdsFor } from '../../conditions/condition.ts'
 import { type Decision, HARSHNESS, type Outcome, PASSED } from '../../core/decision.ts'
-import { checkWithin, policyError } from '../../core/errors.ts'
-import type { Action, Message } from '../../core/message.ts'
+import { checkNested, policyError } from '../../core/errors.ts'
+import type { Message, Operation } from '../../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 import { parseBytes } from '../../core/units.ts'
 import { compileExceeded, type ExceededPlan } from '../../outcomes/exceeded.ts'
-import { checkWords } from '../../outcomes/refusal-text.ts'
+import { checkRefusalText } from '../../outcomes/refusal-text.ts'
 import type { RefusalWords } from '../../outcomes/rule-info.ts'
-import { compilePenalty, type Penalty } from './penalty.ts'
+import { type CompiledPenalty, compilePenalty } from './penalty.ts'
 import type { SizeOptions } from './rule-options.ts'
-import { type CoversSender, compileForLists, type SenderLists } from './sender-filter.ts'
+import { type CoversSender, compileForLists, type SenderMatchLists } from './sender-filter.ts'
 
 /** A rule that refuses messages above a size. It counts nothing, so it has neither key nor state. */
 export interface SizeRule {
   readonly name: string
   readonly description?: string | undefined
-  readonly on: Action
+  readonly on: Operation
   readonly maxBytes: number
   readonly outcome: Outcome
   readonly exceeded: ExceededPlan
@@ -26,11 +26,11 @@ export interface SizeRule {
   readonly shadow: boolean
   /** True for `degrade`: the message passes with a lower QoS. */
   readonly soft: boolean
-  readonly penalty?: Penalty | undefined
+  readonly penalty?: CompiledPenalty | undefined
   readonly when?: Condition | undefined
   readonly whenSpec?: ConditionSpec | undefined
   readonly covers?: CoversSender | undefined
-  readonly forLists?: SenderLists | undefined
+  readonly forLists?: SenderMatchLists | undefined
 }
 
 /** Metadata of a maximum size. */
@@ -69,7 +69,7 @@ export function sizeMeta(options: SizeOptions): SizeMeta {
     throw policyError('name', 'a rule needs a name', 'its refusals contain it: give each rule its own')
   if (on !== 'publish' && on !== 'deliver')
     throw policyError('on', `a ${String(on)} has no size`, 'use publish or deliver')
-  const maxBytes = checkWithin('maxSize', () => parseBytes(options.maxSize))
+  const maxBytes = checkNested('maxSize', () => parseBytes(options.maxSize))
   const exceeded = compileExceeded(options.exceeded, options.dialect)
   const { outcome } = exceeded
   if (WAITING.includes(outcome)) {
@@ -80,7 +80,7 @@ export function sizeMeta(options: SizeOptions): SizeMeta {
       remedy,
     )
   }
-  checkWords(message, 'message')
+  checkRefusalText(message, 'message')
   const size: SizeRule = {
     name,
     description,
@@ -92,7 +92,7 @@ export function sizeMeta(options: SizeOptions): SizeMeta {
     shadow,
     harshness: HARSHNESS[outcome],
     soft: outcome === 'degrade',
-    penalty: checkWithin('penalties', () => compilePenalty(options.penalties, true)),
+    penalty: checkNested('penalties', () => compilePenalty(options.penalties, true)),
     when: options.when === undefined ? undefined : compileCondition(options.when, 'when'),
     whenSpec: options.when,
     covers: options.for === undefined ? undefined : compileForLists(options.for, on),

@@ -1,13 +1,13 @@
-import { checkWithin, PolicyError, type Problem, policyError } from '../../core/errors.ts'
+import { checkNested, PolicyError, type Problem, policyError } from '../../core/errors.ts'
 import { hashLongPart } from '../../core/hash-long-part.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
-import { isNamed, type Sender } from '../../core/message.ts'
+import { isNonEmptyString, type Sender } from '../../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 import { parseRate, quote } from '../../core/units.ts'
 import type { CostMeter } from './cost.ts'
 import type { KeyMaker } from './key-scope.ts'
 import { parseFactor } from './parse-factor.ts'
-import { simpleRule } from './rate-only-rule.ts'
+import { createRateRule } from './rate-only-rule.ts'
 import type { Rule } from './rule.ts'
 
 /** A tier: a limit for each sender, and a factor on message costs. */
@@ -61,8 +61,8 @@ export interface Tiers {
 
 /** Returns the key of a sender under a tier's limit: its user, else its API key, else its client. */
 export function senderKeyOf(sender: Sender): string {
-  if (isNamed(sender.user)) return `user:${hashLongPart(sender.user)}`
-  if (isNamed(sender.apiKey)) return `apiKey:${hashLongPart(sender.apiKey)}`
+  if (isNonEmptyString(sender.user)) return `user:${hashLongPart(sender.user)}`
+  if (isNonEmptyString(sender.apiKey)) return `apiKey:${hashLongPart(sender.apiKey)}`
   return `client:${hashLongPart(sender.client ?? '')}`
 }
 
@@ -91,7 +91,7 @@ export function compileTiers(spec: TiersSpec | undefined): Tiers | undefined {
   }
   const read = <T>(name: string, word: string, run: () => T): T | undefined => {
     try {
-      return checkWithin(`${name}.${word}`, run)
+      return checkNested(`${name}.${word}`, run)
     } catch (error) {
       if (!(error instanceof PolicyError)) throw error
       problems.push(...error.problems)
@@ -140,7 +140,7 @@ function tierRule(name: string, text: string, fractional: boolean): Rule | undef
   if (rate.bytes)
     throw policyError('', "a tier's limit counts messages", 'write a rule with per: tier for bytes')
   if (rate.count === Infinity) return undefined
-  return simpleRule(`tier:${name}`, rate, { keys: PER_SENDER, fractional })
+  return createRateRule(`tier:${name}`, rate, { keys: PER_SENDER, fractional })
 }
 
 /** Multiplies a cost by whole thousandths. */

@@ -3,7 +3,7 @@ import { compileCondition } from '../../conditions/compile.ts'
 import type { Condition, ConditionSpec } from '../../conditions/condition.ts'
 import { holdsFor } from '../../conditions/condition.ts'
 import { type Decision, HARSHNESS, PASSED } from '../../core/decision.ts'
-import { checkWithin, policyError } from '../../core/errors.ts'
+import { checkNested, policyError } from '../../core/errors.ts'
 import { hashLongPart } from '../../core/hash-long-part.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Message, Sender } from '../../core/message.ts'
@@ -13,7 +13,7 @@ import { compileExceeded, type ExceededPlan } from '../../outcomes/exceeded.ts'
 import { captureLevels, type Pattern } from '../../topic/pattern.ts'
 import { compileScopes, isCompleteKey, type KeyMaker } from './key-scope.ts'
 import type { UnchangedOptions } from './rule-options.ts'
-import { type CoversSender, compileForLists, type SenderLists } from './sender-filter.ts'
+import { type CoversSender, compileForLists, type SenderMatchLists } from './sender-filter.ts'
 
 /** A rule that refuses messages whose payload equals the last one of their topic. It counts nothing. */
 export interface UnchangedRule {
@@ -31,11 +31,11 @@ export interface UnchangedRule {
   readonly when?: Condition | undefined
   readonly whenSpec?: ConditionSpec | undefined
   readonly covers?: CoversSender | undefined
-  readonly forLists?: SenderLists | undefined
+  readonly forLists?: SenderMatchLists | undefined
 }
 
 /** Metadata of the middleware of an `unchanged` rule. */
-export interface UnchangedMeta {
+export interface UnchangedMiddlewareMeta {
   readonly kind: 'unchanged'
   readonly enabled: boolean
   readonly priority: number
@@ -44,7 +44,7 @@ export interface UnchangedMeta {
 }
 
 /** An `unchanged` rule in a plan. */
-export interface PlannedUnchanged {
+export interface UnchangedRuleInPlan {
   readonly rule: UnchangedRule
   readonly pattern: Pattern | undefined
   /** False for senders that the rule is not for. It still records what they publish. */
@@ -70,7 +70,7 @@ const UNCHANGED: OptionNames<UnchangedOptions> = {
 }
 
 /** Compiles an `unchanged` rule. Throws PolicyError. */
-export function unchangedMeta(options: UnchangedOptions): UnchangedMeta {
+export function unchangedMeta(options: UnchangedOptions): UnchangedMiddlewareMeta {
   checkOptionNames(options, UNCHANGED)
   const { name, description, on = 'publish', unchanged: outcome, per = 'client', shadow = false } = options
   if (typeof name !== 'string' || name === '')
@@ -88,7 +88,7 @@ export function unchangedMeta(options: UnchangedOptions): UnchangedMeta {
   const scopes = typeof per === 'string' ? [per] : [...per]
   const others = scopes.filter(scope => scope !== 'topic' && scope !== 'global' && scope !== 'pattern')
   const upToMs =
-    options.upTo === undefined ? Infinity : checkWithin('upTo', () => parseDuration(options.upTo!))
+    options.upTo === undefined ? Infinity : checkNested('upTo', () => parseDuration(options.upTo!))
   const unchanged: UnchangedRule = {
     name,
     description,
@@ -140,7 +140,7 @@ export class LastPayloads {
 
   /** Returns the milliseconds after which an unchanged message passes; undefined if it may pass. Records nothing. */
   waitOf(
-    { rule, pattern }: PlannedUnchanged,
+    { rule, pattern }: UnchangedRuleInPlan,
     message: Message,
     identity: Sender,
     nowMs: number,
@@ -157,7 +157,7 @@ export class LastPayloads {
   }
 
   /** Treats the last payloads of a message's keys as unknown until `record` is called for it. */
-  markPending(rules: readonly PlannedUnchanged[], message: Message, identity: Sender): void {
+  markPending(rules: readonly UnchangedRuleInPlan[], message: Message, identity: Sender): void {
     for (const planned of rules) {
       for (const key of keysOf(planned, message, identity)) {
         const id = idOf(planned.rule, planned.pattern)
@@ -170,7 +170,7 @@ export class LastPayloads {
 
   /** Records a decision. `wasPending` is true if the message was marked as pending. */
   record(
-    rules: readonly PlannedUnchanged[],
+    rules: readonly UnchangedRuleInPlan[],
     message: Message,
     identity: Sender,
     decision: Decision,
@@ -201,13 +201,13 @@ export class LastPayloads {
   }
 
   /** Forgets the last payloads of a message's keys, so that its next message passes. */
-  forget(rules: readonly PlannedUnchanged[], message: Message, identity: Sender): void {
+  forget(rules: readonly UnchangedRuleInPlan[], message: Message, identity: Sender): void {
     for (const planned of rules)
       for (const key of keysOf(planned, message, identity)) this.#payloads.delete(key)
   }
 
   /** Forgets the payloads of rules that are no longer in force. */
-  retain(rules: readonly Omit<PlannedUnchanged, 'isAsked'>[]): void {
+  retain(rules: readonly Omit<UnchangedRuleInPlan, 'isAsked'>[]): void {
     const ids = new Set(rules.map(({ rule, pattern }) => idOf(rule, pattern)))
     for (const [key, { id }] of this.#payloads) if (!ids.has(id)) this.#payloads.delete(key)
   }
@@ -251,7 +251,7 @@ export class LastPayloads {
  * first on a tie. Records nothing.
  */
 export function decideUnchanged(
-  rules: readonly PlannedUnchanged[],
+  rules: readonly UnchangedRuleInPlan[],
   payloads: LastPayloads,
   message: Message,
   identity: Sender,
@@ -304,7 +304,11 @@ function idOf(rule: UnchangedRule, pattern: Pattern | undefined): string {
   return id
 }
 
-function keysOf({ rule, pattern }: PlannedUnchanged, message: Message, identity: Sender): readonly string[] {
+function keysOf(
+  { rule, pattern }: UnchangedRuleInPlan,
+  message: Message,
+  identity: Sender,
+): readonly string[] {
   const id = idOf(rule, pattern)
   const own = rule.isByTopic ? undefined : ownKey(id, rule, pattern, message, identity)
   return own === undefined ? [topicKey(id, message)] : [topicKey(id, message), own]

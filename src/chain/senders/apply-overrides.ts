@@ -1,17 +1,17 @@
-import { inThousandths } from '../../algorithms/rescale-limit.ts'
+import { convertLimitToThousandths } from '../../algorithms/rescale-limit.ts'
 import { holdsFor } from '../../conditions/condition.ts'
-import { OVERRIDDEN, PASSED } from '../../core/decision.ts'
+import { PASSED, PASSED_BY_OVERRIDE } from '../../core/decision.ts'
 import { PolicyError } from '../../core/errors.ts'
 import type { PassDecision } from '../evaluation/combine-verdicts.ts'
-import { type PlannedRule, recordingOnly, type Step } from '../routing/plan-steps.ts'
-import { type Override, overrideApplies, overrideRule } from '../rules/rate-override.ts'
+import { type PlanStep, type RuleInPlan, recordingOnly } from '../routing/plan-steps.ts'
+import { applyOverrideToRule, type Override, overrideApplies } from '../rules/rate-override.ts'
 import type { Rule } from '../rules/rule.ts'
 import { multiplyCost, type Tiers } from '../rules/tiers.ts'
 import type { EffectiveOverrides } from './sender-overrides.ts'
 
 /** The steps of a route for senders with the same overrides, and the decision if none applies. */
 export interface PlanWithOverrides {
-  readonly steps: readonly Step[]
+  readonly steps: readonly PlanStep[]
   readonly passed: PassDecision
 }
 
@@ -21,14 +21,14 @@ export interface PlanWithOverrides {
  * they were.
  */
 export function applyOverrides(
-  steps: readonly Step[],
+  steps: readonly PlanStep[],
   on: string,
   effectiveOverrides: EffectiveOverrides,
 ): PlanWithOverrides {
   const { tier, overrides } = effectiveOverrides
   const lifted: Rule[] = []
   let count = 0
-  const place = ({ rule, pattern }: Omit<PlannedRule, 'index'>): PlannedRule[] => {
+  const place = ({ rule, pattern }: Omit<RuleInPlan, 'index'>): RuleInPlan[] => {
     const priced = priceRule(rule, tier?.costThousandths ?? 1000)
     const changed = overriddenRule(priced, overrides)
     if (changed === undefined) lifted.push(rule)
@@ -36,15 +36,15 @@ export function applyOverrides(
   }
   const all = overrides.find(each => each.rules === undefined)
   if (all?.effect.kind === 'unlimited' && overrides[0] === all) {
-    const rest = steps.flatMap((step): Step[] => {
+    const rest = steps.flatMap((step): PlanStep[] => {
       if (step.kind === 'unchanged') return [recordingOnly(step, () => true)]
       return step.kind === 'custom' ? [step] : []
     })
-    return { steps: rest, passed: OVERRIDDEN }
+    return { steps: rest, passed: PASSED_BY_OVERRIDE }
   }
   const own = tier?.rule?.on === on ? [{ rule: tier.rule, pattern: undefined }] : []
   const first = steps.findIndex(({ kind }) => kind === 'limits')
-  const treated = steps.flatMap((step, index): Step[] => {
+  const treated = steps.flatMap((step, index): PlanStep[] => {
     switch (step.kind) {
       case 'custom':
       case 'sizes':
@@ -70,8 +70,9 @@ export function applyOverrides(
 /** Returns the decision on messages to which no rule applies, except rules lifted by an override. */
 function passedWithout(lifted: readonly Rule[]): PassDecision {
   if (lifted.length === 0) return PASSED
-  if (lifted.some(({ when }) => when === undefined)) return OVERRIDDEN
-  return (message, nowMs) => (lifted.some(rule => holdsFor(rule, message, nowMs)) ? OVERRIDDEN : PASSED)
+  if (lifted.some(({ when }) => when === undefined)) return PASSED_BY_OVERRIDE
+  return (message, nowMs) =>
+    lifted.some(rule => holdsFor(rule, message, nowMs)) ? PASSED_BY_OVERRIDE : PASSED
 }
 
 /**
@@ -79,7 +80,10 @@ function passedWithout(lifted: readonly Rule[]): PassDecision {
  * makes costs fractional. Why: plans of one rule share its state. In different units, each new plan would
  * convert the state of all keys.
  */
-export function inThousandthsIfFractional(steps: readonly Step[], tiers: Tiers | undefined): readonly Step[] {
+export function inThousandthsIfFractional(
+  steps: readonly PlanStep[],
+  tiers: Tiers | undefined,
+): readonly PlanStep[] {
   if (tiers?.fractional !== true) return steps
   return steps.map(step => {
     if (step.kind !== 'limits') return step
@@ -96,7 +100,8 @@ const FINE = new WeakMap<Rule, Rule>()
 /** Returns a rule that counts in thousandths, or the rule itself if it is too large for that. */
 export function ruleInThousandths(rule: Rule): Rule {
   if (rule.limit.scale === 1000) return rule
-  const fine = FINE.get(rule) ?? attempt(() => ({ ...rule, limit: inThousandths(rule.limit) }), rule)
+  const fine =
+    FINE.get(rule) ?? attempt(() => ({ ...rule, limit: convertLimitToThousandths(rule.limit) }), rule)
   FINE.set(rule, fine)
   return fine
 }
@@ -105,7 +110,7 @@ export function ruleInThousandths(rule: Rule): Rule {
 export function overriddenRule(rule: Rule, overrides: readonly Override[]): Rule | undefined {
   for (const override of overrides) {
     if (!overrideApplies(override, rule)) continue
-    const changed = attempt(() => overrideRule(rule, override), rule)
+    const changed = attempt(() => applyOverrideToRule(rule, override), rule)
     if (changed !== rule) return changed
   }
   return rule

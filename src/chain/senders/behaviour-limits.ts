@@ -1,8 +1,8 @@
 import type { Limit } from '../../algorithms/limit.ts'
-import { inThousandths } from '../../algorithms/rescale-limit.ts'
+import { convertLimitToThousandths } from '../../algorithms/rescale-limit.ts'
 import { PolicyError } from '../../core/errors.ts'
 import type { Message } from '../../core/message.ts'
-import type { Step } from '../routing/plan-steps.ts'
+import type { PlanStep } from '../routing/plan-steps.ts'
 import type { CostMeter } from '../rules/cost.ts'
 import type { Rule } from '../rules/rule.ts'
 import type { BehaviourLevel, CompiledBehaviour } from './behaviour.ts'
@@ -12,11 +12,11 @@ import type { BehaviourLevel, CompiledBehaviour } from './behaviour.ts'
  * smallest reducing factor applies, or else the largest one. Quotas, limits of tiers and exemptions, and
  * rates set by overrides are not changed.
  */
-export function behaviourSteps(
-  steps: readonly Step[],
+export function scaleStepsByBehaviour(
+  steps: readonly PlanStep[],
   behaviourLevel: BehaviourLevel,
   { factors }: CompiledBehaviour,
-): readonly Step[] {
+): readonly PlanStep[] {
   return steps.map(step => {
     if (step.kind !== 'limits') return step
     const rules = step.rules.map(planned => ({
@@ -72,7 +72,7 @@ function inFineUnits(limit: Limit): Limit | undefined {
   let fine = FINE.get(limit)
   if (fine === undefined) {
     try {
-      fine = inThousandths(limit)
+      fine = convertLimitToThousandths(limit)
     } catch (error) {
       if (!(error instanceof PolicyError)) throw error
       fine = 'too large'

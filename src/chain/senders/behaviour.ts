@@ -4,7 +4,7 @@ import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Sender } from '../../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 import { parseFactor } from '../rules/parse-factor.ts'
-import { SUBJECT_PARTS, type SubjectKey, type SubjectPart, subjectKeyFor } from './sender-selector.ts'
+import { getSenderSubject, SENDER_PARTS, type SenderPart, type SenderPartKey } from './sender-selector.ts'
 
 /** Behaviour of a sender in the last full hour, or in the current hour if it is abusive. */
 export type BehaviourLevel = 'good' | 'usual' | 'abusive'
@@ -16,7 +16,7 @@ export interface BehaviourSpec {
   /** Factor on the limits of abusive senders. Default: 0.3. */
   readonly abusive?: number | string | undefined
   /** Part of the sender to count by. Default: client; senders without one by user, device, API key or address. */
-  readonly per?: SubjectPart | undefined
+  readonly per?: SenderPart | undefined
 }
 
 /** Factors by behaviour. */
@@ -29,7 +29,7 @@ export const BEHAVIOUR_FACTORS: Readonly<Record<BehaviourLevel, number>> = {
 /** Compiled limits by behaviour. */
 export interface CompiledBehaviour {
   readonly factors: Readonly<Record<BehaviourLevel, number>>
-  readonly per: SubjectPart
+  readonly per: SenderPart
 }
 
 const OPTIONS: OptionNames<BehaviourSpec> = { good: true, abusive: true, per: true }
@@ -60,8 +60,8 @@ export function compileBehaviour(spec: BehaviourSpec | undefined): CompiledBehav
       message: `x${abusive} would raise the limits of abusive senders`,
       remedy: 'write 1 or less, as 0.3',
     })
-  if (!SUBJECT_PARTS.includes(per)) {
-    const remedy = `use one of ${SUBJECT_PARTS.join(', ')}`
+  if (!SENDER_PARTS.includes(per)) {
+    const remedy = `use one of ${SENDER_PARTS.join(', ')}`
     problems.push({ path: 'per', message: `${JSON.stringify(per)} is not a part of a sender`, remedy })
   }
   if (good === undefined || abusive === undefined || problems.length > 0) throw new PolicyError(problems)
@@ -79,7 +79,7 @@ function readFactor(word: number | string): number | undefined {
 
 /** Messages of one sender in the current hour, and the end of its abusive state. */
 export interface BehaviourCount {
-  readonly whom: SubjectKey
+  readonly whom: SenderPartKey
   /** End of the current hour. */
   endsMs: number
   messages: number
@@ -115,7 +115,7 @@ export class BehaviourTracker {
   /** End of the abusive state by sender, as found by this or other nodes. */
   readonly #abusiveUntilMs = new Map<string, number>()
   /** Called once for each sender that turns abusive. */
-  onAbusive: (sender: SubjectKey, reason: string, untilMs: number) => void = () => {}
+  onAbusive: (sender: SenderPartKey, reason: string, untilMs: number) => void = () => {}
 
   /** Number of counted senders. */
   get size(): number {
@@ -123,12 +123,12 @@ export class BehaviourTracker {
   }
 
   /** Returns the count of a sender, creating it if necessary. Returns undefined for a sender without a name. */
-  countOf(sender: Sender, per: SubjectPart): BehaviourCount | undefined {
-    const whom = subjectKeyFor(sender, per)
+  countOf(sender: Sender, per: SenderPart): BehaviourCount | undefined {
+    const whom = getSenderSubject(sender, per)
     return whom && this.countFor(whom)
   }
 
-  countFor(whom: SubjectKey): BehaviourCount {
+  countFor(whom: SenderPartKey): BehaviourCount {
     const key = keyOf(whom)
     const known = this.#counts.get(key)
     if (known !== undefined) return known
@@ -171,7 +171,7 @@ export class BehaviourTracker {
   }
 
   /** Marks a sender as abusive until a time, even if it is not counted here. */
-  setAbusive(whom: SubjectKey, untilMs: number): void {
+  setAbusive(whom: SenderPartKey, untilMs: number): void {
     const key = keyOf(whom)
     this.#abusiveUntilMs.set(key, untilMs)
     const count = this.#counts.get(key)
@@ -179,7 +179,7 @@ export class BehaviourTracker {
   }
 
   /** Ends the abusive state of a sender. */
-  clearAbusive(whom: SubjectKey, nowMs: number): void {
+  clearAbusive(whom: SenderPartKey, nowMs: number): void {
     const key = keyOf(whom)
     this.#abusiveUntilMs.delete(key)
     const count = this.#counts.get(key)
@@ -221,6 +221,6 @@ function startHour(count: BehaviourCount, nowMs: number): void {
   count.messages = count.refused = 0
 }
 
-function keyOf({ part, text }: SubjectKey): string {
+function keyOf({ part, text }: SenderPartKey): string {
   return `${part}:${text}`
 }

@@ -1,11 +1,11 @@
 import { type Decision, HARSHNESS, type Outcome } from '../../core/decision.ts'
 import type { Message, Sender } from '../../core/message.ts'
-import type { Penalty } from '../rules/penalty.ts'
+import type { CompiledPenalty } from '../rules/penalty.ts'
 import type { Override } from '../rules/rate-override.ts'
 import { compareAge, type EntryAge } from '../rules/runtime-entry-order.ts'
 import type { Tier, Tiers } from '../rules/tiers.ts'
 import { BehaviourTracker, type CompiledBehaviour } from './behaviour.ts'
-import { SubjectIndex } from './sender-selector.ts'
+import { SenderIndex } from './sender-selector.ts'
 
 /** A ban of a sender. */
 export interface Ban {
@@ -37,27 +37,37 @@ const PLAIN: EffectiveOverrides = { overrides: [], key: '' }
 
 /** Counts connects and returns a refusal if a sender connects too often. */
 export interface ConnectCounter {
-  countConnect(penalty: Penalty, sender: Sender, connect: Message, nowMs: number): Decision | undefined
+  countConnect(
+    penalty: CompiledPenalty,
+    sender: Sender,
+    connect: Message,
+    nowMs: number,
+  ): Decision | undefined
   /** Counts a connect that was only claimed until now. */
-  confirmConnect(penalty: Penalty, sender: Sender, connect: Message, nowMs: number): Decision | undefined
+  confirmConnect(
+    penalty: CompiledPenalty,
+    sender: Sender,
+    connect: Message,
+    nowMs: number,
+  ): Decision | undefined
   /** Returns the refusal that a connect would get now. Counts nothing. */
-  peekConnect(penalty: Penalty, sender: Sender, nowMs: number): Decision | undefined
+  peekConnect(penalty: CompiledPenalty, sender: Sender, nowMs: number): Decision | undefined
 }
 
 /**
  * Runtime settings of senders that are not part of the chain: bans, overrides, tiers and behaviour. After a
  * change, all senders must resolve their plans again.
  */
-export class SenderOverrides {
-  readonly bans = new SubjectIndex<Ban>()
-  readonly overrides = new SubjectIndex<Override>()
-  readonly assignedTiers = new SubjectIndex<AssignedTier>()
+export class SenderRuntimeSettings {
+  readonly bans = new SenderIndex<Ban>()
+  readonly overrides = new SenderIndex<Override>()
+  readonly assignedTiers = new SenderIndex<AssignedTier>()
   readonly behaviourTracker = new BehaviourTracker()
   tiers: Tiers | undefined
   /** Limits by behaviour, if there are any. */
   compiledBehaviour: CompiledBehaviour | undefined
   /** Penalty of all rules without one of their own. Limits connects if it has `flapping`. */
-  penalty: Penalty | undefined
+  penalty: CompiledPenalty | undefined
   /** Counts the connects that `penalty` limits. */
   connectCounter: ConnectCounter | undefined
   /** Returns the tier found by the user's lookup function, or the pending lookup. */

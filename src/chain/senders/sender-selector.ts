@@ -1,32 +1,32 @@
 import { createHash } from 'node:crypto'
 import { compileAddresses } from '../../conditions/cidr.ts'
 import { blockOfAddress, canonicalBlock, familyOf } from '../../conditions/ip-prefix.ts'
-import { checkWithin, policyError } from '../../core/errors.ts'
+import { checkNested, policyError } from '../../core/errors.ts'
 import { hashLongPart } from '../../core/hash-long-part.ts'
 import type { Sender } from '../../core/message.ts'
 
 /** Parts of a sender that a runtime entry can name. */
-export const SUBJECT_PARTS = ['client', 'user', 'device', 'apiKey', 'ip'] as const
-export type SubjectPart = (typeof SUBJECT_PARTS)[number]
+export const SENDER_PARTS = ['client', 'user', 'device', 'apiKey', 'ip'] as const
+export type SenderPart = (typeof SENDER_PARTS)[number]
 
 /** Selects senders by exactly one part. `ip` may be an address or a CIDR block, v4 or v6. */
-export type Subject = { readonly [Part in SubjectPart]?: string | undefined }
+export type SenderSelector = { readonly [Part in SenderPart]?: string | undefined }
 
 /** A validated subject. API keys are kept as SHA-256 only, because lists and logs show them. */
-export interface SubjectKey {
-  readonly part: SubjectPart
+export interface SenderPartKey {
+  readonly part: SenderPart
   readonly text: string
 }
 
 /** Returns the part that identifies a sender: the requested one. Senders without a client id use another part. */
-export function subjectPartOf(sender: Sender, per: SubjectPart): SubjectPart | undefined {
-  const has = (part: SubjectPart): boolean => typeof sender[part] === 'string' && sender[part] !== ''
+export function subjectPartOf(sender: Sender, per: SenderPart): SenderPart | undefined {
+  const has = (part: SenderPart): boolean => typeof sender[part] === 'string' && sender[part] !== ''
   if (has(per)) return per
-  return per === 'client' ? SUBJECT_PARTS.find(has) : undefined
+  return per === 'client' ? SENDER_PARTS.find(has) : undefined
 }
 
 /** Returns the subject that identifies a sender by a part; undefined if it has none. */
-export function subjectKeyFor(sender: Sender, per: SubjectPart): SubjectKey | undefined {
+export function getSenderSubject(sender: Sender, per: SenderPart): SenderPartKey | undefined {
   const part = subjectPartOf(sender, per)
   return part && { part, text: textOf(part, sender[part]!) }
 }
@@ -34,21 +34,21 @@ export function subjectKeyFor(sender: Sender, per: SubjectPart): SubjectKey | un
 const HIDDEN = /^sha256:[\w-]{43}$/
 
 /** Parses a subject. Throws PolicyError. */
-export function parseSubject(subject: Subject): SubjectKey {
-  const named = SUBJECT_PARTS.filter(part => subject[part] !== undefined)
+export function parseSenderSelector(subject: SenderSelector): SenderPartKey {
+  const named = SENDER_PARTS.filter(part => subject[part] !== undefined)
   const [part] = named
   const text = part && subject[part]
   if (part === undefined || named.length > 1 || typeof text !== 'string' || text === '') {
     const message = named.length > 1 ? `${named.join(' and ')} cannot be combined` : 'no sender is named'
-    throw policyError('', message, `name one of ${SUBJECT_PARTS.join(', ')}`)
+    throw policyError('', message, `name one of ${SENDER_PARTS.join(', ')}`)
   }
   // A stored key is already hashed.
   if (part !== 'ip') return { part, text: HIDDEN.test(text) ? text : textOf(part, text) }
-  checkWithin('ip', () => compileAddresses([text], ''))
+  checkNested('ip', () => compileAddresses([text], ''))
   return { part, text: canonicalBlock(text) }
 }
 
-function textOf(part: SubjectPart, text: string): string {
+function textOf(part: SenderPart, text: string): string {
   if (part !== 'apiKey') return hashLongPart(text)
   return `sha256:${createHash('sha256').update(text, 'utf16le').digest('base64url')}`
 }
@@ -60,11 +60,11 @@ interface Blocks {
 }
 
 /** Index of values by subject. A lookup costs one map access for each part of the sender and each network size. */
-export class SubjectIndex<T> {
+export class SenderIndex<T> {
   readonly #said = new Map<string, Set<T>>()
   readonly #blocks = new Map<string, Blocks>()
   /** Number of subjects by part. Unused parts are not looked up. */
-  readonly #parts = new Map<SubjectPart, number>()
+  readonly #parts = new Map<SenderPart, number>()
 
   get isEmpty(): boolean {
     return this.#said.size === 0
@@ -75,7 +75,7 @@ export class SubjectIndex<T> {
     for (const values of this.#said.values()) yield* values
   }
 
-  add(whom: SubjectKey, value: T): void {
+  add(whom: SenderPartKey, value: T): void {
     const key = keyOf(whom.part, whom.text)
     const values = this.#said.get(key) ?? new Set()
     if (values.has(value)) return
@@ -84,7 +84,7 @@ export class SubjectIndex<T> {
     if (whom.part === 'ip') this.#blocksOf(whom.text).users++
   }
 
-  remove(whom: SubjectKey, value: T): void {
+  remove(whom: SenderPartKey, value: T): void {
     const key = keyOf(whom.part, whom.text)
     const values = this.#said.get(key)
     if (!values?.delete(value)) return
@@ -99,7 +99,7 @@ export class SubjectIndex<T> {
   of(sender: Sender): readonly T[] {
     if (this.isEmpty) return []
     const found: T[] = []
-    for (const part of SUBJECT_PARTS) {
+    for (const part of SENDER_PARTS) {
       const text = sender[part]
       if (typeof text !== 'string' || text === '' || !this.#parts.get(part)) continue
       if (part !== 'ip') this.#collect(keyOf(part, textOf(part, text)), found)
@@ -132,6 +132,6 @@ export class SubjectIndex<T> {
   }
 }
 
-function keyOf(part: SubjectPart, text: string): string {
+function keyOf(part: SenderPart, text: string): string {
   return `${part}:${text}`
 }

@@ -1,8 +1,8 @@
 import type { Decision } from '../../core/decision.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
-import type { Action, MaybePromise, Message, Sender } from '../../core/message.ts'
+import type { MaybePromise, Message, Operation, Sender } from '../../core/message.ts'
 import type { PassDecision } from '../evaluation/combine-verdicts.ts'
-import type { ExemptStep, Step } from '../routing/plan-steps.ts'
+import type { ExemptStep, PlanStep } from '../routing/plan-steps.ts'
 import type { Rule } from '../rules/rule.ts'
 import type { BehaviourCount, CompiledBehaviour } from './behaviour.ts'
 import type { Ban } from './sender-overrides.ts'
@@ -22,7 +22,7 @@ export interface MemoryChainEvaluator extends BaseEvaluator<'memory', Decision> 
 }
 
 /** Evaluator of banned senders; it looks at nothing of the message. */
-export interface BanEvaluator extends BaseEvaluator<'banned', Decision> {
+export interface BannedSenderEvaluator extends BaseEvaluator<'banned', Decision> {
   readonly ban: Ban
 }
 
@@ -34,12 +34,12 @@ interface ConnectCountingEvaluator extends BaseEvaluator<'connect'> {
 
 /** Evaluator that chooses a plan by the behaviour of the sender. */
 interface LevelEvaluator extends BaseEvaluator<'behaviour'> {
-  planFor(senderState: SenderState, nowMs: number): BehaviourPlan
+  planFor(senderState: SenderState, nowMs: number): BehaviourLevelPlan
 }
 
 /** Plan for senders of one behaviour level. */
-export interface BehaviourPlan {
-  readonly steps: readonly Step[]
+export interface BehaviourLevelPlan {
+  readonly steps: readonly PlanStep[]
   readonly evaluator: Pick<BaseEvaluator<string>, 'decide'>
 }
 
@@ -48,13 +48,13 @@ export type Evaluator =
   | MemoryChainEvaluator
   | BaseEvaluator<'token-buckets'>
   | BaseEvaluator<'store'>
-  | BanEvaluator
+  | BannedSenderEvaluator
   | ConnectCountingEvaluator
   | LevelEvaluator
 
 /** Steps and evaluator of one action on one route. */
-export interface ActionPlan {
-  readonly steps: readonly Step[]
+export interface OperationPlan {
+  readonly steps: readonly PlanStep[]
   /** Decision if no rule applies. */
   readonly passed: PassDecision
   readonly evaluator: Evaluator
@@ -65,7 +65,7 @@ export interface ActionPlan {
   /** Plans of senders made so far, by the exemptions that cover the sender. */
   readonly senderPlans: Map<string, SenderPlan>
   /** Variants for senders that some rules are not for, or that have a tier or overrides, by what makes them differ. */
-  readonly variants: Map<string, ActionPlan>
+  readonly variants: Map<string, OperationPlan>
 }
 
 /**
@@ -75,7 +75,7 @@ export interface ActionPlan {
 export interface SenderPlan {
   /** The plan's evaluator, or a faster one with the same decisions for senders without exemptions. */
   readonly evaluator: Evaluator
-  readonly plan: ActionPlan
+  readonly plan: OperationPlan
   /** Exemptions that cover the sender but must be asked about each message; all come before `exempt`. */
   readonly conditional: readonly ExemptStep[]
   /** Decision of the first exemption that holds for every message. */
@@ -91,7 +91,7 @@ export interface BehaviourState {
 }
 
 /** Route table of a gate, as far as a sender state knows it. */
-export interface GateRoutes {
+export interface RouteTableInfo {
   /** False if every decision makes a new sender state. */
   readonly canReuseStates: boolean
   readonly gate: object
@@ -105,7 +105,7 @@ const NO_GENERATION = -1
 /** Saved state of an earlier topic of the sender. */
 interface TopicEntry {
   topic: string
-  on: Action
+  on: Operation
   senderPlan: SenderPlan | undefined
   identity: Sender
   keys: (string | undefined)[] | undefined
@@ -130,10 +130,10 @@ export class SenderState implements Sender {
    */
   countedSlice = 0
   /** Route table that the fields below belong to. If the gate has another one, they are invalid. */
-  routes: GateRoutes | undefined = undefined
+  routes: RouteTableInfo | undefined = undefined
   owner: Sender
   topic = ''
-  on: Action = 'publish'
+  on: Operation = 'publish'
   senderPlan: SenderPlan | undefined = undefined
   /** Slots and generations of the first rules. The memory evaluator reads them without a call. */
   slot0 = NO_SLOT
@@ -242,7 +242,7 @@ export class SenderState implements Sender {
   }
 
   /** Switches back to an earlier topic under the same routes. Returns false if there is no saved state. */
-  restoreTopic(topic: string, on: Action): boolean {
+  restoreTopic(topic: string, on: Operation): boolean {
     const topicEntries = this.#topicEntries
     if (topicEntries === undefined) return false
     for (let index = 0; index < topicEntries.length; index++) {
@@ -260,7 +260,13 @@ export class SenderState implements Sender {
   }
 
   /** Switches to a new topic and saves the state of the previous one. The oldest saved state is dropped. */
-  switchTopic(routes: GateRoutes, topic: string, on: Action, senderPlan: SenderPlan, identity: Sender): void {
+  switchTopic(
+    routes: RouteTableInfo,
+    topic: string,
+    on: Operation,
+    senderPlan: SenderPlan,
+    identity: Sender,
+  ): void {
     if (this.routes !== routes) {
       this.routes = routes
       this.#topicEntries = undefined
@@ -328,7 +334,7 @@ interface WithState extends Sender {
  * ...sender }`), to another sender; check `routes` and `owner`. It is the sender itself or a property of it.
  * Why: a WeakMap lookup takes 20 to 50 ns.
  */
-export function cachedState(sender: Sender): SenderState | undefined {
+export function findCachedState(sender: Sender): SenderState | undefined {
   // A message built in code may have no sender.
   return sender instanceof SenderState ? sender : (sender as WithState | undefined)?.[STATE]
 }
@@ -338,7 +344,7 @@ const SEPARATE_STATES = new WeakMap<object, WeakMap<Sender, SenderState>>()
 
 /** Returns the state of a sender at a gate, creating it if necessary. Its routes may be outdated. */
 export function getSenderState(sender: Sender, gate: object): SenderState {
-  const senderState = cachedState(sender)
+  const senderState = findCachedState(sender)
   const isFree = senderState === undefined || senderState.owner !== sender
   if (!isFree && (senderState.routes === undefined || senderState.routes.gate === gate)) return senderState
   let senderStates = SEPARATE_STATES.get(gate)

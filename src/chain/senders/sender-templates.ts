@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
-import { readHeader } from '../../conditions/header.ts'
+import { readHeaderValues } from '../../conditions/header.ts'
 import { PolicyError, type Problem, policyError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Message, Sender } from '../../core/message.ts'
-import { parseTemplate, placeholdersOf } from '../../core/template.ts'
+import { parseTextTemplate, placeholdersOf } from '../../core/template.ts'
 
 /** Parts of a sender that a policy may set. */
 const PARTS = ['client', 'user', 'device', 'apiKey', 'tier'] as const
@@ -24,7 +24,7 @@ export interface IdentitySpec {
 }
 
 /** Compiled `senders` of a policy. */
-export interface Identity {
+export interface SenderResolver {
   /** True if the sender can differ between messages of one connection and topic. */
   readonly usesHeaders: boolean
   /**
@@ -52,7 +52,7 @@ const REMEDY = 'use {client}, {user}, {ip}, {header.NAME} or {topic.CAPTURE}, an
 
 /** Parses a template of a sender's part. Throws PolicyError with `path`. */
 export function parseSenderTemplate(text: string, path: string): SenderTemplate {
-  const template = parseTemplate(String(text), path, REMEDY)
+  const template = parseTextTemplate(String(text), path, REMEDY)
   const names = placeholdersOf(template)
   if (names.length === 0) {
     const message = `${JSON.stringify(String(text).slice(0, 60))} is the same for every sender`
@@ -78,7 +78,7 @@ export function parseSenderTemplate(text: string, path: string): SenderTemplate 
 
 function placeholderText(name: string): PlaceholderText | undefined {
   const header = suffixOf(name, 'header.')
-  if (header !== undefined) return message => readHeader(message, header)[0]
+  if (header !== undefined) return message => readHeaderValues(message, header)[0]
   const capture = suffixOf(name, 'topic.')
   if (capture !== undefined) return (_message, captures) => captures.get(capture)
   if (name !== 'client' && name !== 'user' && name !== 'ip') return undefined
@@ -91,7 +91,7 @@ function suffixOf(text: string, prefix: string): string | undefined {
 }
 
 /** Compiles `senders` of a policy. Returns undefined if it sets nothing. Throws PolicyError with all problems. */
-export function compileIdentity(spec: IdentitySpec | undefined): Identity | undefined {
+export function compileIdentity(spec: IdentitySpec | undefined): SenderResolver | undefined {
   if (spec === undefined) return undefined
   const problems: Problem[] = []
   const read = (text: string, path: string): SenderTemplate | undefined => {
@@ -151,7 +151,7 @@ function compileRoles(
       const values =
         template.header === undefined
           ? [fillSenderTemplate(template, message, captures) ?? '']
-          : readHeader(message, template.header).map(hashIfLong)
+          : readHeaderValues(message, template.header).map(hashIfLong)
       const roles = values.flatMap(value => (table ? (table.get(value) ?? []) : value === '' ? [] : [value]))
       return roles.length === 0 ? undefined : [...new Set(roles)].slice(0, MAX_SIZES.rolesPerSender)
     },

@@ -1,7 +1,7 @@
 import type { Limit } from '../../algorithms/limit.ts'
 import type { Clock } from '../../core/clock.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
-import type { Selector } from '../store.ts'
+import type { StateSelector } from '../store.ts'
 import { Lease, type LeasedRule } from './lease.ts'
 import { type LeaseSettings, leaseTermsOf } from './lease-terms.ts'
 
@@ -75,7 +75,7 @@ export class LeaseTable {
   }
 
   /** Drops leases without returning their units. */
-  forget(selector: Selector): void {
+  forget(selector: StateSelector): void {
     for (const lease of [...this.leases()]) {
       if (selector.rule !== undefined && selector.rule !== lease.rule.limit.name) continue
       if (selector.key !== undefined && selector.key !== lease.key) continue

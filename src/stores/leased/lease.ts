@@ -1,11 +1,11 @@
 import type { Limit } from '../../algorithms/limit.ts'
 import type { Verdict } from '../store.ts'
-import type { LeaseTerms } from './lease-terms.ts'
+import type { LeaseBounds } from './lease-terms.ts'
 
 /** Rule with leases: its limit and lease bounds. */
 export interface LeasedRule {
   limit: Limit
-  readonly leaseTerms: LeaseTerms
+  readonly leaseTerms: LeaseBounds
   readonly leases: Map<string, Lease>
 }
 

@@ -1,11 +1,11 @@
 import { type Limit, toGrains } from '../../algorithms/limit.ts'
-import { afterAwaited, type Clock, systemClock } from '../../core/clock.ts'
+import { type Clock, startAwaitedTimer, systemClock } from '../../core/clock.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { MaybePromise } from '../../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
-import type { Backend } from '../shared-backend.ts'
+import type { BackendConnection } from '../shared-backend.ts'
 import type { SharedEntries } from '../shared-entries.ts'
-import type { Charge, Selector, Store, StoreEvent, StoreHealth, Verdict } from '../store.ts'
+import type { Charge, StateSelector, Store, StoreEvent, StoreHealth, Verdict } from '../store.ts'
 import type { Lease } from './lease.ts'
 import { LeaseClient } from './lease-client.ts'
 import { LeaseTable } from './lease-table.ts'
@@ -85,7 +85,7 @@ export class LeasedStore implements Store {
     return this.#store.sharedEntries
   }
 
-  get backend(): Backend | undefined {
+  get backend(): BackendConnection | undefined {
     return this.#store.backend
   }
 
@@ -128,7 +128,7 @@ export class LeasedStore implements Store {
   }
 
   /** Forgets here and in the shared store; other nodes keep their leases until those expire. */
-  forget(selector: Selector): MaybePromise<number> {
+  forget(selector: StateSelector): MaybePromise<number> {
     this.#leaseTable.forget(selector)
     return this.#store.forget(selector)
   }
@@ -149,7 +149,7 @@ export class LeasedStore implements Store {
     this.#leaseTable.close()
     const settled = Promise.allSettled(pendingRequests).then(() => this.#leaseClient.waitForReturns())
     await new Promise<void>(resolve => {
-      const cancel = afterAwaited(this.#clock, this.#settings.ttlMs, resolve)
+      const cancel = startAwaitedTimer(this.#clock, this.#settings.ttlMs, resolve)
       settled.then(() => {
         cancel()
         resolve()

@@ -3,10 +3,10 @@ import type { Store } from '../store.ts'
 import { LeasedStore } from './leased-store.ts'
 
 /** Lease setting: automatic size, none (every message asks the store), or explicit units. */
-export type LeaseSetting = 'auto' | 'none' | LeaseUnits
+export type LeaseSetting = 'auto' | 'none' | LeaseSizeSetting
 
 /** Units per lease and their time to live; `ttl: '2s'` is `ttlMs: 2000`. */
-export interface LeaseUnits {
+export interface LeaseSizeSetting {
   readonly units?: number | 'auto' | undefined
   readonly ttl?: string | undefined
   readonly ttlMs?: number | undefined
@@ -19,6 +19,6 @@ export function openLeased(
   { nodes, clock }: { readonly nodes?: number | undefined; readonly clock?: Clock | undefined },
 ): Store {
   if (lease === 'none') return store
-  const { units, ttlMs }: LeaseUnits = lease === 'auto' ? {} : lease
+  const { units, ttlMs }: LeaseSizeSetting = lease === 'auto' ? {} : lease
   return new LeasedStore({ store, units, ttlMs, nodes, clock })
 }

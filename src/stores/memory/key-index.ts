@@ -1,5 +1,5 @@
 import { hashKey } from './key-hash.ts'
-import type { KeyList } from './keys-by-slot.ts'
+import type { KeysBySlot } from './keys-by-slot.ts'
 
 const SMALLEST = 8
 /** A shard splits before it exceeds this, so that no growth rehashes more entries at once. */
@@ -18,12 +18,12 @@ class Shard {
  * keys are in the table's own list, by slot. A large index is split into 256 shards. Why: growing must not block the
  * event loop; a shard of a million-key index rehashes some 4,000 entries.
  */
-export class KeyIndex {
+export class KeySlotIndex {
   #single: Shard | undefined = new Shard()
   #shards: Shard[] = []
-  readonly #keys: KeyList
+  readonly #keys: KeysBySlot
 
-  constructor(keys: KeyList) {
+  constructor(keys: KeysBySlot) {
     this.#keys = keys
   }
 

@@ -1,10 +1,10 @@
-import { ALGORITHMS, type Limit, toGrains } from '../../algorithms/limit.ts'
+import { ALGORITHM_NAMES, type Limit, toGrains } from '../../algorithms/limit.ts'
 import { type Clock, steady, systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
-import type { Charge, Selector, Store, StoreHealth, StoreWarning, Verdict } from '../store.ts'
-import { Table } from './table.ts'
+import type { Charge, StateSelector, Store, StoreHealth, TableFullWarning, Verdict } from '../store.ts'
+import { KeyTable } from './table.ts'
 
 /** Approximate duration of a full sweep over all keys while few expire. */
 const PASS_MS = 30_000
@@ -30,15 +30,15 @@ const OPTIONS: OptionNames<MemoryStoreOptions> = { clock: true, maxKeysPerRule: 
 export class MemoryStore implements Store {
   readonly name = 'memory'
   readonly answersWithinMs = 0
-  readonly algorithms: ReadonlySet<string> = new Set(ALGORITHMS)
+  readonly algorithms: ReadonlySet<string> = new Set(ALGORITHM_NAMES)
   readonly #clock: Clock
   readonly #maxKeys: number
-  readonly #tables = new Map<string, Table>()
-  readonly #listeners = new Set<(warning: StoreWarning) => void>()
+  readonly #tables = new Map<string, KeyTable>()
+  readonly #listeners = new Set<(warning: TableFullWarning) => void>()
   readonly #warned = new Map<string, { lost: number; atMs: number }>()
   #cancelSweep: (() => void) | undefined
   /** Tables in sweep order, the current one, and the number of slices of a whole round. */
-  readonly #turns: Table[] = []
+  readonly #turns: KeyTable[] = []
   #turn = 0
   #slices = 1
   #closed = false
@@ -50,10 +50,10 @@ export class MemoryStore implements Store {
   }
 
   /** Returns the keys of a rule, migrated to `limit` if it has changed. `nowMs` defaults to now. */
-  table(limit: Limit, nowMs?: number): Table {
+  table(limit: Limit, nowMs?: number): KeyTable {
     let table = this.#tables.get(limit.name)
     if (table === undefined) {
-      table = new Table(limit, this.#maxKeys)
+      table = new KeyTable(limit, this.#maxKeys)
       this.#tables.set(limit.name, table)
       this.#turns.push(table)
       if (this.#cancelSweep === undefined && !this.#closed) this.#scheduleSweep(LONGEST_PAUSE_MS)
@@ -119,7 +119,7 @@ export class MemoryStore implements Store {
   }
 
   /** Returns how many keys were forgotten. */
-  forget(selector: Selector): number {
+  forget(selector: StateSelector): number {
     let count = 0
     for (const [rule, table] of this.#tables) {
       if (selector.rule !== undefined && selector.rule !== rule) continue
@@ -129,7 +129,7 @@ export class MemoryStore implements Store {
   }
 
   /** Subscribes to warnings about evictions and shared counters; the returned function unsubscribes. */
-  watch(listener: (warning: StoreWarning) => void): () => void {
+  watch(listener: (warning: TableFullWarning) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
@@ -191,13 +191,13 @@ export class MemoryStore implements Store {
     this.#slices = Math.ceil(slots / MAX_SIZES.sweepSlice)
   }
 
-  #warn(table: Table, nowMs: number): void {
+  #warn(table: KeyTable, nowMs: number): void {
     const lost = table.evictions + table.overflows
     const rule = table.limit.name
     const before = this.#warned.get(rule)
     if (lost === (before?.lost ?? 0) || nowMs - (before?.atMs ?? -Infinity) < WARNING_EVERY_MS) return
     this.#warned.set(rule, { lost, atMs: nowMs })
-    const warning: StoreWarning = {
+    const warning: TableFullWarning = {
       kind: 'table_full',
       rule,
       keys: table.size,

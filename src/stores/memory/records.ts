@@ -4,11 +4,11 @@ import type { Kernel, Limit, Verdict } from '../../algorithms/limit.ts'
  * A record of cells per key: generation, refused-until, then the kernel's own. A record of a token bucket is 32
  * bytes, two to a cache line: a decision touches one line per rule.
  */
-export const GENERATION = 0
+export const GENERATION_INDEX = 0
 const REFUSED_UNTIL = 1
 /** Index of the next free record, in a closed record. */
 const NEXT_FREE = 1
-export const OWN = 2
+export const OWN_CELLS_OFFSET = 2
 
 /** Highest generation before they restart, so that they stay small integers. */
 const LAST_GENERATION = 2 ** 31 - 1
@@ -23,7 +23,7 @@ const FIRST_CHUNK_SLOTS = 8
  * Records of a rule's keys, by slot. A reference to a slot also stores its generation: a reused slot has another
  * generation, so that stale references are detected.
  */
-export class Records {
+export class StateRecords {
   /** First chunk; most rules have no other. Why: the list of chunks would cost two more cache lines. */
   #first: Float64Array | undefined
   #stride: number
@@ -39,13 +39,13 @@ export class Records {
   constructor(limit: Limit) {
     this.#limit = limit
     this.#kernel = limit.kernel
-    this.#stride = OWN + limit.kernel.width
+    this.#stride = OWN_CELLS_OFFSET + limit.kernel.width
   }
 
   /** Forgets all records and counts by another limit; slots referenced elsewhere stay void. */
   restart(limit: Limit): void {
     this.change(limit)
-    this.#stride = OWN + limit.kernel.width
+    this.#stride = OWN_CELLS_OFFSET + limit.kernel.width
     this.#chunks = []
     this.#first = undefined
     this.#logs = []
@@ -64,7 +64,7 @@ export class Records {
     const at = this.placeOf(slot)
     chunk.fill(0, at, at + this.#stride)
     this.#generations = this.#generations === LAST_GENERATION ? 1 : this.#generations + 1
-    chunk[at + GENERATION] = this.#generations
+    chunk[at + GENERATION_INDEX] = this.#generations
     if (this.#kernel.room) this.#logs[slot] = this.#kernel.room(undefined)
     this.#kernel.begin?.(this.#cells(slot), this.#own(slot), nowMs, this.#limit)
   }
@@ -73,7 +73,7 @@ export class Records {
   close(slot: number, nextFree: number): void {
     const chunk = this.#chunk(slot)
     const at = this.placeOf(slot)
-    chunk[at + GENERATION] = 0
+    chunk[at + GENERATION_INDEX] = 0
     chunk[at + NEXT_FREE] = nextFree
     if (this.#logs[slot] !== undefined) this.#logs[slot] = undefined
   }
@@ -85,7 +85,7 @@ export class Records {
 
   /** Returns a small integer. Why: V8 would keep the raw value as a separate object beside the sender state. */
   generationOf(slot: number): number {
-    return this.#chunk(slot)[this.placeOf(slot) + GENERATION]! | 0
+    return this.#chunk(slot)[this.placeOf(slot) + GENERATION_INDEX]! | 0
   }
 
   /** Returns true if a referenced slot still belongs to its key. */
@@ -100,7 +100,7 @@ export class Records {
 
   /**
    * Returns the index of the record's first cell (the generation) in its chunk; the kernel's cells begin at
-   * {@link OWN}.
+   * {@link OWN_CELLS_OFFSET}.
    */
   placeOf(slot: number): number {
     return (slot & LAST_SLOT) * this.#stride
@@ -112,7 +112,7 @@ export class Records {
     const limit = this.#limit
     const chunk = this.#chunk(slot)
     const at = this.placeOf(slot)
-    if (kernel.width > 0) kernel.probe(chunk, at + OWN, nowMs, grains, limit, out)
+    if (kernel.width > 0) kernel.probe(chunk, at + OWN_CELLS_OFFSET, nowMs, grains, limit, out)
     else kernel.probe(this.#logs[slot]!, 0, nowMs, grains, limit, out)
     // Stores the refusal of a cost above one unit, so that the key is not evicted during its wait. A smaller one
     // needs no write: `refuses` finds that a unit does not fit.
@@ -126,7 +126,7 @@ export class Records {
   take(slot: number, nowMs: number, grains: number): void {
     const kernel = this.#kernel
     if (kernel.width > 0) {
-      kernel.take(this.#chunk(slot), this.placeOf(slot) + OWN, nowMs, grains, this.#limit)
+      kernel.take(this.#chunk(slot), this.placeOf(slot) + OWN_CELLS_OFFSET, nowMs, grains, this.#limit)
     } else {
       const log = kernel.room!(this.#logs[slot])
       this.#logs[slot] = log
@@ -182,7 +182,7 @@ export class Records {
   }
 
   #own(slot: number): number {
-    return this.#kernel.width > 0 ? this.placeOf(slot) + OWN : 0
+    return this.#kernel.width > 0 ? this.placeOf(slot) + OWN_CELLS_OFFSET : 0
   }
 
   #chunkFor(slot: number): Float64Array {

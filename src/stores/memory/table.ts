@@ -1,9 +1,9 @@
 import type { Verdict } from '../../algorithms/limit.ts'
-import { countAlike, type Limit, startsBelowFull } from '../../algorithms/limit.ts'
+import { haveSameStateFormat, type Limit, startsBelowFull } from '../../algorithms/limit.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
-import { KeyIndex } from './key-index.ts'
-import { KeyList } from './keys-by-slot.ts'
-import { Records } from './records.ts'
+import { KeySlotIndex } from './key-index.ts'
+import { KeysBySlot } from './keys-by-slot.ts'
+import { StateRecords } from './records.ts'
 
 /** Slot of the shared counter, used by new keys when a table is full of keys that all refuse. */
 export const OVERFLOW_SLOT = 0
@@ -15,16 +15,16 @@ const NO_GENERATION = -1
 const SMALL_TABLE_SLOTS = 64
 
 /** Keys of one rule with their slots; handles new keys and evictions. */
-export class Table {
+export class KeyTable {
   limit: Limit
-  readonly records: Records
+  readonly records: StateRecords
   size = 0
   evictions = 0
   /** Messages that used the shared overflow counter. */
   overflows = 0
   readonly #mostKeys: number
-  readonly #keys = new KeyList()
-  readonly #index = new KeyIndex(this.#keys)
+  readonly #keys = new KeysBySlot()
+  readonly #index = new KeySlotIndex(this.#keys)
   /** First free slot; {@link OVERFLOW_SLOT}, which is never free, means none. */
   #free = OVERFLOW_SLOT
   #hand = 0
@@ -33,7 +33,7 @@ export class Table {
   constructor(limit: Limit, mostKeys: number) {
     this.limit = limit
     this.#mostKeys = mostKeys
-    this.records = new Records(limit)
+    this.records = new StateRecords(limit)
     this.#openOverflow()
   }
 
@@ -129,7 +129,7 @@ export class Table {
     this.limit = limit
     // The result must not depend on the sweep: such a key is unseen by the new limit.
     if (startsBelowFull(limit) && !startsBelowFull(old)) this.#releaseWhole(sinceMs)
-    if (countAlike(old, limit)) {
+    if (haveSameStateFormat(old, limit)) {
       this.records.change(limit)
       return
     }

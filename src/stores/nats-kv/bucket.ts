@@ -1,9 +1,9 @@
 import { StoreError } from '../../core/errors.ts'
-import { type JetStream, type StreamConfig, WRONG_SEQUENCE } from './jetstream.ts'
-import { NS, Stream } from './stream.ts'
+import { type JetStreamApi, type StreamConfig, WRONG_SEQUENCE } from './jetstream.ts'
+import { ManagedStream, NS_PER_MS } from './stream.ts'
 import { encodeToken } from './subject-names.ts'
 
-export interface BucketSettings {
+export interface KvBucketSettings {
   readonly bucket: string
   /** Minimum time that an entry stays after its last write. */
   readonly ttlMs: number
@@ -25,17 +25,17 @@ const LONGEST_TTL_MS = 20 * 366 * 86_400_000
  * Key-value bucket of NATS (ADR-8 of NATS: the stream `KV_bucket`, a message per key), created if missing. A write
  * replaces exactly the revision that was read, or fails.
  */
-export class Bucket {
-  readonly stream: Stream
-  readonly #settings: BucketSettings
-  readonly #jetstream: JetStream
+export class KvBucket {
+  readonly stream: ManagedStream
+  readonly #settings: KvBucketSettings
+  readonly #jetstream: JetStreamApi
   #ttlMs: number
 
-  constructor(jetstream: JetStream, settings: BucketSettings) {
+  constructor(jetstream: JetStreamApi, settings: KvBucketSettings) {
     this.#jetstream = jetstream
     this.#settings = settings
     this.#ttlMs = settings.ttlMs
-    this.stream = new Stream(
+    this.stream = new ManagedStream(
       jetstream,
       () => this.#desiredConfig(),
       found => this.#configChange(found),
@@ -83,17 +83,17 @@ export class Bucket {
   }
 
   #configChange(found: StreamConfig): StreamConfig | undefined {
-    checkLasting(found, this.#settings.bucket)
-    const foundMs = (found.max_age ?? 0) / NS
+    checkDurableBucket(found, this.#settings.bucket)
+    const foundMs = (found.max_age ?? 0) / NS_PER_MS
     const isLongEnough = foundMs === 0 || (this.#ttlMs !== 0 && foundMs >= this.#ttlMs)
-    if (!isLongEnough) return { ...found, max_age: this.#ttlMs * NS }
+    if (!isLongEnough) return { ...found, max_age: this.#ttlMs * NS_PER_MS }
     this.#ttlMs = foundMs
     return undefined
   }
 }
 
 /** Returns the stream configuration of a bucket, as any NATS client would create it; a `ttlMs` of 0 means forever. */
-export function bucketConfig({ bucket, ttlMs, storage, replicas, maxKeys }: BucketSettings): StreamConfig {
+export function bucketConfig({ bucket, ttlMs, storage, replicas, maxKeys }: KvBucketSettings): StreamConfig {
   const options = { deny_delete: true, allow_rollup_hdrs: true, allow_direct: true, max_consumers: -1 }
   return {
     name: `KV_${bucket}`,
@@ -103,7 +103,7 @@ export function bucketConfig({ bucket, ttlMs, storage, replicas, maxKeys }: Buck
     max_msgs_per_subject: 1,
     max_msgs: maxKeys,
     max_bytes: -1,
-    max_age: ttlMs * NS,
+    max_age: ttlMs * NS_PER_MS,
     storage,
     num_replicas: replicas,
     ...options,
@@ -111,7 +111,7 @@ export function bucketConfig({ bucket, ttlMs, storage, replicas, maxKeys }: Buck
 }
 
 /** Throws StoreError for a bucket that may lose entries. */
-export function checkLasting(found: StreamConfig, bucket: string): void {
+export function checkDurableBucket(found: StreamConfig, bucket: string): void {
   const problem = problemOf(found, `$KV.${bucket}.>`)
   if (problem === undefined) return
   const remedy = 'use another bucket, or delete this one: it is then created with the right settings'

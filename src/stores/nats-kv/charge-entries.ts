@@ -1,12 +1,19 @@
 import { type Limit, toGrains } from '../../algorithms/limit.ts'
-import { pause, systemClock } from '../../core/clock.ts'
+import { sleep, systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
-import { describeNumbers } from '../persistence/limit-fingerprint.ts'
-import { Histories } from '../persistence/limit-history.ts'
+import { fingerprintLimit } from '../persistence/limit-fingerprint.ts'
+import { LimitHistories } from '../persistence/limit-history.ts'
 import type { Charge, Verdict } from '../store.ts'
-import type { Bucket } from './bucket.ts'
+import type { KvBucket } from './bucket.ts'
 import { KeyLock } from './key-lock.ts'
-import { encodeEntry, type KvEntry, lifetimeMs, openEntry, probe, take } from './kv-entry.ts'
+import {
+  chargeKvEntry,
+  encodeKvEntry,
+  type KvEntry,
+  lifetimeMs,
+  openEntry,
+  probeCharges,
+} from './kv-entry.ts'
 
 /** Maximum attempts per key, and the longest pause between two of them. */
 const MAX_ATTEMPTS = 24
@@ -25,16 +32,16 @@ interface Group {
 }
 
 /** Reads, changes and writes entries of a bucket; two calls of this process never compete for a key. */
-export class ChargeEntries {
+export class KvEntryUpdater {
   /** Writes that another node preceded. */
   conflicts = 0
-  readonly #bucket: Bucket
+  readonly #bucket: KvBucket
   readonly #random: () => number
   readonly #onRefundFailed: (error: unknown) => void
   readonly #keyLock = new KeyLock()
-  readonly #histories = new Histories(describeNumbers)
+  readonly #histories = new LimitHistories(fingerprintLimit)
 
-  constructor(bucket: Bucket, random: () => number, onRefundFailed: (error: unknown) => void) {
+  constructor(bucket: KvBucket, random: () => number, onRefundFailed: (error: unknown) => void) {
     this.#bucket = bucket
     this.#random = random
     this.#onRefundFailed = onRefundFailed
@@ -83,7 +90,7 @@ export class ChargeEntries {
         const lost: Group[] = []
         await all(
           open.map(async group => {
-            if (!isDenied && group.grains !== undefined) take(group.entry!, group.grains, nowMs)
+            if (!isDenied && group.grains !== undefined) chargeKvEntry(group.entry!, group.grains, nowMs)
             else if (!hasStartedFilling(group.entry!)) return
             if (!(await this.#write(group, nowMs, deadlineMs))) lost.push(group)
             else if (!isDenied && group.grains !== undefined) written.push(group)
@@ -110,7 +117,7 @@ export class ChargeEntries {
     await all(groups.map(group => this.#read(group, nowMs, deadlineMs)))
     let isDenied = false
     for (const group of groups) {
-      const found = probe(group.entry!, group.charges, nowMs)
+      const found = probeCharges(group.entry!, group.charges, nowMs)
       group.grains = found.grains
       found.verdicts.forEach((verdict, index) => {
         verdicts[group.places[index]!] = verdict
@@ -156,7 +163,7 @@ export class ChargeEntries {
   async #write({ subject, entry }: Group, nowMs: number, deadlineMs: number): Promise<boolean> {
     await this.#bucket.keepFor(lifetimeMs(entry!, nowMs), deadlineMs)
     const isWritten = await this.#bucket.stream.use(deadlineMs, () =>
-      this.#bucket.write(subject, encodeEntry(entry!), entry!.revision, deadlineMs),
+      this.#bucket.write(subject, encodeKvEntry(entry!), entry!.revision, deadlineMs),
     )
     if (!isWritten) this.conflicts++
     return isWritten
@@ -167,7 +174,7 @@ export class ChargeEntries {
     if (attempt >= MAX_ATTEMPTS)
       throw new StoreError(`nats: ${MAX_ATTEMPTS} attempts met writes of other nodes (use leases)`)
     const pauseMs = Math.floor(this.#random() * Math.min(2 ** attempt, LONGEST_PAUSE_MS))
-    if (pauseMs > 0) await pause(systemClock, pauseMs)
+    if (pauseMs > 0) await sleep(systemClock, pauseMs)
   }
 
   #runLocked<T>(groups: readonly Group[], deadlineMs: number, work: () => Promise<T>): Promise<T> {

@@ -103,7 +103,7 @@ export class NatsLink {
       )
       return reply.data
     } catch (cause) {
-      throw new StoreError(`nats: ${describe(cause)}`, { cause })
+      throw new StoreError(`nats: ${describeNatsError(cause)}`, { cause })
     }
   }
 
@@ -160,7 +160,7 @@ export class NatsLink {
   async #follow(connection: NatsConnection): Promise<void> {
     for await (const status of connection.status()) {
       const { type } = status
-      if (type === 'error') this.#problem = describe(status.error ?? status.data)
+      if (type === 'error') this.#problem = describeNatsError(status.error ?? status.data)
       if (type === 'disconnect') {
         this.#problem ??= 'the connection was lost'
         this.#setUp(false)
@@ -183,7 +183,7 @@ export class NatsLink {
 }
 
 /** Returns the message of an error. */
-export function describe(error: unknown): string {
+export function describeNatsError(error: unknown): string {
   if (typeof error === 'string') return error
   const { code, message } = error as { readonly code?: unknown; readonly message?: unknown }
   const text = `${String(code ?? '')} ${String(message ?? error)}`

@@ -8,10 +8,10 @@ export const NO_STREAM = 10059
 /** Also returned while another node creates the same stream. */
 export const SUBJECTS_OVERLAP = 10065
 export const WRONG_SEQUENCE = 10071
-export const NOT_STORED = 10077
+export const NOT_STORED_CODE = 10077
 
 /** Error in a JetStream reply. */
-export interface ApiError {
+export interface JetStreamApiError {
   readonly err_code: number
   readonly description: string
 }
@@ -57,7 +57,7 @@ export interface StoredMessage {
 const decoder = new TextDecoder()
 
 /** Used part of the JetStream API. Each call rejects with StoreError if there is no answer in time. */
-export class JetStream {
+export class JetStreamApi {
   readonly #link: NatsLink
 
   constructor(link: NatsLink) {
@@ -70,12 +70,12 @@ export class JetStream {
     body: object | undefined,
     deadlineMs: number,
     ...tolerated: number[]
-  ): Promise<{ readonly value: T; readonly error?: undefined } | { readonly error: ApiError }> {
+  ): Promise<{ readonly value: T; readonly error?: undefined } | { readonly error: JetStreamApiError }> {
     const payload = body === undefined ? '' : JSON.stringify(body)
     const reply = parse(await this.#link.request(`$JS.API.${call}`, payload, deadlineMs))
     if (reply.error === undefined) return { value: reply as T }
     if (tolerated.includes(reply.error.err_code)) return { error: reply.error }
-    throw apiError(reply.error)
+    throw convertApiError(reply.error)
   }
 
   /** Stores a message; returns its sequence, or a tolerated error. */
@@ -85,12 +85,12 @@ export class JetStream {
     fields: Readonly<Record<string, string | number>>,
     deadlineMs: number,
     tolerated?: number,
-  ): Promise<{ readonly seq: number } | ApiError> {
+  ): Promise<{ readonly seq: number } | JetStreamApiError> {
     const headers = Object.keys(fields).length > 0 ? makeHeaders(fields) : undefined
     const reply = parse(await this.#link.request(subject, data, deadlineMs, headers))
     if (reply.error === undefined) return { seq: Number(reply.seq) }
     if (reply.error.err_code === tolerated) return reply.error
-    throw apiError(reply.error)
+    throw convertApiError(reply.error)
   }
 
   /** Reads a message from the stream's leader: by sequence, or the last or next of a subject. */
@@ -104,19 +104,19 @@ export class JetStream {
   }
 }
 
-export function apiError({ err_code, description }: ApiError): StoreError {
+export function convertApiError({ err_code, description }: JetStreamApiError): StoreError {
   return new StoreError(`nats: ${description} (${err_code})`, { cause: { err_code } })
 }
 
 /** Returns true if the stream does not exist and has to be created again. */
-export function isMissing(error: unknown): boolean {
+export function isConsumerMissing(error: unknown): boolean {
   const { cause } = error as { readonly cause?: { readonly err_code?: unknown } | undefined }
   return cause?.err_code === NO_STREAM
 }
 
-function parse(data: Uint8Array): { readonly error?: ApiError; readonly seq?: unknown } {
+function parse(data: Uint8Array): { readonly error?: JetStreamApiError; readonly seq?: unknown } {
   try {
-    return JSON.parse(decoder.decode(data)) as { readonly error?: ApiError }
+    return JSON.parse(decoder.decode(data)) as { readonly error?: JetStreamApiError }
   } catch (cause) {
     throw new StoreError('nats: the reply is not from JetStream', { cause })
   }

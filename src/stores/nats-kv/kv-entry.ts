@@ -1,8 +1,8 @@
 import { type Limit, toGrains } from '../../algorithms/limit.ts'
 import { StoreError } from '../../core/errors.ts'
 import { decodeCells, encodeCells } from '../persistence/encode-cells.ts'
-import { describeNumbers, limitOf } from '../persistence/limit-fingerprint.ts'
-import { changesAfter, type History } from '../persistence/limit-history.ts'
+import { fingerprintLimit, parseLimitFingerprint } from '../persistence/limit-fingerprint.ts'
+import { findLimitChanges, type LimitHistory } from '../persistence/limit-history.ts'
 import { freshCells, migrateState } from '../persistence/migrate-state.ts'
 import type { Charge, Verdict } from '../store.ts'
 import type { StoredValue } from './bucket.ts'
@@ -26,16 +26,17 @@ export function openEntry(
   { revision, data }: StoredValue,
   limit: Limit,
   nowMs: number,
-  history: History,
+  history: LimitHistory,
 ): KvEntry {
   if (data === undefined) return { limit, revision, isNew: true, cells: freshCells(limit, nowMs) }
   const end = data.indexOf(LINE)
   const cells = decodeCells(data.subarray(end + 1))
   const text = new TextDecoder().decode(data.subarray(0, Math.max(0, end)))
   try {
-    const numbers = describeNumbers(limit)
-    const read = (each: string): Limit | undefined => (each === numbers ? limit : limitOf(each, limit))
-    const changes = changesAfter(history, text, cells[0] ?? 0).map(each => ({
+    const numbers = fingerprintLimit(limit)
+    const read = (each: string): Limit | undefined =>
+      each === numbers ? limit : parseLimitFingerprint(each, limit)
+    const changes = findLimitChanges(history, text, cells[0] ?? 0).map(each => ({
       limit: read(each.text),
       sinceMs: Math.min(each.sinceMs, nowMs),
     }))
@@ -52,8 +53,8 @@ export function openEntry(
 }
 
 /** Encodes an entry for {@link openEntry}. */
-export function encodeEntry({ limit, cells }: KvEntry): Uint8Array {
-  return Buffer.concat([Buffer.from(`${describeNumbers(limit)}\n`), encodeCells(cells)])
+export function encodeKvEntry({ limit, cells }: KvEntry): Uint8Array {
+  return Buffer.concat([Buffer.from(`${fingerprintLimit(limit)}\n`), encodeCells(cells)])
 }
 
 /** Returns how long an entry still differs from a missing one. */
@@ -62,7 +63,7 @@ export function lifetimeMs({ limit, cells }: KvEntry, nowMs: number): number {
 }
 
 /** Returns the verdicts on charges of one key, where those that fit add up, and the grains to take for them. */
-export function probe(
+export function probeCharges(
   { cells, limit }: KvEntry,
   charges: readonly Charge[],
   nowMs: number,
@@ -78,7 +79,7 @@ export function probe(
 }
 
 /** Charges what was probed. */
-export function take(entry: KvEntry, grains: number, nowMs: number): void {
+export function chargeKvEntry(entry: KvEntry, grains: number, nowMs: number): void {
   const { limit } = entry
   const { kernel } = limit
   // Probed again, because only the last probe informs a kernel of the room it needs, and that may have been a

@@ -1,10 +1,10 @@
 import { systemClock } from '../../core/clock.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { EphemeralEntries, SharedEntries, SharedEntriesWatch, SharedEntry } from '../shared-entries.ts'
-import { bucketConfig, checkLasting } from './bucket.ts'
+import { bucketConfig, checkDurableBucket } from './bucket.ts'
 import { deadlineIn, type NatsLink } from './connection.ts'
-import type { JetStream, StoredMessage, StreamConfig, StreamInfo } from './jetstream.ts'
-import { Stream } from './stream.ts'
+import type { JetStreamApi, StoredMessage, StreamConfig, StreamInfo } from './jetstream.ts'
+import { ManagedStream } from './stream.ts'
 import { encodeToken } from './subject-names.ts'
 
 export interface SharedEntriesSettings {
@@ -37,9 +37,9 @@ const MAX_MESSAGES = 8 * MAX_SIZES.sharedEntries
  */
 export class NatsSharedEntries implements SharedEntries {
   readonly #link: NatsLink
-  readonly #jetstream: JetStream
+  readonly #jetstream: JetStreamApi
   readonly #settings: SharedEntriesSettings
-  readonly #stream: Stream
+  readonly #stream: ManagedStream
   readonly #timeoutMs: number
   readonly #subjects: string
   /** Known messages by subject, for the stream created at `#streamCreated`, up to a sequence. */
@@ -48,7 +48,7 @@ export class NatsSharedEntries implements SharedEntries {
   #reading: Promise<unknown> = Promise.resolve()
   #lastSeq = 0
 
-  constructor(link: NatsLink, jetstream: JetStream, settings: SharedEntriesSettings) {
+  constructor(link: NatsLink, jetstream: JetStreamApi, settings: SharedEntriesSettings) {
     this.#link = link
     this.#jetstream = jetstream
     this.#settings = settings
@@ -56,8 +56,8 @@ export class NatsSharedEntries implements SharedEntries {
     const { bucket } = settings
     this.#subjects = `$KV.${bucket}`
     const desiredConfig = (): StreamConfig => bucketConfig({ ...settings, ttlMs: 0, maxKeys: MAX_MESSAGES })
-    this.#stream = new Stream(jetstream, desiredConfig, found => {
-      checkLasting(found, bucket)
+    this.#stream = new ManagedStream(jetstream, desiredConfig, found => {
+      checkDurableBucket(found, bucket)
       return found.max_age === 0 ? undefined : { ...found, max_age: 0 }
     })
   }

@@ -5,9 +5,9 @@ import { type Logger, SILENT } from '../../core/logger.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 import { type LeaseSetting, openLeased } from '../leased/open.ts'
 import { readBreaker, readLease } from '../parse-store-options.ts'
-import { answerTimeoutMsOf, openResilient, type ResilienceOptions } from '../resilient/open.ts'
+import { computeAnswerTimeoutMs, openResilient, type ResilienceOptions } from '../resilient/open.ts'
 import type { ResilientStore } from '../resilient/resilient-store.ts'
-import { describe, type NatsConnection } from './connection.ts'
+import { describeNatsError, type NatsConnection } from './connection.ts'
 import { NatsKvStore, type NatsKvStoreOptions } from './store.ts'
 import { NatsStreamStore, type NatsStreamStoreOptions } from './stream-store.ts'
 
@@ -83,7 +83,7 @@ export async function openNatsKv(url: string, options: OpenNatsKvOptions = {}): 
     ...rest
   } = options
   const [breaker, lease] = [readBreaker(breakerWords), readLease(leaseOption)]
-  const shared = await connectNatsKv(url, { ...rest, timeoutMs: answerTimeoutMsOf(timeoutMs) })
+  const shared = await connectNatsKv(url, { ...rest, timeoutMs: computeAnswerTimeoutMs(timeoutMs) })
   return openResilient(openLeased(shared, lease, options), { ...options, breaker })
 }
 
@@ -101,7 +101,7 @@ export async function openNatsStream(
   checkOptionNames(options, STREAM_OPTIONS)
   const { fallback, nodes, breaker: breakerWords = {}, timeoutMs, ...rest } = options
   const breaker = readBreaker(breakerWords)
-  const store = await connectNatsStream(url, { ...rest, timeoutMs: answerTimeoutMsOf(timeoutMs) })
+  const store = await connectNatsStream(url, { ...rest, timeoutMs: computeAnswerTimeoutMs(timeoutMs) })
   return openResilient(store, { ...options, breaker })
 }
 
@@ -167,7 +167,7 @@ function keepConnecting(
         if (isClosed) await opened.close()
         return opened
       } catch (err) {
-        problem = describe(err)
+        problem = describeNatsError(err)
         logger.debug({ err }, 'the connection to NATS')
       }
       await new Promise<void>(resolve => {

@@ -1,17 +1,17 @@
 import type { Limit } from '../../algorithms/limit.ts'
 import { StoreError } from '../../core/errors.ts'
 import {
-  apiError,
-  type JetStream,
+  convertApiError,
+  type JetStreamApi,
   NO_MESSAGE,
   NO_STREAM,
-  NOT_STORED,
+  NOT_STORED_CODE,
   type StreamConfig,
 } from './jetstream.ts'
-import { NS, Stream } from './stream.ts'
+import { ManagedStream, NS_PER_MS } from './stream.ts'
 import { encodeToken } from './subject-names.ts'
 
-export interface StrictSettings {
+export interface StrictStreamSettings {
   readonly bucket: string
   readonly storage: 'file' | 'memory'
   readonly replicas: number
@@ -35,12 +35,12 @@ const LONGEST_DEDUPLICATION_MS = 120_000
  * Streams that each count one rule: `max_msgs_per_subject` is the count, `max_age` the window. Messages above the
  * count are refused (ADR-8 and `discard_new_per_subject` of the server, from 2.9 on).
  */
-export class StrictStreams {
-  readonly #jetstream: JetStream
-  readonly #settings: StrictSettings
-  readonly #streams = new Map<string, { readonly limit: Limit; readonly stream: Stream }>()
+export class RuleStreams {
+  readonly #jetstream: JetStreamApi
+  readonly #settings: StrictStreamSettings
+  readonly #streams = new Map<string, { readonly limit: Limit; readonly stream: ManagedStream }>()
 
-  constructor(jetstream: JetStream, settings: StrictSettings) {
+  constructor(jetstream: JetStreamApi, settings: StrictStreamSettings) {
     this.#jetstream = jetstream
     this.#settings = settings
   }
@@ -152,7 +152,7 @@ export class StrictStreams {
         { subject, offset: names.length },
         deadlineMs,
       )
-      if (answer.error !== undefined) throw apiError(answer.error)
+      if (answer.error !== undefined) throw convertApiError(answer.error)
       const { streams, total } = answer.value
       names.push(...(streams ?? []))
       if (streams === null || streams.length === 0 || names.length >= total) return names
@@ -161,11 +161,11 @@ export class StrictStreams {
 
   /** Stores a message; returns its sequence, or undefined if the subject is full. */
   async #publish(subject: string, deadlineMs: number): Promise<number | undefined> {
-    const answer = await this.#jetstream.publish(subject, NOTHING, {}, deadlineMs, NOT_STORED)
+    const answer = await this.#jetstream.publish(subject, NOTHING, {}, deadlineMs, NOT_STORED_CODE)
     if ('seq' in answer) return answer.seq
     // A full stream has the same code, but it is a fault, not a denial.
     if (/per subject/.test(answer.description)) return undefined
-    throw apiError(answer)
+    throw convertApiError(answer)
   }
 
   async #delete(stream: string, seq: number, deadlineMs: number): Promise<boolean> {
@@ -181,14 +181,14 @@ export class StrictStreams {
   }
 
   /** Returns the stream of a rule, with the latest numbers. */
-  #stream(limit: Limit): Stream {
+  #stream(limit: Limit): ManagedStream {
     const held = this.#streams.get(limit.name)
     const isSame = held?.limit.count === limit.count && held.limit.periodMs === limit.periodMs
     if (held !== undefined && isSame) return held.stream
     const { bucket, storage, replicas, maxUnits } = this.#settings
     const token = encodeToken(limit.name)
-    const numbers = { max_msgs_per_subject: limit.count, max_age: limit.periodMs * NS }
-    const age = { duplicate_window: Math.min(limit.periodMs, LONGEST_DEDUPLICATION_MS) * NS }
+    const numbers = { max_msgs_per_subject: limit.count, max_age: limit.periodMs * NS_PER_MS }
+    const age = { duplicate_window: Math.min(limit.periodMs, LONGEST_DEDUPLICATION_MS) * NS_PER_MS }
     const desiredConfig: StreamConfig = {
       name: `TOPICGATE_${bucket}_${token}`,
       subjects: [`${this.#subjects(token)}.*`],
@@ -215,7 +215,7 @@ export class StrictStreams {
         found.max_msgs_per_subject === numbers.max_msgs_per_subject && found.max_age === numbers.max_age
       return isRight ? undefined : { ...found, ...numbers, ...age }
     }
-    const stream = new Stream(this.#jetstream, () => desiredConfig, configChange)
+    const stream = new ManagedStream(this.#jetstream, () => desiredConfig, configChange)
     this.#streams.set(limit.name, { limit, stream })
     return stream
   }

@@ -1,16 +1,16 @@
-import { ALGORITHMS, type Limit } from '../../algorithms/limit.ts'
+import { ALGORITHM_NAMES, type Limit } from '../../algorithms/limit.ts'
 import { type Clock, systemClock } from '../../core/clock.ts'
 import { policyError, StoreError } from '../../core/errors.ts'
 import { type Logger, SILENT } from '../../core/logger.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
-import type { Charge, Selector, Store, StoreHealth, Verdict } from '../store.ts'
-import { Bucket } from './bucket.ts'
-import { ChargeEntries } from './charge-entries.ts'
+import type { Charge, StateSelector, Store, StoreHealth, Verdict } from '../store.ts'
+import { KvBucket } from './bucket.ts'
+import { KvEntryUpdater } from './charge-entries.ts'
 import { deadlineIn, type NatsConnection, NatsLink } from './connection.ts'
-import { JetStream } from './jetstream.ts'
+import { JetStreamApi } from './jetstream.ts'
 import { NatsSharedEntries } from './nats-shared-entries.ts'
-import { checkBucket, checkWhole } from './subject-names.ts'
+import { checkBucketName, checkWhole } from './subject-names.ts'
 
 const DAY_MS = 86_400_000
 
@@ -75,13 +75,13 @@ export interface NatsKvHealth extends StoreHealth {
  */
 export class NatsKvStore implements Store {
   readonly name = 'nats-kv'
-  readonly algorithms: ReadonlySet<string> = new Set(ALGORITHMS)
+  readonly algorithms: ReadonlySet<string> = new Set(ALGORITHM_NAMES)
   readonly sharedEntries: NatsSharedEntries
   readonly #clock: Clock
   readonly #timeoutMs: number
   readonly #link: NatsLink
-  readonly #bucket: Bucket
-  readonly #chargeEntries: ChargeEntries
+  readonly #bucket: KvBucket
+  readonly #chargeEntries: KvEntryUpdater
   readonly #onClose: (() => Promise<void>) | undefined
   #pending = 0
   #closed = false
@@ -94,20 +94,20 @@ export class NatsKvStore implements Store {
     this.#clock = options.clock ?? systemClock
     this.#timeoutMs = checkWhole('timeoutMs', options.timeoutMs ?? 250, 1)
     this.#link = new NatsLink(connection, options.problem)
-    const jetstream = new JetStream(this.#link)
+    const jetstream = new JetStreamApi(this.#link)
     const replicas = checkWhole('replicas', options.replicas ?? 1, 1)
-    const common = { bucket: checkBucket(bucket), storage, replicas }
+    const common = { bucket: checkBucketName(bucket), storage, replicas }
     this.sharedEntries = new NatsSharedEntries(this.#link, jetstream, {
       ...common,
       bucket: `${common.bucket}-notes`,
       timeoutMs: this.#timeoutMs,
     })
-    this.#bucket = new Bucket(jetstream, {
+    this.#bucket = new KvBucket(jetstream, {
       ...common,
       ttlMs: checkWhole('ttlMs', options.ttlMs ?? DAY_MS, 100),
       maxKeys: checkWhole('maxKeys', options.maxKeys ?? MAX_SIZES.natsBucketKeys, 1),
     })
-    this.#chargeEntries = new ChargeEntries(this.#bucket, options.random ?? Math.random, err =>
+    this.#chargeEntries = new KvEntryUpdater(this.#bucket, options.random ?? Math.random, err =>
       logger.warn({ err }, 'charges of a refused message could not be refunded'),
     )
     this.#onClose = options.onClose
@@ -137,7 +137,7 @@ export class NatsKvStore implements Store {
   }
 
   /** Returns how many keys were forgotten. */
-  forget({ rule, key }: Selector): Promise<number> {
+  forget({ rule, key }: StateSelector): Promise<number> {
     return this.#withDeadline(deadlineMs =>
       this.#bucket.stream.use(deadlineMs, () =>
         this.#bucket.stream.purge(this.#bucket.filterOf(rule, key), deadlineMs),

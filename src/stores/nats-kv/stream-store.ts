@@ -3,12 +3,12 @@ import { type Clock, systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
-import type { Charge, Selector, Store, StoreHealth, Verdict } from '../store.ts'
+import type { Charge, StateSelector, Store, StoreHealth, Verdict } from '../store.ts'
 import { deadlineIn, type NatsConnection, NatsLink } from './connection.ts'
-import { JetStream } from './jetstream.ts'
+import { JetStreamApi } from './jetstream.ts'
 import { NatsSharedEntries } from './nats-shared-entries.ts'
-import { StrictStreams, type Taken } from './rule-streams.ts'
-import { checkBucket, checkWhole } from './subject-names.ts'
+import { RuleStreams, type Taken } from './rule-streams.ts'
+import { checkBucketName, checkWhole } from './subject-names.ts'
 
 export interface NatsStreamStoreOptions {
   /** Connection of `nats` or `@nats-io/transport-node`, or a promise of one. */
@@ -61,7 +61,7 @@ export class NatsStreamStore implements Store {
   readonly #clock: Clock
   readonly #timeoutMs: number
   readonly #link: NatsLink
-  readonly #streams: StrictStreams
+  readonly #streams: RuleStreams
   readonly #onClose: (() => Promise<void>) | undefined
   #pending = 0
   #closed = false
@@ -72,15 +72,15 @@ export class NatsStreamStore implements Store {
     this.#clock = options.clock ?? systemClock
     this.#timeoutMs = checkWhole('timeoutMs', options.timeoutMs ?? 250, 1)
     this.#link = new NatsLink(options.connection, options.problem)
-    const jetstream = new JetStream(this.#link)
+    const jetstream = new JetStreamApi(this.#link)
     const { bucket = 'topicgate', storage = 'file', replicas = 1 } = options
-    const common = { bucket: checkBucket(bucket), storage, replicas: checkWhole('replicas', replicas, 1) }
+    const common = { bucket: checkBucketName(bucket), storage, replicas: checkWhole('replicas', replicas, 1) }
     this.sharedEntries = new NatsSharedEntries(this.#link, jetstream, {
       ...common,
       bucket: `${common.bucket}-notes`,
       timeoutMs: this.#timeoutMs,
     })
-    this.#streams = new StrictStreams(jetstream, {
+    this.#streams = new RuleStreams(jetstream, {
       ...common,
       maxUnits: checkWhole('maxUnits', options.maxUnits ?? MAX_SIZES.natsBucketKeys, 1),
     })
@@ -117,7 +117,7 @@ export class NatsStreamStore implements Store {
   }
 
   /** Returns how many keys were forgotten. */
-  forget({ rule, key }: Selector): Promise<number> {
+  forget({ rule, key }: StateSelector): Promise<number> {
     return this.#withDeadline(deadlineMs => this.#streams.forget(rule, key, deadlineMs))
   }
 

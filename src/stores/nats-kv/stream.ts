@@ -1,7 +1,7 @@
 import { StoreError } from '../../core/errors.ts'
 import {
-  isMissing,
-  type JetStream,
+  isConsumerMissing,
+  type JetStreamApi,
   NO_STREAM,
   STREAM_EXISTS,
   type StreamConfig,
@@ -10,21 +10,21 @@ import {
 } from './jetstream.ts'
 
 /** Nanoseconds per millisecond; JetStream measures ages in nanoseconds. */
-export const NS = 1_000_000
+export const NS_PER_MS = 1_000_000
 
 /**
  * Stream that is created on first use, and again if it was deleted. `settle` returns the settings to change an
  * existing stream to, or undefined if its settings suffice; it throws if they never can.
  */
-export class Stream {
+export class ManagedStream {
   readonly name: string
-  readonly #jetstream: JetStream
+  readonly #jetstream: JetStreamApi
   readonly #desiredConfig: () => StreamConfig
   readonly #configChange: (found: StreamConfig) => StreamConfig | undefined
   #ready: Promise<StreamConfig> | undefined
 
   constructor(
-    jetstream: JetStream,
+    jetstream: JetStreamApi,
     desiredConfig: () => StreamConfig,
     configChange: (found: StreamConfig) => StreamConfig | undefined,
   ) {
@@ -43,7 +43,7 @@ export class Stream {
       } catch (error) {
         // After a failure it is checked again, because the server may have restarted without it.
         this.#ready = undefined
-        if (last || !isMissing(error)) throw error
+        if (last || !isConsumerMissing(error)) throw error
       }
     }
   }

@@ -21,7 +21,7 @@ export function encodeToken(text: string): string {
 }
 
 /** Throws PolicyError for an invalid bucket name. */
-export function checkBucket(name: string): string {
+export function checkBucketName(name: string): string {
   if (BUCKET.test(name)) return name
   const remedy = 'use at most 64 letters, digits, - and _'
   throw policyError('bucket', `${JSON.stringify(name.slice(0, 40))} is not a valid bucket name`, remedy)

@@ -1,5 +1,5 @@
 import { type CalendarUnit, createLimit } from '../../algorithms/index.ts'
-import { ALGORITHMS, type AlgorithmName, type Limit } from '../../algorithms/limit.ts'
+import { ALGORITHM_NAMES, type AlgorithmName, type Limit } from '../../algorithms/limit.ts'
 
 /** Version of the cell format; cells of another version are discarded. */
 const VERSION = 2
@@ -23,7 +23,7 @@ const texts = new WeakMap<Limit, string>()
  * Returns a rule's numbers as short text; equal texts mean that cells have the same meaning and lead to the same
  * decisions.
  */
-export function describeNumbers(limit: Limit): string {
+export function fingerprintLimit(limit: Limit): string {
   let text = texts.get(limit)
   if (text === undefined) {
     const { algorithm, count, periodMs, capacity, initialGrains, scale, calendar } = limit
@@ -40,13 +40,13 @@ export function describeNumbers(limit: Limit): string {
  * Returns the limit that a text describes. Uses the custom algorithm of `now` if the name matches. Returns undefined
  * for another version or an unknown algorithm.
  */
-export function limitOf(text: string, now?: Limit): Limit | undefined {
+export function parseLimitFingerprint(text: string, now?: Limit): Limit | undefined {
   const [version, name, count, periodMs, burst, initial, scale, unit, zone, from] = JSON.parse(
     text,
   ) as Numbers
   if (version !== VERSION) return undefined
   const own = now?.custom !== undefined && now.algorithm === name ? now.custom : undefined
-  if (own === undefined && !ALGORITHMS.some(known => known === name)) return undefined
+  if (own === undefined && !ALGORITHM_NAMES.some(known => known === name)) return undefined
   return createLimit({
     name: now?.name ?? '',
     algorithm: own ?? (name as AlgorithmName),

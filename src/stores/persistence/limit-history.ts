@@ -2,7 +2,7 @@ import type { Limit } from '../../algorithms/limit.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 
 /** Numbers of a rule, as text, with the time from which they were active. */
-export interface Period {
+export interface LimitPeriod {
   readonly text: string
   readonly sinceMs: number
   /** Absent if only the text is known. */
@@ -10,16 +10,16 @@ export interface Period {
 }
 
 /** Past numbers of a rule, oldest first; the last are active. */
-export type History = readonly Period[]
+export type LimitHistory = readonly LimitPeriod[]
 
 /** Appends numbers that become active; returns the same history if they already are. */
-export function withChange(history: History, period: Period): History {
+export function appendPeriod(history: LimitHistory, period: LimitPeriod): LimitHistory {
   if (history.at(-1)?.text === period.text) return history
   return [...history, period].slice(-MAX_SIZES.limitChangesPerRule)
 }
 
 /** Returns the changes still to apply to cells written under `text` and last charged at `lastMs`. */
-export function changesAfter(history: History, text: string, lastMs: number): History {
+export function findLimitChanges(history: LimitHistory, text: string, lastMs: number): LimitHistory {
   const known = history.findLastIndex(each => each.text === text && each.sinceMs <= lastMs)
   if (known >= 0) return history.slice(known + 1)
   const later = history.findIndex(each => each.text === text)
@@ -30,8 +30,8 @@ export function changesAfter(history: History, text: string, lastMs: number): Hi
 }
 
 /** Histories of rules by name, in this process. */
-export class Histories {
-  readonly #byName = new Map<string, { limit: Limit; history: History }>()
+export class LimitHistories {
+  readonly #byName = new Map<string, { limit: Limit; history: LimitHistory }>()
   readonly #describe: (limit: Limit) => string
 
   /** `describe` returns the numbers of a limit as text. */
@@ -40,10 +40,10 @@ export class Histories {
   }
 
   /** Makes a limit active from a time on, unless it already is; returns the history of its rule. */
-  adopt(limit: Limit, nowMs: number): History {
+  adopt(limit: Limit, nowMs: number): LimitHistory {
     const known = this.#byName.get(limit.name)
     if (known?.limit === limit) return known.history
-    const history = withChange(known?.history ?? [], { text: this.#describe(limit), sinceMs: nowMs, limit })
+    const history = appendPeriod(known?.history ?? [], { text: this.#describe(limit), sinceMs: nowMs, limit })
     if (known === undefined) {
       const [oldest] = this.#byName.keys()
       if (this.#byName.size >= MAX_SIZES.ruleHistories && oldest !== undefined) this.#byName.delete(oldest)
@@ -56,12 +56,12 @@ export class Histories {
   }
 
   /** Returns the history of a limit's rule up to the last time the limit's numbers were active. */
-  of(limit: Limit, nowMs: number): History {
+  of(limit: Limit, nowMs: number): LimitHistory {
     const known = this.#byName.get(limit.name)
     if (known?.limit === limit) return known.history
     const text = this.#describe(limit)
     const history = known?.history ?? []
     const last = history.findLastIndex(each => each.text === text)
-    return last < 0 ? withChange(history, { text, sinceMs: nowMs, limit }) : history.slice(0, last + 1)
+    return last < 0 ? appendPeriod(history, { text, sinceMs: nowMs, limit }) : history.slice(0, last + 1)
   }
 }

@@ -1,7 +1,7 @@
-import { countAlike, type Limit, startsBelowFull } from '../../algorithms/limit.ts'
+import { haveSameStateFormat, type Limit, startsBelowFull } from '../../algorithms/limit.ts'
 
 /** Numbers of a rule and the time from which they are active. */
-export interface Change {
+export interface LimitChange {
   readonly limit: Limit | undefined
   readonly sinceMs: number
 }
@@ -25,7 +25,7 @@ export function forgettableAt(cells: Float64Array, limit: Limit): number {
 export function migrateState(
   cells: Float64Array,
   old: Limit | undefined,
-  changes: readonly Change[],
+  changes: readonly LimitChange[],
 ): Float64Array | undefined {
   let carried: Float64Array | undefined = old && cells
   let before = old
@@ -43,7 +43,7 @@ function carryOnce(cells: Float64Array, old: Limit, limit: Limit, sinceMs: numbe
   if ((startsBelowFull(limit) && !startsBelowFull(old)) || !isSameKernel) {
     if (old.kernel.wholeAt(cells, 0, old) <= atMs) return undefined
   }
-  if (countAlike(old, limit)) return cells
+  if (haveSameStateFormat(old, limit)) return cells
   if (isSameKernel) {
     limit.kernel.carry(cells, 0, atMs, old, limit)
     return cells

@@ -1,5 +1,5 @@
 import { UnsupportedError } from '../../core/errors.ts'
-import type { AdapterOptions, RedisClient } from './client.ts'
+import type { RedisAdapterOptions, RedisClient } from './client.ts'
 import { fromIoredis, type IoredisClient, type IoredisCluster } from './from-ioredis.ts'
 import { fromNodeRedis, type NodeRedisClient, type NodeRedisCluster } from './from-node-redis.ts'
 
@@ -7,7 +7,7 @@ import { fromNodeRedis, type NodeRedisClient, type NodeRedisCluster } from './fr
 export type AnyRedisClient = RedisClient | IoredisClient | IoredisCluster | NodeRedisClient | NodeRedisCluster
 
 /** Adapts a client. Throws UnsupportedError unless it is ioredis or node-redis. */
-export function adapt(client: AnyRedisClient, options: AdapterOptions): RedisClient {
+export function adaptRedisClient(client: AnyRedisClient, options: RedisAdapterOptions): RedisClient {
   if ('serverOf' in client) return client
   if ('sendCommand' in client && 'isReady' in client) return fromNodeRedis(client, options)
   if ('evalsha' in client && 'status' in client) return fromIoredis(client, options)

@@ -18,12 +18,12 @@ export interface RedisClient {
   /** Reconnects to the server of a slot; pending commands fail. */
   drop(slot: number): void
   /** Subscribes to a channel on a new connection. Throws if none can be opened; absent if the client never can. */
-  listen?(channel: string, events: SubscriptionEvents): Subscription
+  listen?(channel: string, events: SubscriptionEvents): ChannelSubscription
   close(): Promise<void>
 }
 
 /** Connection subscribed to one channel until it is lost; it does not reconnect, the caller opens another. */
-export interface Subscription {
+export interface ChannelSubscription {
   close(): void
 }
 
@@ -41,14 +41,14 @@ export interface RedisServerLink {
   call(command: string, ...args: string[]): Promise<unknown>
 }
 
-export interface AdapterOptions {
+export interface RedisAdapterOptions {
   /** Receives connection errors, without passwords. */
   readonly onError?: ((error: unknown) => void) | undefined
   /** True if the store closes the client. Default: false; the caller closes it. */
   readonly owned?: boolean | undefined
 }
 
-export const ADAPTER_OPTIONS: OptionNames<AdapterOptions> = { onError: true, owned: true }
+export const REDIS_ADAPTER_OPTIONS: OptionNames<RedisAdapterOptions> = { onError: true, owned: true }
 
 /** Returns the error of a command that cannot be sent, with the cause. */
 export function notConnected(client: RedisClient): StoreError {

@@ -5,7 +5,7 @@ import type { Emitting } from './client.ts'
 const READY_MS = 2_000
 
 /** Connection state of a client, derived from its events. */
-export interface Handshake {
+export interface RedisConnectionState {
   /** Returns the last error while the connection is not ready. */
   problem(): string | undefined
   end(): void
@@ -15,17 +15,17 @@ export interface Handshake {
  * Watches a client that connects by itself. Calls `stuck` if a server accepts a connection but is not ready in time;
  * `stuck` returns the cause if it knows one. Why: no Redis client limits that time.
  */
-export function watchHandshake(
+export function watchRedisHandshake(
   client: Emitting,
   isReady: () => boolean,
   stuck: () => string | undefined,
-): Handshake {
+): RedisConnectionState {
   let problem: string | undefined
   let cancel = (): void => {}
   const onError = (error: unknown): void => {
     const cause = causeOf(error)
     // Errors that only report a lost connection say nothing about the cause.
-    if (!isConsequence(cause)) problem = cause
+    if (!isConnectionLostError(cause)) problem = cause
     else problem ??= 'the connection was lost'
   }
   const onConnect = (): void => {
@@ -56,7 +56,7 @@ export function watchHandshake(
 }
 
 /** Returns true if an error only reports that a connection was lost before. */
-export function isConsequence(message: string): boolean {
+export function isConnectionLostError(message: string): boolean {
   return /stream isn't writeable|connection is closed/i.test(message)
 }
 

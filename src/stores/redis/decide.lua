@@ -24,12 +24,12 @@ local nowMs, graceMs = call.nowMs or serverMs, call.graceMs
 local values = redis.call('MGET', unpack(KEYS))
 
 local made = {}
-local function twinOf(algorithm)
+local function getLuaName(algorithm)
   if made[algorithm] == nil and twins[algorithm] then made[algorithm] = twins[algorithm]() end
   return made[algorithm]
 end
 for _, limit in ipairs(call.limits) do
-  limit.twin, limit.since = twinOf(limit.algorithm), nowMs - limit.ago
+  limit.twin, limit.since = getLuaName(limit.algorithm), nowMs - limit.ago
   for _, change in ipairs(limit.before) do change.since = nowMs - change.ago end
 end
 
@@ -58,7 +58,7 @@ local function readHeader(value, key)
   end
   local limit = {
     algorithm = algorithm, scale = tonumber(scale), countGrains = tonumber(count), periodMs = tonumber(period),
-    capacityGrains = tonumber(capacity), calendar = calendar, twin = twinOf(algorithm),
+    capacityGrains = tonumber(capacity), calendar = calendar, twin = getLuaName(algorithm),
   }
   limit.count, limit.capacity = limit.countGrains / limit.scale, limit.capacityGrains / limit.scale
   local most = limit.capacityGrains * (algorithm == 'lb' and SPARE or 1)
@@ -69,7 +69,7 @@ end
 
 -- By key: its cells, the limit they are counted by, whether the cells differ from the stored ones (partly full at
 -- start, or migrated), and whether they must be written.
-local cellsOf, limitOf, changed, dirty = {}, {}, {}, {}
+local cellsOf, parseLimitFingerprint, changed, dirty = {}, {}, {}, {}
 -- Expiry of a stored key by itself, if known.
 local expiryOf = {}
 
@@ -86,9 +86,9 @@ local function expiryAfter(cells, limit)
   return keptUntil - keptUntil % step + step, keptUntil
 end
 
--- Returns true if cells have the same meaning and effect under two limits of one algorithm: same as countAlike in
+-- Returns true if cells have the same meaning and effect under two limits of one algorithm: same as haveSameStateFormat in
 -- limit.ts.
-local function countAlike(old, limit)
+local function haveSameStateFormat(old, limit)
   if limit.stateSize then return true end
   if old.scale ~= limit.scale then return false end
   if limit.algorithm == 'tb' or limit.algorithm == 'lb' then
@@ -107,7 +107,7 @@ local function carryOnce(cells, old, limit, since)
     if old.twin.wholeAt(cells, old) <= moment then return nil end
   end
   if isSame then
-    if not countAlike(old, limit) then limit.twin.carry(cells, since, old, limit) end
+    if not haveSameStateFormat(old, limit) then limit.twin.carry(cells, since, old, limit) end
     return cells
   end
   local units = old.twin.spent(cells, moment, old) / old.scale
@@ -122,7 +122,7 @@ local function limitOfHeader(header, key)
 end
 
 -- Returns the index of the limit's first change still to apply to the cells, from 1 to #before + 1: see
--- changesAfter in limit-history.ts.
+-- findLimitChanges in limit-history.ts.
 local function firstChange(limit, header, last)
   local before, known, later, inForce = limit.before, nil, nil, 1
   for place = 1, #before + 1 do
@@ -139,7 +139,7 @@ end
 
 -- Migrates to another limit: used units are counted by the limit before, up to the time of each change.
 local function adopt(key, old, header, limit)
-  limitOf[key] = limit
+  parseLimitFingerprint[key] = limit
   local cells, before = cellsOf[key], limit.before
   -- The state of a custom algorithm is kept unchanged, whatever its time.
   local last = limit.stateSize and huge or cells and tonumber(cells[1]) or 0
@@ -169,14 +169,14 @@ end
 
 -- Loads the cells of a key, ready to be counted by a limit.
 local function open(key, limit)
-  local known, value = limitOf[key], values[key]
+  local known, value = parseLimitFingerprint[key], values[key]
   if known then
     if values[key] or dirty[key] then return adopt(key, known, known.header, limit) end
-    limitOf[key] = limit
+    parseLimitFingerprint[key] = limit
     cellsOf[key], changed[key] = limit.twin.begin(nowMs, limit)
     return
   end
-  limitOf[key] = limit
+  parseLimitFingerprint[key] = limit
   if not value then
     cellsOf[key], changed[key] = limit.twin.begin(nowMs, limit)
     return
@@ -209,7 +209,7 @@ while messages[at] do
   local denied = false
   for place = first, last, 4 do
     local key, limit, grains = messages[place], limits[messages[place + 1]], messages[place + 2]
-    if limitOf[key] ~= limit then open(key, limit) end
+    if parseLimitFingerprint[key] ~= limit then open(key, limit) end
     if kind == REFUND then
       if values[key] or dirty[key] then
         limit.twin.refund(cellsOf[key], nowMs, grains, limit)
@@ -237,7 +237,7 @@ while messages[at] do
     local sum = sumOf[key]
     if sum then
       if takes then
-        local limit = limitOf[key]
+        local limit = parseLimitFingerprint[key]
         limit.twin.take(cellsOf[key], nowMs, sum, limit)
         dirty[key] = true
       end
@@ -251,7 +251,7 @@ if outsideBorders then return {OUTSIDE, serverMs} end
 local run = redis.call
 for key = 1, #KEYS do
   if dirty[key] then
-    local cells, limit = cellsOf[key], limitOf[key]
+    local cells, limit = cellsOf[key], parseLimitFingerprint[key]
     local twin = limit.twin
     local expiry, keptUntil = expiryAfter(cells, limit)
     if keptUntil + graceMs > nowMs then

@@ -1,8 +1,8 @@
-import { limitWait, systemClock } from '../../core/clock.ts'
+import { callIfLate, systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
-import type { Selector } from '../store.ts'
+import type { StateSelector } from '../store.ts'
 import { notConnected, type RedisClient, type RedisServerLink } from './client.ts'
-import type { StateKeys } from './keys.ts'
+import type { StateKeyBuilder } from './keys.ts'
 
 /** Keys that a server visits per scan step; takes far less than a millisecond. */
 const SCAN_COUNT = '500'
@@ -10,8 +10,8 @@ const SCAN_COUNT = '500'
 /** Deletes the keys of a selector on every master; returns how many. Rejects with StoreError. */
 export async function forgetKeys(
   client: RedisClient,
-  keys: StateKeys,
-  { rule, key }: Selector,
+  keys: StateKeyBuilder,
+  { rule, key }: StateSelector,
   timeoutMs: number,
 ): Promise<number> {
   if (!client.isReady()) throw notConnected(client)
@@ -65,7 +65,7 @@ function call(
 /** Resolves with the promise's value; rejects with StoreError if it fails or is late. */
 function withTimeLimit<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
   return new Promise((resolve, reject) => {
-    const cancel = limitWait(systemClock, timeoutMs, () =>
+    const cancel = callIfLate(systemClock, timeoutMs, () =>
       reject(new StoreError(`redis: no answer within ${timeoutMs} ms`)),
     )
     promise.then(

@@ -1,15 +1,15 @@
 import { StoreError } from '../../core/errors.ts'
 import { checkOptionNames } from '../../core/option-names.ts'
 import type {
-  AdapterOptions,
+  ChannelSubscription,
   Emitting,
+  RedisAdapterOptions,
   RedisClient,
   RedisServerLink,
-  Subscription,
   SubscriptionEvents,
 } from './client.ts'
-import { ADAPTER_OPTIONS } from './client.ts'
-import { type Handshake, watchHandshake } from './connection-watchdog.ts'
+import { REDIS_ADAPTER_OPTIONS } from './client.ts'
+import { type RedisConnectionState, watchRedisHandshake } from './connection-watchdog.ts'
 
 interface Commands extends Emitting {
   readonly status: string
@@ -50,22 +50,22 @@ export interface IoredisCluster extends Commands {
  */
 export function fromIoredis(
   client: IoredisClient | IoredisCluster,
-  options: AdapterOptions = {},
+  options: RedisAdapterOptions = {},
 ): RedisClient {
-  checkOptionNames(options, ADAPTER_OPTIONS)
+  checkOptionNames(options, REDIS_ADAPTER_OPTIONS)
   const { onError = () => {}, owned = false } = options
   client.on('error', onError)
   const cluster = 'nodes' in client ? client : undefined
   addSocketErrorListener(client as IoredisClient)
   const isReady = (): boolean => client.status === 'ready'
-  const handshake = watchHandshake(client, isReady, () => {
+  const handshake = watchRedisHandshake(client, isReady, () => {
     for (const one of cluster?.nodes('all') ?? [client as IoredisClient]) {
       if (one.serverInfo?.loading === '1') return 'LOADING Redis is loading the dataset in memory'
       one.stream?.destroy()
     }
     return undefined
   })
-  const nodes = new Map<unknown, Handshake>()
+  const nodes = new Map<unknown, RedisConnectionState>()
   // Each cluster node is a client of its own; errors of a node explain why the cluster is not ready.
   const join = (added: unknown): void => {
     const node = added as IoredisClient
@@ -73,7 +73,7 @@ export function fromIoredis(
     const cut = (): undefined => void node.stream?.destroy()
     nodes.set(
       node,
-      watchHandshake(node, () => node.status === 'ready', cut),
+      watchRedisHandshake(node, () => node.status === 'ready', cut),
     )
   }
   const part = (node: unknown): void => {
@@ -140,7 +140,7 @@ function listen(
   channel: string,
   { live, heard, ended }: SubscriptionEvents,
   onError: (error: unknown) => void,
-): Subscription {
+): ChannelSubscription {
   if (source?.duplicate === undefined)
     throw new StoreError('redis: no connection can be opened to subscribe to changes')
   const subscription = source.duplicate({

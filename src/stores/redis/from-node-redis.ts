@@ -2,15 +2,15 @@ import { systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import { checkOptionNames } from '../../core/option-names.ts'
 import type {
-  AdapterOptions,
+  ChannelSubscription,
   Emitting,
+  RedisAdapterOptions,
   RedisClient,
   RedisServerLink,
-  Subscription,
   SubscriptionEvents,
 } from './client.ts'
-import { ADAPTER_OPTIONS } from './client.ts'
-import { watchHandshake } from './connection-watchdog.ts'
+import { REDIS_ADAPTER_OPTIONS } from './client.ts'
+import { watchRedisHandshake } from './connection-watchdog.ts'
 
 const RECONNECT_MS = 20
 
@@ -52,13 +52,13 @@ interface Node {
  */
 export function fromNodeRedis(
   client: NodeRedisClient | NodeRedisCluster,
-  options: AdapterOptions = {},
+  options: RedisAdapterOptions = {},
 ): RedisClient {
-  checkOptionNames(options, ADAPTER_OPTIONS)
+  checkOptionNames(options, REDIS_ADAPTER_OPTIONS)
   const { onError = () => {}, owned = false } = options
   client.on('error', onError)
   const cluster = 'nodeClient' in client ? client : undefined
-  const handshake = watchHandshake(
+  const handshake = watchRedisHandshake(
     client,
     () => client.isReady,
     () => {
@@ -118,7 +118,7 @@ function listen(
   channel: string,
   { live, heard, ended }: SubscriptionEvents,
   onError: (error: unknown) => void,
-): Subscription {
+): ChannelSubscription {
   let subscription: NodeRedisSubscriber | undefined
   let isClosed = false
   const end = (): void => {

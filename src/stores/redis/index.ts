@@ -1,5 +1,5 @@
 /** Entry point `topicgate/redis`: limits in Redis or Valkey. */
-export type { AdapterOptions, RedisClient, RedisServerLink } from './client.ts'
+export type { RedisAdapterOptions, RedisClient, RedisServerLink } from './client.ts'
 export type { AnyRedisClient } from './client-adapter.ts'
 export { fromIoredis, type IoredisClient, type IoredisCluster } from './from-ioredis.ts'
 export { fromNodeRedis, type NodeRedisClient, type NodeRedisCluster } from './from-node-redis.ts'

@@ -19,7 +19,7 @@ export function encodePart(text: string): string {
  * State keys of a store: `prefix:{key}rule`, different for different rules and keys. The text in braces decides the
  * Cluster slot, so rules that count by the same key share one.
  */
-export class StateKeys {
+export class StateKeyBuilder {
   readonly #prefix: string
 
   /** Throws PolicyError for a prefix that is too long or that Redis would not return unchanged. */

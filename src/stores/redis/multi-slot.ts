@@ -1,5 +1,5 @@
 import type { Verdict } from '../../algorithms/limit.ts'
-import { COMMIT, type KeyedCharge, LOOK, REFUND, type Step } from './script-args.ts'
+import { type KeyedCharge, PEEK_AND_START, REFUND, SCRIPT_COMMIT, type ScriptStep } from './script-args.ts'
 import { slotOf } from './slot.ts'
 import type { SlotPipelines } from './slot-pipeline.ts'
 
@@ -18,23 +18,23 @@ interface Group {
  */
 export async function decideMultiSlot(
   slotPipelines: SlotPipelines,
-  step: Step,
+  step: ScriptStep,
   deadlineMs: number,
   onRefundFailed: (error: unknown) => void,
 ): Promise<readonly Verdict[]> {
   const groups = groupBySlot(step.charges)
   if (groups.length === 1) return slotPipelines.enqueue(groups[0]!.slot, step, deadlineMs)
-  const ask = ({ slot, charges }: Group, kind: Step['kind']): Promise<readonly Verdict[]> =>
+  const ask = ({ slot, charges }: Group, kind: ScriptStep['kind']): Promise<readonly Verdict[]> =>
     slotPipelines.enqueue(slot, { kind, charges, nowMs: step.nowMs }, deadlineMs)
 
-  const first = step.kind === COMMIT ? LOOK : step.kind
+  const first = step.kind === SCRIPT_COMMIT ? PEEK_AND_START : step.kind
   const probed = await Promise.all(groups.map(group => ask(group, first)))
   const found = merge(groups, probed)
-  if (step.kind !== COMMIT || isDenied(step.charges, found)) return found
+  if (step.kind !== SCRIPT_COMMIT || isDenied(step.charges, found)) return found
 
   const taken: PromiseSettledResult<readonly Verdict[]>[] = []
   const takeAll = async (some: readonly Group[]): Promise<void> => {
-    taken.push(...(await Promise.allSettled(some.map(group => ask(group, COMMIT)))))
+    taken.push(...(await Promise.allSettled(some.map(group => ask(group, SCRIPT_COMMIT)))))
   }
   const remainders = probed.map(verdicts => Math.min(...verdicts.map(({ remaining }) => remaining)))
   const least = Math.min(...remainders)

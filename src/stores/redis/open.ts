@@ -3,7 +3,7 @@ import { StoreError } from '../../core/errors.ts'
 import { SILENT } from '../../core/logger.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 import { readBreaker } from '../parse-store-options.ts'
-import { answerTimeoutMsOf, openResilient, type ResilienceOptions } from '../resilient/open.ts'
+import { computeAnswerTimeoutMs, openResilient, type ResilienceOptions } from '../resilient/open.ts'
 import type { ResilientStore } from '../resilient/resilient-store.ts'
 import { fromIoredis, type IoredisClient, type IoredisCluster } from './from-ioredis.ts'
 import { RedisStore, type RedisStoreOptions } from './store.ts'
@@ -67,13 +67,13 @@ export async function openRedis(
   checkOptionNames(options, OPTIONS)
   const { fallback, nodes, timeoutMs, breaker: words = {}, ...rest } = options
   const breaker = readBreaker(words)
-  const store = await connectRedis(urls, { ...rest, timeoutMs: answerTimeoutMsOf(timeoutMs) })
+  const store = await connectRedisStore(urls, { ...rest, timeoutMs: computeAnswerTimeoutMs(timeoutMs) })
   const clock = typeof options.clock === 'object' ? options.clock : undefined
   return openResilient(store, { ...options, breaker, clock })
 }
 
 /** Opens the same store without a wrapper: until it is connected, calls are rejected at once with StoreError. */
-export async function connectRedis(
+export async function connectRedisStore(
   urls: string | readonly string[],
   options: ConnectRedisOptions = {},
 ): Promise<RedisStore> {

@@ -1,13 +1,13 @@
 import { stateSizeOf } from '../../algorithms/custom.ts'
 import { type Limit, startsBelowFull } from '../../algorithms/limit.ts'
-import type { History } from '../persistence/limit-history.ts'
-import { twinOf } from './script.ts'
+import type { LimitHistory } from '../persistence/limit-history.ts'
+import { getLuaName } from './script.ts'
 
 /** Modes of a step. LOOK is a peek, except that buckets that start partly full begin to fill. */
 export const PEEK = 0
-export const COMMIT = 1
+export const SCRIPT_COMMIT = 1
 export const REFUND = 2
-export const LOOK = 3
+export const PEEK_AND_START = 3
 
 /** Charge with its state key, in grains. */
 export interface KeyedCharge {
@@ -18,8 +18,8 @@ export interface KeyedCharge {
 }
 
 /** Charges of one message, all of one slot. */
-export interface Step {
-  readonly kind: typeof PEEK | typeof COMMIT | typeof REFUND | typeof LOOK
+export interface ScriptStep {
+  readonly kind: typeof PEEK | typeof SCRIPT_COMMIT | typeof REFUND | typeof PEEK_AND_START
   readonly charges: readonly KeyedCharge[]
   /** Time of the caller; undefined: the server's. */
   readonly nowMs: number | undefined
@@ -34,12 +34,12 @@ export interface ScriptArgs {
 
 /** Activation times of the limits of a call, and their earlier numbers. */
 export interface CallHistories {
-  historyOf(limit: Limit): History
+  historyOf(limit: Limit): LimitHistory
   /** Time of the call by the clock of these histories. */
   readonly nowMs: number
 }
 
-export interface CallTimes {
+export interface ScriptTiming {
   /** Deadline by the server's clock; later calls do nothing. */
   readonly deadlineMs: number
   /** Time near the decision, which selects the quota windows to send. */
@@ -50,8 +50,8 @@ export interface CallTimes {
 
 /** Serialises steps of equal `nowMs` as one call of decide.lua. */
 export function buildScriptArgs(
-  steps: readonly Step[],
-  { deadlineMs, aroundMs, graceMs }: CallTimes,
+  steps: readonly ScriptStep[],
+  { deadlineMs, aroundMs, graceMs }: ScriptTiming,
   histories: CallHistories,
 ): ScriptArgs {
   const keys = new Map<string, number>()
@@ -100,7 +100,7 @@ function limitText(limit: Limit, aroundMs: number): string {
   return limit.calendar === undefined ? text : `${text},"borders":[${bordersOf(limit.calendar, aroundMs)}]`
 }
 
-function historyText(history: History, nowMs: number): string {
+function historyText(history: LimitHistory, nowMs: number): string {
   const agoMs = nowMs - history.at(-1)!.sinceMs
   if (history.length === 1) return `,"ago":${agoMs},"before":[]`
   const before = history.slice(0, -1).map(({ text, sinceMs, limit }) => {
@@ -115,10 +115,10 @@ function historyText(history: History, nowMs: number): string {
 }
 
 /** Returns the header of values counted by a limit: see readHeader of decide.lua. */
-export function headerOf(limit: Limit): string {
+export function buildStateHeader(limit: Limit): string {
   const { scale, countGrains, periodMs, capacityGrains } = limit
   const kind = kindOf(limit)
-  return `2 ${twinOf(limit)} ${scale} ${countGrains} ${periodMs} ${capacityGrains}${kind && ` ${kind}`}\n`
+  return `2 ${getLuaName(limit)} ${scale} ${countGrains} ${periodMs} ${capacityGrains}${kind && ` ${kind}`}\n`
 }
 
 /** Returns the calendar of a quota, or the mark of a bucket that starts below full. */
@@ -131,8 +131,8 @@ function kindOf(limit: Limit): string {
 function limitFields(limit: Limit): object {
   const { custom, scale, countGrains, periodMs, capacityGrains } = limit
   const common = {
-    algorithm: twinOf(limit),
-    header: headerOf(limit),
+    algorithm: getLuaName(limit),
+    header: buildStateHeader(limit),
     scale,
     countGrains,
     periodMs,

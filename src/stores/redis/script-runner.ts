@@ -1,11 +1,11 @@
 import type { Verdict } from '../../algorithms/limit.ts'
-import { type Clock, limitWait, systemClock } from '../../core/clock.ts'
+import { type Clock, callIfLate, systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
-import type { Histories } from '../persistence/limit-history.ts'
+import type { LimitHistories } from '../persistence/limit-history.ts'
 import { notConnected, type RedisClient } from './client.ts'
-import { isConsequence } from './connection-watchdog.ts'
+import { isConnectionLostError } from './connection-watchdog.ts'
 import type { Scripts } from './script.ts'
-import { buildScriptArgs, REFUND, type ScriptArgs, type Step } from './script-args.ts'
+import { buildScriptArgs, REFUND, type ScriptArgs, type ScriptStep } from './script-args.ts'
 import { ServerTime } from './server-time.ts'
 
 const DONE = 0
@@ -16,7 +16,7 @@ const OUTSIDE = 2
 const ROUNDS = 4
 
 /** Verdicts of each step of one call, in order; empty for a refund. */
-export type Answer = readonly (readonly Verdict[])[]
+export type ScriptResult = readonly (readonly Verdict[])[]
 
 /**
  * Runs calls to Redis, one for several steps. Every call carries a deadline by the server's clock and does nothing
@@ -27,7 +27,7 @@ export class ScriptRunner {
   readonly #scripts: Scripts
   readonly #timeoutMs: number
   readonly #graceMs: number
-  readonly #histories: Histories
+  readonly #histories: LimitHistories
   readonly #clock: Clock = systemClock
   /** Clocks by server; forgotten when a call fails, because another server may have replaced it. */
   readonly #times = new Map<string, ServerTime>()
@@ -37,7 +37,7 @@ export class ScriptRunner {
   constructor(
     client: RedisClient,
     scripts: Scripts,
-    histories: Histories,
+    histories: LimitHistories,
     timeoutMs: number,
     graceMs: number,
   ) {
@@ -51,13 +51,13 @@ export class ScriptRunner {
   /**
    * Rejects with StoreError: not connected, no answer until `deadlineMs` of the local clock, or an error from Redis.
    */
-  async run(slot: number, steps: readonly Step[], deadlineMs: number): Promise<Answer> {
+  async run(slot: number, steps: readonly ScriptStep[], deadlineMs: number): Promise<ScriptResult> {
     const waitMs = deadlineMs - this.#clock.now()
     if (waitMs <= 0) throw this.#lateError()
     if (!this.#client.isReady()) throw notConnected(this.#client)
     return new Promise((resolve, reject) => {
       const askedMs = this.#clock.now()
-      const cancel = limitWait(this.#clock, waitMs, () => {
+      const cancel = callIfLate(this.#clock, waitMs, () => {
         reject(this.#lateError())
         const server = this.#client.serverOf(slot)
         if ((this.#answeredAtMs.get(server) ?? 0) > askedMs) return
@@ -97,7 +97,7 @@ export class ScriptRunner {
     return this.#timeOf(slot).roundTripMs
   }
 
-  async #runRounds(slot: number, steps: readonly Step[], deadlineMs: number): Promise<Answer> {
+  async #runRounds(slot: number, steps: readonly ScriptStep[], deadlineMs: number): Promise<ScriptResult> {
     for (let round = 0; round < ROUNDS; round++) {
       const time = this.#timeOf(slot)
       const sentMs = this.#clock.now()
@@ -163,7 +163,7 @@ export class ScriptRunner {
     if (cause instanceof StoreError) return cause
     const message = messageOf(cause)
     if (!isAnswer(cause)) this.#forget(this.#client.serverOf(slot))
-    if (isConsequence(message)) return notConnected(this.#client)
+    if (isConnectionLostError(message)) return notConnected(this.#client)
     // The server has become a replica; only a new connection finds the master.
     if (message.startsWith('READONLY')) this.#client.drop(slot)
     return new StoreError(`redis: ${message.split('\n')[0]!.slice(0, 300)}`, { cause })
@@ -179,7 +179,7 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
-function readVerdicts(steps: readonly Step[], numbers: readonly number[]): Answer {
+function readVerdicts(steps: readonly ScriptStep[], numbers: readonly number[]): ScriptResult {
   let at = 0
   return steps.map(({ kind, charges }) => {
     if (kind === REFUND) return []

@@ -28,7 +28,7 @@ const TWINS: Readonly<Record<AlgorithmName, string>> = {
   quota: 'qu',
 }
 
-export function twinOf({ algorithm, custom }: Pick<Limit, 'algorithm' | 'custom'>): string {
+export function getLuaName({ algorithm, custom }: Pick<Limit, 'algorithm' | 'custom'>): string {
   return custom === undefined ? TWINS[algorithm as AlgorithmName] : customTwinOf(custom.name)
 }
 

@@ -14,14 +14,14 @@ export async function findServerWarnings(client: RedisClient): Promise<readonly 
     const texts = await Promise.all(
       masters.flatMap(master => [master.call('INFO', 'memory'), master.call('INFO', 'replication')]),
     )
-    return [...new Set(texts.flatMap(text => warningsOf(String(text))))]
+    return [...new Set(texts.flatMap(text => findRedisWarnings(String(text))))]
   } catch {
     return []
   }
 }
 
 /** Returns the warnings for an INFO reply. */
-export function warningsOf(info: string): readonly string[] {
+export function findRedisWarnings(info: string): readonly string[] {
   const warnings: string[] = []
   const policy = fieldOf(info, 'maxmemory_policy')
   if (policy !== undefined && policy !== 'noeviction') {

@@ -2,7 +2,7 @@ import type { Verdict } from '../../algorithms/limit.ts'
 import { systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
-import type { Step } from './script-args.ts'
+import type { ScriptStep } from './script-args.ts'
 import type { ScriptRunner } from './script-runner.ts'
 
 /** Maximum concurrent calls per slot: enough that neither side waits for the other. */
@@ -15,7 +15,7 @@ const MS_PER_CALL = 4
 const MAX_CALLS_IN_FLIGHT = 64
 
 interface Waiting {
-  readonly step: Step
+  readonly step: ScriptStep
   readonly deadlineMs: number
   resolve(verdicts: readonly Verdict[]): void
   reject(error: unknown): void
@@ -40,7 +40,7 @@ export class SlotPipelines {
   }
 
   /** Queues a step. Rejects with StoreError, at once if too many are waiting. */
-  enqueue(slot: number, step: Step, deadlineMs: number): Promise<readonly Verdict[]> {
+  enqueue(slot: number, step: ScriptStep, deadlineMs: number): Promise<readonly Verdict[]> {
     if (this.#pending >= MAX_SIZES.pendingStoreDecisions) {
       return Promise.reject(
         new StoreError(`redis: ${MAX_SIZES.pendingStoreDecisions} decisions are already waiting`),

@@ -1,4 +1,4 @@
-import { ALGORITHMS, type Limit, toGrains } from '../../algorithms/limit.ts'
+import { ALGORITHM_NAMES, type Limit, toGrains } from '../../algorithms/limit.ts'
 import { type Clock, systemClock } from '../../core/clock.ts'
 import { policyError, StoreError } from '../../core/errors.ts'
 import { type Logger, SILENT } from '../../core/logger.ts'
@@ -6,18 +6,25 @@ import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { MaybePromise } from '../../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 import { withTimeout } from '../../core/with-timeout.ts'
-import { Histories } from '../persistence/limit-history.ts'
-import type { Backend } from '../shared-backend.ts'
-import type { Charge, Selector, Store, StoreHealth, Verdict } from '../store.ts'
+import { LimitHistories } from '../persistence/limit-history.ts'
+import type { BackendConnection } from '../shared-backend.ts'
+import type { Charge, StateSelector, Store, StoreHealth, Verdict } from '../store.ts'
 import { notConnected, type RedisClient } from './client.ts'
-import { type AnyRedisClient, adapt } from './client-adapter.ts'
+import { type AnyRedisClient, adaptRedisClient } from './client-adapter.ts'
 import { forgetKeys, pingAll } from './delete-keys.ts'
 import { DenialCache } from './denial-cache.ts'
-import { StateKeys } from './keys.ts'
+import { StateKeyBuilder } from './keys.ts'
 import { decideMultiSlot } from './multi-slot.ts'
 import { type RedisSharedEntries, redisSharedEntries } from './redis-shared-entries.ts'
 import { Scripts } from './script.ts'
-import { COMMIT, headerOf, type KeyedCharge, PEEK, REFUND, type Step } from './script-args.ts'
+import {
+  buildStateHeader,
+  type KeyedCharge,
+  PEEK,
+  REFUND,
+  SCRIPT_COMMIT,
+  type ScriptStep,
+} from './script-args.ts'
 import { ScriptRunner } from './script-runner.ts'
 import { findServerWarnings } from './server-warnings.ts'
 import { commandsOf } from './shared-commands.ts'
@@ -68,13 +75,13 @@ export interface RedisHealth extends StoreHealth {
  */
 export class RedisStore implements Store {
   readonly name = 'redis'
-  readonly algorithms: ReadonlySet<string> = new Set(ALGORITHMS)
+  readonly algorithms: ReadonlySet<string> = new Set(ALGORITHM_NAMES)
   readonly sharedEntries: RedisSharedEntries
-  readonly backend: Backend
+  readonly backend: BackendConnection
   readonly #client: RedisClient
-  readonly #keys: StateKeys
+  readonly #keys: StateKeyBuilder
   readonly #scripts = new Scripts()
-  readonly #histories = new Histories(headerOf)
+  readonly #histories = new LimitHistories(buildStateHeader)
   readonly #scriptRunner: ScriptRunner
   readonly #slotPipelines: SlotPipelines
   readonly #denialCache: DenialCache
@@ -93,12 +100,12 @@ export class RedisStore implements Store {
     checkMinimum('timeoutMs', timeoutMs, 1)
     checkMinimum('denialCache', denialCache, 0)
     const { prefix = 'topicgate' } = options
-    this.#keys = new StateKeys(prefix)
+    this.#keys = new StateKeyBuilder(prefix)
     this.#logger = options.logger ?? SILENT
     this.#timeoutMs = timeoutMs
     this.#callers = clock === 'server' ? undefined : clock === 'caller' ? systemClock : clock
     this.#denialCache = new DenialCache(Math.min(denialCache, MAX_SIZES.cachedDenials))
-    this.#client = adapt(options.client, { onError: error => this.#logConnectionError(error) })
+    this.#client = adaptRedisClient(options.client, { onError: error => this.#logConnectionError(error) })
     this.sharedEntries = redisSharedEntries(this.#client, prefix, timeoutMs)
     this.backend = { kind: 'redis', commands: commandsOf(this.#client, timeoutMs), prefix }
     const graceMs = this.#callers === undefined ? 0 : GRACE_MS
@@ -129,7 +136,7 @@ export class RedisStore implements Store {
     if (!options.commit) return this.#enqueueStep({ kind: PEEK, charges: keyed, nowMs }, deadlineMs)
     const known = this.#denialCache.answer(keyed, sentMs)
     if (known !== undefined) return known
-    return this.#enqueueStep({ kind: COMMIT, charges: keyed, nowMs }, deadlineMs).then(verdicts => {
+    return this.#enqueueStep({ kind: SCRIPT_COMMIT, charges: keyed, nowMs }, deadlineMs).then(verdicts => {
       this.#denialCache.recordRefusals(keyed, verdicts, sentMs)
       return verdicts
     })
@@ -152,7 +159,7 @@ export class RedisStore implements Store {
   }
 
   /** Returns how many keys were forgotten. All but a single key are found by SCAN, which may take long. */
-  async forget(selector: Selector): Promise<number> {
+  async forget(selector: StateSelector): Promise<number> {
     this.#denialCache.clear()
     this.#checkOpen()
     const count = await forgetKeys(this.#client, this.#keys, selector, this.#timeoutMs)
@@ -197,7 +204,7 @@ export class RedisStore implements Store {
     return this.close()
   }
 
-  #enqueueStep(step: Step, deadlineMs: number): Promise<readonly Verdict[]> {
+  #enqueueStep(step: ScriptStep, deadlineMs: number): Promise<readonly Verdict[]> {
     if (this.#closed) return Promise.reject(closedError())
     if (!this.#client.isReady()) return Promise.reject(notConnected(this.#client))
     if (!this.#client.isCluster) return this.#slotPipelines.enqueue(0, step, deadlineMs)

@@ -1,7 +1,7 @@
 import { BackOff } from '../../core/back-off.ts'
 import { systemClock } from '../../core/clock.ts'
 import type { SharedEntriesWatch } from '../shared-entries.ts'
-import type { RedisClient, Subscription } from './client.ts'
+import type { ChannelSubscription, RedisClient } from './client.ts'
 
 /**
  * Keeps a subscription on a channel, reopened whenever it is lost, until it is closed. Calls `changed` for each
@@ -12,7 +12,7 @@ export function keepSubscribed(
   channel: string,
   changed: () => void,
 ): SharedEntriesWatch {
-  let subscription: Subscription | undefined
+  let subscription: ChannelSubscription | undefined
   let isLive = false
   let isClosed = false
   const backOff = new BackOff({ fromMs: 50, toMs: 2_000 })

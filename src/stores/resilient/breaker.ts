@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/clock.ts'
 import type { BreakerState } from '../store.ts'
 
-export interface BreakerOptions {
+export interface StoreBreakerOptions {
   /** Consecutive failures that open the breaker. */
   readonly threshold: number
   /** Longest time it stays open before the store is tried again, in milliseconds. */
@@ -19,7 +19,7 @@ export type Permit = number
  * opens it again.
  */
 export class Breaker {
-  readonly #options: BreakerOptions
+  readonly #options: StoreBreakerOptions
   #state: BreakerState = 'closed'
   /** Increases with every state change: the result of an earlier request says nothing about the new state. */
   #permit: Permit = 1
@@ -28,7 +28,7 @@ export class Breaker {
   #isProbing = false
   #cancel: (() => void) | undefined
 
-  constructor(options: BreakerOptions) {
+  constructor(options: StoreBreakerOptions) {
     this.#options = options
   }
 

@@ -1,10 +1,10 @@
 import type { Limit } from '../../algorithms/limit.ts'
 import type { Clock } from '../../core/clock.ts'
 import { MemoryStore } from '../memory/memory-store.ts'
-import type { Charge, Fallback, Selector, StoreWarning, Verdict } from '../store.ts'
+import type { Charge, Fallback, StateSelector, TableFullWarning, Verdict } from '../store.ts'
 import { perNodeLimit } from './per-node-limit.ts'
 
-export interface FallbackStoreOptions {
+export interface LocalFallbackOptions {
   /** Fallback of charges that name none. */
   readonly fallback: Fallback
   /** Number of nodes that share the store; `degraded` divides limits by it. Default: 2. */
@@ -27,7 +27,7 @@ export class FallbackStore {
   /** Charges answered here and their local charge, so that refunds go where the units were taken. */
   readonly #answered = new WeakMap<Charge, Charge | undefined>()
 
-  constructor(options: FallbackStoreOptions) {
+  constructor(options: LocalFallbackOptions) {
     this.#fallback = options.fallback
     this.#nodes = options.nodes ?? 2
     this.#memory = new MemoryStore({ clock: options.clock })
@@ -66,11 +66,11 @@ export class FallbackStore {
     return charges.filter(charge => !this.#answered.has(charge))
   }
 
-  forget(selector: Selector): void {
+  forget(selector: StateSelector): void {
     this.#memory.forget(selector)
   }
 
-  watch(listener: (warning: StoreWarning) => void): () => void {
+  watch(listener: (warning: TableFullWarning) => void): () => void {
     return this.#memory.watch(listener)
   }
 

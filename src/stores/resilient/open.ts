@@ -23,7 +23,7 @@ export interface BreakerSettings {
   readonly healthEveryMs?: number | undefined
 }
 
-export const TIMEOUT_MS = 250
+export const DEFAULT_DECISION_TIMEOUT_MS = 250
 /**
  * Multiple of the decision timeout that a store waits for an answer. A late answer is refunded; without an answer it
  * is unknown if the charge was taken.
@@ -33,8 +33,8 @@ const ANSWER_TIMEOUT_FACTOR = 4
 const START_TIMEOUT_MS = 1_000
 
 /** Returns how long a store behind a {@link ResilientStore} waits for an answer. */
-export function answerTimeoutMsOf(timeoutMs: number | undefined): number {
-  return ANSWER_TIMEOUT_FACTOR * (timeoutMs ?? TIMEOUT_MS)
+export function computeAnswerTimeoutMs(timeoutMs: number | undefined): number {
+  return ANSWER_TIMEOUT_FACTOR * (timeoutMs ?? DEFAULT_DECISION_TIMEOUT_MS)
 }
 
 /**
@@ -45,7 +45,7 @@ export async function openResilient(
   store: Store,
   options: ResilienceOptions & { readonly clock?: Clock | undefined; readonly logger?: Logger | undefined },
 ): Promise<ResilientStore> {
-  const { timeoutMs = TIMEOUT_MS, fallback, nodes, clock = systemClock, logger } = options
+  const { timeoutMs = DEFAULT_DECISION_TIMEOUT_MS, fallback, nodes, clock = systemClock, logger } = options
   const { threshold, recoveryMs, healthEveryMs } = options.breaker ?? {}
   const resilient = new ResilientStore({
     store,

@@ -1,7 +1,7 @@
 import type { Logger } from '../../core/logger.ts'
 import type { Fallback } from '../store.ts'
 
-export interface ErrorCausesOptions {
+export interface OutageLogOptions {
   readonly store: string
   readonly fallback: Fallback
   readonly logger: Logger
@@ -11,13 +11,13 @@ export interface ErrorCausesOptions {
 const MAX_CAUSES = 16
 
 /** Logs each cause of an outage once, until the store decides again. */
-export class ErrorCauses {
+export class OutageLog {
   /** Latest cause. */
   last: string | undefined
-  readonly #options: ErrorCausesOptions
+  readonly #options: OutageLogOptions
   readonly #logged = new Set<string>()
 
-  constructor(options: ErrorCausesOptions) {
+  constructor(options: OutageLogOptions) {
     this.#options = options
   }
 

@@ -1,27 +1,27 @@
 import type { Limit } from '../../algorithms/limit.ts'
-import { type Clock, limitWait, pause, systemClock } from '../../core/clock.ts'
+import { type Clock, callIfLate, sleep, systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { MaybePromise } from '../../core/message.ts'
 import { errorText, timeoutError, withTimeout } from '../../core/with-timeout.ts'
-import type { Backend } from '../shared-backend.ts'
+import type { BackendConnection } from '../shared-backend.ts'
 import type { SharedEntries } from '../shared-entries.ts'
 import type {
   BreakerState,
+  BreakerStateEvent,
   Charge,
   Fallback,
-  Selector,
+  StateSelector,
   Store,
   StoreEvent,
   StoreHealth,
-  StoreState,
   Verdict,
 } from '../store.ts'
 import { Breaker, type Permit } from './breaker.ts'
 import { FallbackStore } from './fallback-store.ts'
-import { ErrorCauses } from './outage-log.ts'
-import { parseOptions, type ResilientSettings, type ResilientStoreOptions } from './settings.ts'
+import { OutageLog } from './outage-log.ts'
+import { completeResilientOptions, type ResilientSettings, type ResilientStoreOptions } from './settings.ts'
 
 export type { ResilientStoreOptions }
 
@@ -46,7 +46,7 @@ export class ResilientStore implements Store {
   readonly name: string
   readonly algorithms: ReadonlySet<string>
   readonly sharedEntries: SharedEntries | undefined
-  readonly backend: Backend | undefined
+  readonly backend: BackendConnection | undefined
   readonly answersWithinMs: number
   readonly fallback: Fallback
   readonly #store: Store
@@ -58,7 +58,7 @@ export class ResilientStore implements Store {
   readonly #listeners = new Set<(event: StoreEvent) => void>()
   readonly #unsubscribe: readonly (() => void)[]
   #cancelHealthCheck: () => void
-  readonly #causes: ErrorCauses
+  readonly #causes: OutageLog
   /** Callbacks that let the fallback make each decision that is still pending. */
   readonly #pendingFallbacks = new Set<(cause: unknown) => void>()
   #refunds = 0
@@ -67,7 +67,7 @@ export class ResilientStore implements Store {
 
   /** Throws PolicyError for an invalid option. */
   constructor(options: ResilientStoreOptions) {
-    const settings = parseOptions(options)
+    const settings = completeResilientOptions(options)
     const { store, clock, fallback, nodes } = settings
     this.#store = store
     this.name = store.name
@@ -77,7 +77,7 @@ export class ResilientStore implements Store {
     this.#settings = settings
     this.answersWithinMs = settings.timeoutMs
     this.fallback = fallback
-    this.#causes = new ErrorCauses({ store: this.name, fallback, logger: settings.logger })
+    this.#causes = new OutageLog({ store: this.name, fallback, logger: settings.logger })
     this.#clock = clock
     this.#logger = settings.logger
     this.#fallbackStore = new FallbackStore({ fallback, nodes, clock })
@@ -128,7 +128,7 @@ export class ResilientStore implements Store {
   }
 
   /** Forgets here and in the store. Rejects with StoreError if the store did not confirm it. */
-  async forget(selector: Selector): Promise<number> {
+  async forget(selector: StateSelector): Promise<number> {
     this.#fallbackStore.forget(selector)
     try {
       return await withTimeout(this.#clock, OPERATOR_TIMEOUT_MS, () => this.#store.forget(selector))
@@ -162,7 +162,7 @@ export class ResilientStore implements Store {
       if (ok) return
       if (systemClock.now() >= deadlineMs)
         throw new StoreError(`the ${this.name} store is not ready: ${detail}`)
-      await pause(systemClock, READY_POLL_MS)
+      await sleep(systemClock, READY_POLL_MS)
     }
   }
 
@@ -176,7 +176,7 @@ export class ResilientStore implements Store {
         const context = { store: this.name, fallback: this.fallback, detail }
         return this.#logger.warn(context, 'the store cannot be used yet, the fallback decides')
       }
-      await pause(systemClock, READY_POLL_MS)
+      await sleep(systemClock, READY_POLL_MS)
     }
   }
 
@@ -232,7 +232,7 @@ export class ResilientStore implements Store {
         this.#breaker.recordFailure(permit, true, errorText(cause))
         resolve(this.#fallbackStore.answer(charges, options))
       }
-      const cancel = limitWait(this.#clock, this.#settings.timeoutMs, () =>
+      const cancel = callIfLate(this.#clock, this.#settings.timeoutMs, () =>
         useFallback(timeoutError(this.#settings.timeoutMs)),
       )
       this.#pendingFallbacks.add(useFallback)
@@ -317,7 +317,7 @@ export class ResilientStore implements Store {
       this.#logger.info(context, 'the store decides again')
     } else this.#logger.debug(context, 'the store is probed')
     this.#rescheduleHealthCheck()
-    const event: StoreState = { kind: 'state', store, state, ok: state === 'closed' }
+    const event: BreakerStateEvent = { kind: 'state', store, state, ok: state === 'closed' }
     this.#notifyListeners(detail === undefined ? event : { ...event, detail })
   }
 

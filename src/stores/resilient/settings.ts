@@ -41,7 +41,7 @@ export interface ResilientSettings extends Required<Omit<ResilientStoreOptions, 
 }
 
 /** Checks the options and applies defaults. Throws PolicyError for an invalid option. */
-export function parseOptions(options: ResilientStoreOptions): ResilientSettings {
+export function completeResilientOptions(options: ResilientStoreOptions): ResilientSettings {
   checkOptionNames(options, OPTIONS)
   const { store, fallback = 'memory', nodes, clock = systemClock, logger = SILENT } = options
   if (!FALLBACKS.includes(fallback)) {

@@ -1,9 +1,9 @@
 import type { Verdict } from '../../algorithms/limit.ts'
 import { type Limit, toGrains } from '../../algorithms/limit.ts'
-import type { Charge, Selector } from '../store.ts'
-import { bytesOf, decodeText } from './encode-text.ts'
-import type { Evictor } from './evictor.ts'
-import { isNew, OVERFLOW_KEY, RuleState, type StateEntry } from './rule-transaction.ts'
+import type { Charge, StateSelector } from '../store.ts'
+import { blobToBuffer, decodeText } from './encode-text.ts'
+import type { SqliteKeyEvictor } from './evictor.ts'
+import { isNewKey, OVERFLOW_KEY, RuleTransaction, type StateEntry } from './rule-transaction.ts'
 import type { Statements } from './statements.ts'
 
 interface Asked {
@@ -20,10 +20,10 @@ interface Asked {
  */
 export class ChargeTransaction {
   readonly statements: Statements
-  readonly #evictor: Evictor
-  readonly #ruleStates = new Map<string, RuleState>()
+  readonly #evictor: SqliteKeyEvictor
+  readonly #ruleStates = new Map<string, RuleTransaction>()
 
-  constructor(statements: Statements, evictor: Evictor) {
+  constructor(statements: Statements, evictor: SqliteKeyEvictor) {
     this.statements = statements
     this.#evictor = evictor
   }
@@ -68,7 +68,7 @@ export class ChargeTransaction {
       const ruleState = this.#ruleState(limit.name)
       ruleState.adopt(limit, nowMs)
       const entry = ruleState.entry(key, limit, nowMs, true)
-      if (isNew(entry)) continue
+      if (isNewKey(entry)) continue
       limit.kernel.refund(entry.cells, 0, nowMs, toGrains(cost, limit), limit)
       entry.refusedUntilMs = 0
       ruleState.touch(entry)
@@ -76,7 +76,7 @@ export class ChargeTransaction {
   }
 
   /** Returns how many keys were forgotten. */
-  forget({ rule, key }: Selector): number {
+  forget({ rule, key }: StateSelector): number {
     this.write()
     const names = rule === undefined ? this.#names() : [rule]
     let count = 0
@@ -94,20 +94,20 @@ export class ChargeTransaction {
     this.#ruleStates.clear()
   }
 
-  #acquire(ruleState: RuleState, key: string, limit: Limit, nowMs: number): StateEntry {
+  #acquire(ruleState: RuleTransaction, key: string, limit: Limit, nowMs: number): StateEntry {
     ruleState.adopt(limit, nowMs)
     const entry = ruleState.entry(key, limit, nowMs, true)
-    if (!isNew(entry) || this.#evictor.makeRoom(ruleState, limit, nowMs)) return entry
+    if (!isNewKey(entry) || this.#evictor.makeRoom(ruleState, limit, nowMs)) return entry
     return ruleState.entry(OVERFLOW_KEY, limit, nowMs, true)
   }
 
   #names(): string[] {
     const rows = this.statements.ruleNames.all() as { name: string | Uint8Array | ArrayBuffer }[]
-    return rows.map(({ name }) => decodeText(typeof name === 'string' ? name : bytesOf(name)))
+    return rows.map(({ name }) => decodeText(typeof name === 'string' ? name : blobToBuffer(name)))
   }
 
-  #ruleState(name: string): RuleState {
-    const ruleState = this.#ruleStates.get(name) ?? new RuleState(this.statements, name)
+  #ruleState(name: string): RuleTransaction {
+    const ruleState = this.#ruleStates.get(name) ?? new RuleTransaction(this.statements, name)
     this.#ruleStates.set(name, ruleState)
     return ruleState
   }

@@ -1,10 +1,10 @@
 import type { Limit, Verdict } from '../../algorithms/limit.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
-import { OVERFLOW_KEY, type RuleState, type StateEntry } from './rule-transaction.ts'
+import { OVERFLOW_KEY, type RuleTransaction, type StateEntry } from './rule-transaction.ts'
 import type { StoredKey } from './statements.ts'
 
 /** Keeps the number of keys per rule bounded and counts evictions. */
-export class Evictor {
+export class SqliteKeyEvictor {
   /** Keys whose state was removed before they were full. */
   evictions = 0
   /** Decisions that used the shared overflow counter. */
@@ -23,7 +23,7 @@ export class Evictor {
   /**
    * Makes room for a new key; returns false if all checked keys refuse, so that it has to share the overflow counter.
    */
-  makeRoom(ruleState: RuleState, limit: Limit, nowMs: number): boolean {
+  makeRoom(ruleState: RuleTransaction, limit: Limit, nowMs: number): boolean {
     if (ruleState.keys < this.#maxKeysOf(limit)) return true
     const victim = this.#findVictim(ruleState, limit, nowMs)
     if (victim === undefined) this.overflows++
@@ -37,7 +37,7 @@ export class Evictor {
 
   /** Returns an expired key, else the one nearest to full that does not refuse, among the next keys in the file. */
   #findVictim(
-    ruleState: RuleState,
+    ruleState: RuleTransaction,
     limit: Limit,
     nowMs: number,
   ): { key: StoredKey; isWhole: boolean } | undefined {

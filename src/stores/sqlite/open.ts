@@ -1,11 +1,11 @@
 import { closeSync, openSync } from 'node:fs'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { pause, systemClock } from '../../core/clock.ts'
+import { sleep, systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 import type { SqliteDatabase } from './driver-types.ts'
-import { isLocked, storeError } from './sqlite-errors.ts'
+import { isLocked, wrapSqliteError } from './sqlite-errors.ts'
 import { SqliteStore, type SqliteStoreOptions } from './store.ts'
 
 type Driver = new (path: string) => SqliteDatabase
@@ -57,7 +57,7 @@ export async function openSqlite(path: string, options: OpenSqliteOptions = {}):
     } catch (error) {
       if (left === 0 || !isLocked((error as StoreError).cause)) throw error
     }
-    await pause(systemClock, RETRY_MS)
+    await sleep(systemClock, RETRY_MS)
   }
 }
 
@@ -81,7 +81,7 @@ function openOnce(path: string, { name, Driver }: LoadedDriver, options: OpenSql
     return store
   } catch (error) {
     database?.close()
-    throw storeError(error, `open ${path}`)
+    throw wrapSqliteError(error, `open ${path}`)
   }
 }
 

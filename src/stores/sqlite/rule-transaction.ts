@@ -1,9 +1,14 @@
 import type { Limit } from '../../algorithms/limit.ts'
 import { decodeCells, encodeCells } from '../persistence/encode-cells.ts'
-import { describeNumbers, limitOf } from '../persistence/limit-fingerprint.ts'
-import { changesAfter, type History, type Period, withChange } from '../persistence/limit-history.ts'
-import { type Change, forgettableAt, freshCells, migrateState } from '../persistence/migrate-state.ts'
-import { decodeText, encodeText } from './encode-text.ts'
+import { fingerprintLimit, parseLimitFingerprint } from '../persistence/limit-fingerprint.ts'
+import {
+  appendPeriod,
+  findLimitChanges,
+  type LimitHistory,
+  type LimitPeriod,
+} from '../persistence/limit-history.ts'
+import { forgettableAt, freshCells, type LimitChange, migrateState } from '../persistence/migrate-state.ts'
+import { decodeText, encodeSqliteText } from './encode-text.ts'
 import {
   type KeyedRow,
   type RuleRow,
@@ -34,27 +39,27 @@ export interface StateEntry {
 }
 
 /** Keys of one rule within one transaction; each is read once and written once. */
-export class RuleState {
+export class RuleTransaction {
   readonly name: string
   /** Number of keys, including unwritten ones. */
   keys: number
   readonly #statements: Statements
   readonly #row: RuleRow | undefined
-  #history: History
+  #history: LimitHistory
   #hasChanged = false
   readonly #entries = new Map<Key, StateEntry>()
 
   constructor(statements: Statements, name: string) {
     this.name = name
     this.#statements = statements
-    this.#row = statements.findRule.get(encodeText(name), 1) as RuleRow | undefined
-    this.#history = this.#row === undefined ? [] : historyOf(this.#row)
+    this.#row = statements.findRule.get(encodeSqliteText(name), 1) as RuleRow | undefined
+    this.#history = this.#row === undefined ? [] : parseRuleHistory(this.#row)
     this.keys = this.#row?.keys ?? 0
   }
 
   /** Makes these numbers of the rule active from now on. */
   adopt(limit: Limit, nowMs: number): void {
-    const history = withChange(this.#history, { text: describeNumbers(limit), sinceMs: nowMs })
+    const history = appendPeriod(this.#history, { text: fingerprintLimit(limit), sinceMs: nowMs })
     if (history === this.#history) return
     this.#history = history
     this.#hasChanged = true
@@ -71,7 +76,7 @@ export class RuleState {
 
   /** Marks an entry to be written. */
   touch(entry: StateEntry): void {
-    if (isNew(entry) && entry.key !== OVERFLOW_KEY) this.keys++
+    if (isNewKey(entry) && entry.key !== OVERFLOW_KEY) this.keys++
     entry.hasChanged = true
   }
 
@@ -95,7 +100,7 @@ export class RuleState {
   /** Forgets a stored key; returns true if it existed. */
   forget(key: string): boolean {
     if (this.#row === undefined) return false
-    const kept = encodeText(key)
+    const kept = encodeSqliteText(key)
     if (this.#statements.find.get(this.#row.id, kept) === undefined) return false
     this.remove(kept)
     return true
@@ -104,14 +109,14 @@ export class RuleState {
   /** Detaches all keys from the rule's name in constant time; the sweep removes them. Returns how many. */
   detachKeys(): number {
     if (this.#row === undefined) return 0
-    this.#statements.detachKeys.run(encodeText(this.name), this.#row.id)
+    this.#statements.detachKeys.run(encodeSqliteText(this.name), this.#row.id)
     return this.#row.keys
   }
 
   /** Returns the entry of a row under a limit. */
   open(key: Key, row: StateRow, limit: Limit, nowMs: number): StateEntry {
     const cells = decodeCells(row.cells)
-    const old = row.limits === describeNumbers(limit) ? limit : limitOf(row.limits, limit)
+    const old = row.limits === fingerprintLimit(limit) ? limit : parseLimitFingerprint(row.limits, limit)
     const changes = this.#changesOf(row.limits, cells, limit, nowMs)
     const carried = migrateState(cells, old, changes)
     return {
@@ -132,7 +137,7 @@ export class RuleState {
     const statements = this.#statements
     let row = this.#row
     if (row === undefined) {
-      const name = encodeText(this.name)
+      const name = encodeSqliteText(this.name)
       const [text, sinceMs, past] = rowOf(this.#history)
       statements.addRule.run(name, text, sinceMs, past)
       row = statements.findRule.get(name, 1) as RuleRow
@@ -144,13 +149,13 @@ export class RuleState {
     for (const { key, limit, cells, refusedUntilMs, isStored } of changed) {
       const statement = isStored ? statements.change : statements.add
       const wholeAtMs = Math.min(forgettableAt(cells, limit), NEVER_MS)
-      const kept = key === OVERFLOW_KEY ? key : encodeText(key)
-      statement.run(describeNumbers(limit), encodeCells(cells), wholeAtMs, refusedUntilMs, row.id, kept)
+      const kept = key === OVERFLOW_KEY ? key : encodeSqliteText(key)
+      statement.run(fingerprintLimit(limit), encodeCells(cells), wholeAtMs, refusedUntilMs, row.id, kept)
     }
   }
 
   #read(key: Key, limit: Limit, nowMs: number): StateEntry {
-    const kept = key === OVERFLOW_KEY ? key : encodeText(key)
+    const kept = key === OVERFLOW_KEY ? key : encodeSqliteText(key)
     const row = this.#row && (this.#statements.find.get(this.#row.id, kept) as StateRow | undefined)
     if (row !== undefined) return this.open(key, row, limit, nowMs)
     const cells = freshCells(limit, nowMs)
@@ -158,40 +163,44 @@ export class RuleState {
   }
 
   #migrate(entry: StateEntry, limit: Limit, nowMs: number): StateEntry {
-    if (isNew(entry)) return { ...entry, limit, cells: freshCells(limit, nowMs) }
+    if (isNewKey(entry)) return { ...entry, limit, cells: freshCells(limit, nowMs) }
     const cells = Float64Array.from(entry.cells)
-    const changes = this.#changesOf(describeNumbers(entry.limit), cells, limit, nowMs)
+    const changes = this.#changesOf(fingerprintLimit(entry.limit), cells, limit, nowMs)
     const carried = migrateState(cells, entry.limit, changes)
     return { ...entry, limit, isUnseen: carried === undefined, cells: carried ?? freshCells(limit, nowMs) }
   }
 
   /** Returns the changes still to apply to cells written under `text`. */
-  #changesOf(text: string, cells: Float64Array, limit: Limit, nowMs: number): readonly Change[] {
-    const numbers = describeNumbers(limit)
-    return changesAfter(
-      withChange(this.#history, { text: numbers, sinceMs: nowMs }),
+  #changesOf(text: string, cells: Float64Array, limit: Limit, nowMs: number): readonly LimitChange[] {
+    const numbers = fingerprintLimit(limit)
+    return findLimitChanges(
+      appendPeriod(this.#history, { text: numbers, sinceMs: nowMs }),
       text,
       cells[0] ?? 0,
     ).map(each => ({
-      limit: each.text === numbers ? limit : limitOf(each.text, limit),
+      limit: each.text === numbers ? limit : parseLimitFingerprint(each.text, limit),
       sinceMs: Math.min(each.sinceMs, nowMs),
     }))
   }
 }
 
 /** Parses the history of a rule from its row. */
-export function historyOf({ limits, since, past }: Pick<RuleRow, 'limits' | 'since' | 'past'>): History {
+export function parseRuleHistory({
+  limits,
+  since,
+  past,
+}: Pick<RuleRow, 'limits' | 'since' | 'past'>): LimitHistory {
   const before = JSON.parse(past) as (readonly [string, number])[]
-  const periods: Period[] = before.map(([text, sinceMs]) => ({ text, sinceMs }))
+  const periods: LimitPeriod[] = before.map(([text, sinceMs]) => ({ text, sinceMs }))
   return [...periods, { text: limits, sinceMs: since }]
 }
 
-function rowOf(history: History): readonly [text: string, sinceMs: number, past: string] {
+function rowOf(history: LimitHistory): readonly [text: string, sinceMs: number, past: string] {
   const { text, sinceMs } = history.at(-1) ?? { text: '', sinceMs: 0 }
   return [text, sinceMs, JSON.stringify(history.slice(0, -1).map(each => [each.text, each.sinceMs]))]
 }
 
 /** Returns true if a key is not in the file, neither now nor at the end of the transaction. */
-export function isNew(entry: StateEntry): boolean {
+export function isNewKey(entry: StateEntry): boolean {
   return !entry.isStored && !entry.hasChanged
 }

@@ -1,5 +1,5 @@
 import { StoreError } from '../../core/errors.ts'
-import { readValue, type SqliteDatabase } from './driver-types.ts'
+import { querySingleValue, type SqliteDatabase } from './driver-types.ts'
 
 /** Application id in the file header: the letters `tgat`. */
 const APPLICATION_ID = 0x74676174
@@ -54,14 +54,14 @@ const LOG_BYTES = 33_554_432
  * Prepares a database: the newest schema, a write-ahead log that is synced at checkpoints, and a short lock timeout.
  * Throws as `migrate`.
  */
-export function prepareFile(database: SqliteDatabase): void {
+export function prepareDatabase(database: SqliteDatabase): void {
   database.exec(`PRAGMA busy_timeout = ${OPENING_BUSY_MS}`)
   // Only effective before the file has content.
   database.exec(`PRAGMA page_size = ${PAGE_BYTES}`)
   migrate(database)
   database.exec('PRAGMA journal_mode = WAL')
   database.exec('PRAGMA synchronous = NORMAL')
-  const pageBytes = Number(readValue(database, 'PRAGMA page_size'))
+  const pageBytes = Number(querySingleValue(database, 'PRAGMA page_size'))
   database.exec(`PRAGMA wal_autocheckpoint = ${LOG_BYTES / pageBytes}`)
   database.exec(`PRAGMA journal_size_limit = ${LOG_BYTES}`)
   database.exec(`PRAGMA busy_timeout = ${BUSY_MS}`)
@@ -82,13 +82,13 @@ export function migrate(database: SqliteDatabase, steps: readonly string[] = MIG
     database.exec(`PRAGMA user_version = ${steps.length}`)
     database.exec('COMMIT')
   } catch (error) {
-    rollBack(database)
+    rollBackTransaction(database)
     throw error
   }
 }
 
 /** Rolls back a failed transaction, unless SQLite has already done so. */
-export function rollBack(database: SqliteDatabase): void {
+export function rollBackTransaction(database: SqliteDatabase): void {
   try {
     database.exec('ROLLBACK')
   } catch {
@@ -97,9 +97,9 @@ export function rollBack(database: SqliteDatabase): void {
 }
 
 function versionOf(database: SqliteDatabase, newest: number): number {
-  const version = Number(readValue(database, 'PRAGMA user_version'))
-  const id = Number(readValue(database, 'PRAGMA application_id'))
-  const tables = Number(readValue(database, 'SELECT count(*) FROM sqlite_master'))
+  const version = Number(querySingleValue(database, 'PRAGMA user_version'))
+  const id = Number(querySingleValue(database, 'PRAGMA application_id'))
+  const tables = Number(querySingleValue(database, 'SELECT count(*) FROM sqlite_master'))
   if (id !== APPLICATION_ID && (tables > 0 || version > 0)) {
     throw new StoreError(
       'the SQLite file holds tables of another program (use a separate file for topicgate)',

@@ -24,7 +24,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
 }
 
 /** Returns the code of a SQLite error, such as `SQLITE_BUSY` or an extended one; undefined for other errors. */
-export function codeOf(error: unknown): string | undefined {
+export function getSqliteErrorCode(error: unknown): string | undefined {
   const { code, errcode, message } = (error ?? {}) as { code?: unknown; errcode?: unknown; message?: unknown }
   if (typeof code === 'string' && code.startsWith('SQLITE_')) return code
   if (typeof errcode === 'number') return CODES[errcode & 0xff] ?? `SQLITE_ERROR ${errcode}`
@@ -35,13 +35,13 @@ export function codeOf(error: unknown): string | undefined {
 
 /** Returns true if another connection holds the lock, so that a retry may succeed. */
 export function isLocked(error: unknown): boolean {
-  return /^SQLITE_(BUSY|LOCKED)/.test(codeOf(error) ?? '')
+  return /^SQLITE_(BUSY|LOCKED)/.test(getSqliteErrorCode(error) ?? '')
 }
 
 /** Wraps a SQLite error in a StoreError with the remedy; returns a StoreError unchanged. */
-export function storeError(error: unknown, action: string): StoreError {
+export function wrapSqliteError(error: unknown, action: string): StoreError {
   if (error instanceof StoreError) return error
-  const code = codeOf(error)
+  const code = getSqliteErrorCode(error)
   const remedy = REMEDIES[code?.match(/^SQLITE_[A-Z]+/)?.[0] ?? '']
   const words = error instanceof Error ? error.message : String(error)
   const text = `the SQLite store could not ${action}: ${code === undefined ? '' : `${code}, `}${words}`

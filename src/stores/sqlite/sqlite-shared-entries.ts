@@ -3,7 +3,7 @@ import type { EphemeralEntries, SharedEntries, SharedEntry } from '../shared-ent
 import type { ChargeTransaction } from './charge-transaction.ts'
 
 /** Function that runs work in a transaction. */
-export type Ask = <T>(
+export type RunTransaction = <T>(
   work: (chargeTransaction: ChargeTransaction) => T,
   kind: 'reads' | 'writes',
 ) => Promise<T>
@@ -23,7 +23,7 @@ const EPHEMERAL_PREFIX = '/'
 const WORDS = ['0', '\u{10ffff}'] as const
 
 /** Returns the entries shared by the processes of one file: a table, and a number that grows with every change. */
-export function sqliteSharedEntries(ask: Ask, clock: Clock): SharedEntries {
+export function sqliteSharedEntries(ask: RunTransaction, clock: Clock): SharedEntries {
   return {
     ...entriesOfKind(undefined),
     version: () =>

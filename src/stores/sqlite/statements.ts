@@ -1,5 +1,5 @@
 import type { SqliteDatabase, SqliteStatement } from './driver-types.ts'
-import { bytesOf } from './encode-text.ts'
+import { blobToBuffer } from './encode-text.ts'
 
 /** Row of the table `rule`. */
 export interface RuleRow {
@@ -26,7 +26,7 @@ export interface KeyedRow extends StateRow {
 }
 
 /** Row read by a sweep, with its rule's name and numbers. */
-export interface SweptRow {
+export interface SweepRow {
   readonly rule: number
   readonly key: StoredKey
   readonly limits: string
@@ -41,7 +41,7 @@ export interface SweptRow {
 export function withBindableKeys<Row extends { readonly key: StoredKey }>(rows: unknown[]): Row[] {
   return (rows as Row[]).map(row => ({
     ...row,
-    key: typeof row.key === 'object' ? bytesOf(row.key) : row.key,
+    key: typeof row.key === 'object' ? blobToBuffer(row.key) : row.key,
   }))
 }
 

@@ -1,21 +1,21 @@
 import { statSync } from 'node:fs'
-import { ALGORITHMS, type Limit } from '../../algorithms/limit.ts'
+import { ALGORITHM_NAMES, type Limit } from '../../algorithms/limit.ts'
 import { type Clock, steady, systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import { type Logger, SILENT } from '../../core/logger.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
-import type { Backend } from '../shared-backend.ts'
+import type { BackendConnection } from '../shared-backend.ts'
 import type { SharedEntries } from '../shared-entries.ts'
-import type { Charge, Selector, Store, StoreEvent, StoreHealth, Verdict } from '../store.ts'
-import { readValue, type SqliteDatabase } from './driver-types.ts'
-import { Evictor } from './evictor.ts'
-import { prepareFile } from './schema.ts'
-import { storeError } from './sqlite-errors.ts'
+import type { Charge, StateSelector, Store, StoreEvent, StoreHealth, Verdict } from '../store.ts'
+import { querySingleValue, type SqliteDatabase } from './driver-types.ts'
+import { SqliteKeyEvictor } from './evictor.ts'
+import { prepareDatabase } from './schema.ts'
+import { wrapSqliteError } from './sqlite-errors.ts'
 import { sqliteSharedEntries } from './sqlite-shared-entries.ts'
 import { SWEEP_START, type Swept, sweep } from './sweep.ts'
 import { Transactions } from './transactions.ts'
-import { fileOf, type WatchedFile } from './watched-file.ts'
+import { findDatabaseFile, type WatchedDatabaseFile } from './watched-file.ts'
 
 const LOCK_WAIT_MS = 2_000
 /** Interval of sweep slices; shorter if a slice removed many rows. */
@@ -60,19 +60,19 @@ const OPTIONS: OptionNames<SqliteStoreOptions> = {
  */
 export class SqliteStore implements Store {
   readonly name = 'sqlite'
-  readonly algorithms: ReadonlySet<string> = new Set(ALGORITHMS)
+  readonly algorithms: ReadonlySet<string> = new Set(ALGORITHM_NAMES)
   readonly sharedEntries: SharedEntries
-  readonly backend: Backend
+  readonly backend: BackendConnection
   readonly #clock: Clock
   readonly #logger: Logger
   #database: SqliteDatabase
-  #file: WatchedFile | undefined
+  #file: WatchedDatabaseFile | undefined
   /** Error while the file cannot be used, until it can be opened again. */
   #broken: StoreError | undefined
   readonly #reopen: (() => SqliteDatabase) | undefined
   readonly #onClosed: (() => Promise<void>) | undefined
   readonly #closesDatabase: boolean
-  readonly #evictor: Evictor
+  readonly #evictor: SqliteKeyEvictor
   readonly #transactions: Transactions
   readonly #listeners = new Set<(event: StoreEvent) => void>()
   #warnedAtMs = -Infinity
@@ -89,19 +89,19 @@ export class SqliteStore implements Store {
     this.#closesDatabase = options.closesDatabase ?? false
     this.#reopen = options.reopen
     this.#onClosed = options.onClosed
-    this.#evictor = new Evictor(options.maxKeysPerRule ?? MAX_SIZES.keysPerRule, (rule, keys) =>
+    this.#evictor = new SqliteKeyEvictor(options.maxKeysPerRule ?? MAX_SIZES.keysPerRule, (rule, keys) =>
       this.#warn(rule, keys),
     )
     try {
-      prepareFile(this.#database)
-      this.#file = fileOf(this.#database)
+      prepareDatabase(this.#database)
+      this.#file = findDatabaseFile(this.#database)
       this.#transactions = new Transactions(this.#database, {
         clock: this.#clock,
         lockWaitMs: options.lockWaitMs ?? LOCK_WAIT_MS,
         evictor: this.#evictor,
       })
     } catch (error) {
-      throw storeError(error, 'open its file')
+      throw wrapSqliteError(error, 'open its file')
     }
     this.sharedEntries = sqliteSharedEntries((work, kind) => this.#ask(work, kind), this.#clock)
     this.backend = {
@@ -136,7 +136,7 @@ export class SqliteStore implements Store {
   }
 
   /** Returns how many keys were forgotten. */
-  forget(selector: Selector): Promise<number> {
+  forget(selector: StateSelector): Promise<number> {
     return this.#ask(chargeTransaction => chargeTransaction.forget(selector), 'writes')
   }
 
@@ -203,10 +203,10 @@ export class SqliteStore implements Store {
       if (isNew) this.#database.close()
       this.#broken ??= new StoreError(`the file of the SQLite store ${what}: ${path}`)
       const database = this.#reopen()
-      prepareFile(database)
+      prepareDatabase(database)
       this.#transactions.use(database)
       this.#database = database
-      this.#file = fileOf(database)
+      this.#file = findDatabaseFile(database)
       this.#broken = undefined
       this.#sweepPosition = SWEEP_START
       this.#logger.warn({ file: path }, `the file of the SQLite store ${what}: it was opened again`)
@@ -262,11 +262,11 @@ export class SqliteStore implements Store {
   }
 
   #describeFile(): string {
-    const pages = Number(readValue(this.#database, 'PRAGMA page_count'))
-    const pageBytes = Number(readValue(this.#database, 'PRAGMA page_size'))
+    const pages = Number(querySingleValue(this.#database, 'PRAGMA page_count'))
+    const pageBytes = Number(querySingleValue(this.#database, 'PRAGMA page_size'))
     const { file } = this.#database.prepare('PRAGMA database_list').get() as { readonly file: string }
     const log = file === '' ? undefined : statSync(`${file}-wal`, { throwIfNoEntry: false })
-    const version = readValue(this.#database, 'SELECT sqlite_version()')
+    const version = querySingleValue(this.#database, 'SELECT sqlite_version()')
     return `SQLite ${version}, ${pages * pageBytes} bytes, log of ${log?.size ?? 0} bytes`
   }
 }

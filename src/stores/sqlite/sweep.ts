@@ -1,14 +1,14 @@
 import type { Limit } from '../../algorithms/limit.ts'
 import { decodeCells, encodeCells } from '../persistence/encode-cells.ts'
-import { limitOf } from '../persistence/limit-fingerprint.ts'
-import { changesAfter } from '../persistence/limit-history.ts'
+import { parseLimitFingerprint } from '../persistence/limit-fingerprint.ts'
+import { findLimitChanges } from '../persistence/limit-history.ts'
 import { forgettableAt, migrateState } from '../persistence/migrate-state.ts'
-import { historyOf, NEVER_MS } from './rule-transaction.ts'
+import { NEVER_MS, parseRuleHistory } from './rule-transaction.ts'
 import {
   type Statements,
   type StateRow,
   type StoredKey,
-  type SweptRow,
+  type SweepRow,
   withBindableKeys,
 } from './statements.ts'
 
@@ -35,11 +35,11 @@ export function sweep(
   nowMs: number,
   maxRows: number,
 ): Swept {
-  const rows = withBindableKeys<SweptRow>(statements.sweep.all(position.rule, position.key, maxRows))
+  const rows = withBindableKeys<SweepRow>(statements.sweep.all(position.rule, position.key, maxRows))
   const removed = new Map<number, number>()
   const limits = new Map<string, Limit | undefined>()
   const limitFor = (text: string): Limit | undefined => {
-    if (!limits.has(text)) limits.set(text, limitOf(text))
+    if (!limits.has(text)) limits.set(text, parseLimitFingerprint(text))
     return limits.get(text)
   }
   let count = 0
@@ -65,12 +65,12 @@ const NO_PAST = '[]'
 /** Migrates a key if its rule's numbers have changed; returns false if it is full anyway. */
 function isStillNeeded(
   statements: Statements,
-  row: SweptRow,
+  row: SweepRow,
   limitFor: (text: string) => Limit | undefined,
   nowMs: number,
 ): boolean {
   const kept = decodeCells((statements.find.get(row.rule, row.key) as StateRow).cells)
-  const periods = changesAfter(historyOf({ ...row, limits: row.now }), row.limits, kept[0] ?? 0)
+  const periods = findLimitChanges(parseRuleHistory({ ...row, limits: row.now }), row.limits, kept[0] ?? 0)
   if (periods.length === 0) return row.whole_at > nowMs
   const changes = periods.map(({ text, sinceMs }) => ({ limit: limitFor(text), sinceMs }))
   const limit = limitFor(row.now)

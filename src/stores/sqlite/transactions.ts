@@ -1,11 +1,11 @@
-import { afterAwaited, type Clock } from '../../core/clock.ts'
+import { type Clock, startAwaitedTimer } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { ChargeTransaction } from './charge-transaction.ts'
 import type { SqliteDatabase } from './driver-types.ts'
-import type { Evictor } from './evictor.ts'
-import { rollBack } from './schema.ts'
-import { codeOf, isLocked, storeError } from './sqlite-errors.ts'
+import type { SqliteKeyEvictor } from './evictor.ts'
+import { rollBackTransaction } from './schema.ts'
+import { getSqliteErrorCode, isLocked, wrapSqliteError } from './sqlite-errors.ts'
 import { prepareStatements, type Statements } from './statements.ts'
 
 /** Interval of retries while another process holds the lock. */
@@ -23,7 +23,7 @@ export interface TransactionsOptions {
   readonly clock: Clock
   /** Longest wait for a lock before waiting work is rejected with StoreError, in milliseconds. */
   readonly lockWaitMs: number
-  readonly evictor: Evictor
+  readonly evictor: SqliteKeyEvictor
 }
 
 /**
@@ -96,10 +96,10 @@ export class Transactions {
     if (lockedOut.length > 0 && this.#canWaitForLock()) {
       this.#waiting.unshift(...lockedOut)
       this.#isScheduled = true
-      afterAwaited(this.#options.clock, RETRY_MS, () => this.#runNext())
+      startAwaitedTimer(this.#options.clock, RETRY_MS, () => this.#runNext())
       return
     }
-    for (const work of lockedOut) work.reject(storeError(this.#lock, 'decide'))
+    for (const work of lockedOut) work.reject(wrapSqliteError(this.#lock, 'decide'))
     if (this.#waiting.length > 0) this.#schedule()
     else for (const resolve of this.#idle.splice(0)) resolve()
   }
@@ -123,15 +123,16 @@ export class Transactions {
       chargeTransaction.write()
       this.#database.exec('COMMIT')
     } catch (error) {
-      rollBack(this.#database)
+      rollBackTransaction(this.#database)
       if (isLocked(error)) {
         this.#lock = error
         return works
       }
       // An error of one work item, such as one from a custom algorithm, must not affect the others: each runs
       // alone.
-      if (codeOf(error) === undefined && works.length > 1) return works.flatMap(work => this.#run([work]))
-      for (const work of works) work.reject(storeError(error, 'decide'))
+      if (getSqliteErrorCode(error) === undefined && works.length > 1)
+        return works.flatMap(work => this.#run([work]))
+      for (const work of works) work.reject(wrapSqliteError(error, 'decide'))
       return []
     }
     if (writes) this.#lockedSinceMs = undefined

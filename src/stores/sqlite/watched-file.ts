@@ -2,7 +2,7 @@ import { statSync } from 'node:fs'
 import type { SqliteDatabase } from './driver-types.ts'
 
 /** Database file, watched for removal or replacement, after which no other process sees the writes. */
-export class WatchedFile {
+export class WatchedDatabaseFile {
   readonly path: string
   readonly #identity: string | undefined
 
@@ -20,9 +20,9 @@ export class WatchedFile {
 }
 
 /** Returns the file of a database; undefined in memory. */
-export function fileOf(database: SqliteDatabase): WatchedFile | undefined {
+export function findDatabaseFile(database: SqliteDatabase): WatchedDatabaseFile | undefined {
   const { file } = database.prepare('PRAGMA database_list').get() as { readonly file: string | null }
-  return file === '' || file === null ? undefined : new WatchedFile(file)
+  return file === '' || file === null ? undefined : new WatchedDatabaseFile(file)
 }
 
 function identityOf(path: string): string | undefined {

@@ -2,7 +2,7 @@ import { Aedes } from 'aedes'
 import { afterEach, describe, expect, it } from 'vitest'
 import { limitBroker } from '../../../brokers/aedes/index.ts'
 import { limit } from '../../../src/chain/rules/rule.ts'
-import type { Exceeded } from '../../../src/chain/rules/rule-options.ts'
+import type { ExceededSpec } from '../../../src/chain/rules/rule-options.ts'
 import { UnsupportedError } from '../../../src/core/errors.ts'
 import { Gate } from '../../../src/gate/gate.ts'
 import { eventually, startBroker, subscribeAll, type TestBroker } from './harness.ts'
@@ -13,7 +13,7 @@ afterEach(async () => {
   running = undefined
 })
 
-function gateOf(exceeded: Exceeded, on: 'publish' | 'deliver' = 'publish'): Gate {
+function gateOf(exceeded: ExceededSpec, on: 'publish' | 'deliver' = 'publish'): Gate {
   return new Gate().use('t/#', limit({ name: 'two', on, rate: '2/hour', per: 'client', exceeded }))
 }
 
@@ -223,7 +223,7 @@ describe('detach', () => {
 })
 
 describe('outcomes aedes cannot enact', () => {
-  it.each(['retry'] as Exceeded[])(
+  it.each(['retry'] as ExceededSpec[])(
     'as %j are refused when the limiter is attached, with the rule and the remedy',
     async exceeded => {
       const broker = await Aedes.createBroker()

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { limit } from '../../../src/chain/rules/rule.ts'
 import { Gate } from '../../../src/gate/gate.ts'
-import type { Exceeded } from '../../../src/outcomes/exceeded.ts'
+import type { ExceededSpec } from '../../../src/outcomes/exceeded.ts'
 import { eventually, startBroker, subscribeAll, type TestBroker } from './harness.ts'
 
 let running: TestBroker | undefined
@@ -10,7 +10,7 @@ afterEach(async () => {
   running = undefined
 })
 
-async function start(rate: string, exceeded: Exceeded, per: 'client' | 'global' = 'client') {
+async function start(rate: string, exceeded: ExceededSpec, per: 'client' | 'global' = 'client') {
   const gate = new Gate().use('t/#', limit({ name: 'fan', on: 'deliver', rate, per, exceeded }))
   running = await startBroker({ gate })
   return running

@@ -3,7 +3,7 @@ import { type AddressInfo, connect as connectSocket, createServer, type Socket }
 import { Aedes } from 'aedes'
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
 import mqttPacket from 'mqtt-packet'
-import { type BrokerLimits, type LimitBrokerOptions, limitBroker } from '../../../brokers/aedes/index.ts'
+import { type BrokerLimiter, type LimitBrokerOptions, limitBroker } from '../../../brokers/aedes/index.ts'
 import { Gate } from '../../../src/gate/gate.ts'
 
 type AedesOptions = ConstructorParameters<typeof Aedes>[0]
@@ -12,7 +12,7 @@ type AedesOptions = ConstructorParameters<typeof Aedes>[0]
 export class TestBroker {
   readonly broker: Aedes
   readonly gate: Gate
-  readonly limits: BrokerLimits
+  readonly limits: BrokerLimiter
   readonly port: number
   readonly #clients: MqttClient[] = []
   readonly #sockets: Socket[] = []
@@ -21,7 +21,7 @@ export class TestBroker {
   constructor(
     broker: Aedes,
     gate: Gate,
-    limits: BrokerLimits,
+    limits: BrokerLimiter,
     port: number,
     closeServer: () => Promise<void>,
   ) {

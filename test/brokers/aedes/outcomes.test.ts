@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import type { Exceeded } from '../../../src/chain/rules/rule-options.ts'
+import type { ExceededSpec } from '../../../src/chain/rules/rule-options.ts'
 import { Gate, limit } from '../../../src/index.ts'
 import { eventually, type Setup, startBroker, subscribeAll, type TestBroker } from './harness.ts'
 
@@ -12,7 +12,7 @@ async function start(setup: Setup): Promise<TestBroker> {
   running = await startBroker(setup)
   return running
 }
-function gateOf(rate: string, exceeded: Exceeded): Gate {
+function gateOf(rate: string, exceeded: ExceededSpec): Gate {
   return new Gate().use('t/{part}', limit({ name: 'r', rate, exceeded }))
 }
 const numbers = (count: number, from = 0) => Array.from({ length: count }, (_, i) => String(from + i))
@@ -205,7 +205,7 @@ describe('redirect', () => {
 
 describe('an outcome chosen by the application', () => {
   it('is requested for each refused publish, even if it is answered later', async () => {
-    const exceeded: Exceeded = async message => (message.size > 3 ? 'drop' : 'deliver')
+    const exceeded: ExceededSpec = async message => (message.size > 3 ? 'drop' : 'deliver')
     const test = await start({ gate: gateOf('1/hour', exceeded) })
     const seen = await subscribeAll(await test.connect(), 't/#')
     const publisher = await test.connect()

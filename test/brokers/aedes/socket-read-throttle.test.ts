@@ -4,7 +4,7 @@ import mqtt from 'mqtt-packet'
 import { afterEach, describe, expect, it } from 'vitest'
 import { limitBroker } from '../../../brokers/aedes/index.ts'
 import { limit } from '../../../src/chain/rules/rule.ts'
-import type { Exceeded } from '../../../src/chain/rules/rule-options.ts'
+import type { ExceededSpec } from '../../../src/chain/rules/rule-options.ts'
 import { Gate } from '../../../src/gate/gate.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { eventually, type Setup, startBroker, subscribeAll, type TestBroker } from './harness.ts'
@@ -92,7 +92,7 @@ describe('a client that is being refused', () => {
     ['throttle', 0, {}],
     ['queue', 0, {}],
     ['latest', 0, {}],
-  ] as [Exceeded, 0 | 1, object][])(
+  ] as [ExceededSpec, 0 | 1, object][])(
     'never has more than 128 KiB unread, with %j at QoS %i and %j',
     async (exceeded, qos, limiter) => {
       const gate = new Gate().use(limit({ name: 't', rate: '200/s', per: 'client', exceeded }))
@@ -187,7 +187,7 @@ describe('a client whose messages are held', () => {
 })
 
 describe('a client that disconnects while its messages are held', () => {
-  const gate = (exceeded: Exceeded): Gate =>
+  const gate = (exceeded: ExceededSpec): Gate =>
     new Gate().use('t/#', limit({ name: 't', rate: '1/hour', per: 'client', exceeded }))
   const will = { topic: 'will', payload: Buffer.from('gone'), qos: 0, retain: false } as const
 

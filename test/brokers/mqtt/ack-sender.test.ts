@@ -2,9 +2,9 @@ import { Writable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { AckSender, MAX_BATCHED_ACKS } from '../../../brokers/mqtt/ack-sender.ts'
 import type { ReceivingClient } from '../../../brokers/mqtt/client-types.ts'
-import { KeepAlive } from '../../../brokers/mqtt/keep-alive.ts'
+import { ConnectionKeepAlive } from '../../../brokers/mqtt/keep-alive.ts'
 import { type ContinueReading, ReceivedMessage } from '../../../brokers/mqtt/message.ts'
-import { AckWindow, MAX_ACK_WINDOW } from '../../../brokers/mqtt/ordered-acks.ts'
+import { MAX_ACK_WINDOW, OrderedAcks } from '../../../brokers/mqtt/ordered-acks.ts'
 import { Gate } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
@@ -24,7 +24,7 @@ function openAcks() {
   })
   const client = { connected: true, options: {}, stream, _sendPacket: (packet: object) => sent.push(packet) }
   const receiving = client as unknown as ReceivingClient
-  const acks = new AckSender(receiving, new KeepAlive(receiving, new FakeClock()))
+  const acks = new AckSender(receiving, new ConnectionKeepAlive(receiving, new FakeClock()))
   const arrive = (messageId: number, goOn: ContinueReading, qos: 0 | 1 | 2 = 1): ReceivedMessage => {
     const packet = { topic: 'a', payload: Buffer.alloc(1), qos, messageId }
     return new ReceivedMessage(new Gate(), {}, 'a', packet, acks.connectionId, goOn, 'due')
@@ -87,7 +87,7 @@ describe('acknowledgements', () => {
 describe('messages a client goes ahead of', () => {
   it('are acknowledged in the order they came, whatever is done first', () => {
     const { acks, arrive, sent } = openAcks()
-    const ackWindow = new AckWindow(acks, () => true)
+    const ackWindow = new OrderedAcks(acks, () => true)
     const messages = [1, 2, 3].map(id => arrive(id, () => {}))
     for (const message of messages) {
       ackWindow.add(message)
@@ -107,7 +107,7 @@ describe('messages a client goes ahead of', () => {
 
   it('are at most a window, which goes on as soon as one is done', () => {
     const { acks, arrive } = openAcks()
-    const ackWindow = new AckWindow(acks, () => true)
+    const ackWindow = new OrderedAcks(acks, () => true)
     let gone = 0
     const messages: ReceivedMessage[] = []
     // A client brings the next one only when it may go on.
@@ -124,7 +124,7 @@ describe('messages a client goes ahead of', () => {
 
   it('are none at QoS 2 where the client cannot be made to count one less', () => {
     const { acks, arrive, client } = openAcks()
-    const ackWindow = new AckWindow(acks, () => true)
+    const ackWindow = new OrderedAcks(acks, () => true)
     let gone = 0
     Object.assign(client, { _trackIncomingQoS2Publish: () => true, incomingStore: { del: () => {} } })
     const message = arrive(1, () => gone++, 2)
@@ -142,7 +142,7 @@ describe('messages a client goes ahead of', () => {
 
   it('are none while it is not a store that the last one waits for', () => {
     const { acks, arrive } = openAcks()
-    const ackWindow = new AckWindow(acks, () => false)
+    const ackWindow = new OrderedAcks(acks, () => false)
     let gone = 0
     const message = arrive(1, () => gone++)
     ackWindow.add(message)

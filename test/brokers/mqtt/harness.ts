@@ -1,6 +1,6 @@
 import type { PublishPacket } from '../../../brokers/mqtt/client-types.ts'
 import {
-  type ConsumerLimits,
+  type ConsumerLimiter,
   type ConsumerOptions,
   limitConsumer,
   type MessageLimits,
@@ -23,7 +23,7 @@ export interface Scene extends AsyncDisposable {
   /** Receives, limited. */
   readonly consumer: TestClient
   readonly sender: TestClient
-  readonly limits: ConsumerLimits
+  readonly limits: ConsumerLimiter
   /** What the handler got, in order. */
   readonly handled: readonly Handled[]
   /** Publishes, all of it acknowledged as its QoS says. */

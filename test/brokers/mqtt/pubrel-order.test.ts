@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { type ConsumerLimits, limitConsumer } from '../../../brokers/mqtt/index.ts'
+import { type ConsumerLimiter, limitConsumer } from '../../../brokers/mqtt/index.ts'
 import { Gate, limit, type Middleware } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { FaultProxy } from '../../support/fault-proxy.ts'
@@ -13,7 +13,7 @@ const ALL = ['0', '1', '2', '3', '4']
 interface Scene extends AsyncDisposable {
   readonly proxy: FaultProxy
   readonly clock: FakeClock
-  readonly limits: ConsumerLimits
+  readonly limits: ConsumerLimiter
   readonly handled: readonly string[]
   isConnected(): boolean
   publish(...texts: string[]): Promise<void>

@@ -2,9 +2,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
   findMissingFields,
   headerBlockOf,
-  internalsOf,
   RedeliveryDetector,
   subjectBytesOf,
+  unwrapCoreMessage,
 } from '../../../brokers/nats/client-internals.ts'
 import type { JetStreamMessage, NatsMessage } from '../../../brokers/nats/index.ts'
 import { limit } from '../../../src/index.ts'
@@ -41,7 +41,7 @@ describe.each(GENERATIONS)('fields of $name that are not public', generation => 
     scene.sender.publish('inside.core')
     await until(() => got.length === 2)
     expect(got.map(findMissingFields)).toEqual([[], []])
-    const internals = internalsOf(got[0]!)
+    const internals = unwrapCoreMessage(got[0]!)
     expect(Buffer.from(subjectBytesOf(internals) as Uint8Array).toString()).toBe('inside.core')
     expect(Buffer.from(internals._msg?.reply as Uint8Array).toString()).toBe('answer')
     expect(Buffer.from(headerBlockOf(got[0]!)!).toString()).toBe('NATS/1.0\r\na: b\r\n\r\n')
@@ -58,7 +58,7 @@ describe.each(GENERATIONS)('fields of $name that are not public', generation => 
     const messages = await consumer.consume({ callback: message => void got.push(message) })
     await until(() => got.length === 1)
     expect(findMissingFields(got[0]!)).toEqual([])
-    expect(internalsOf(got[0]!).publisher).toMatchObject({ connected: true })
+    expect(unwrapCoreMessage(got[0]!).publisher).toMatchObject({ connected: true })
     expect((got[0] as { didAck?: unknown }).didAck).toBe(false)
     await messages.close()
   })

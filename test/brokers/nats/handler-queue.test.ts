@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { HandlerQueue } from '../../../brokers/nats/handler-queue.ts'
-import { type Processor, ReceivedMessage } from '../../../brokers/nats/message.ts'
+import { type DeliveryProcessor, ReceivedMessage } from '../../../brokers/nats/message.ts'
 import { parseNatsOptions } from '../../../brokers/nats/options.ts'
 import { PASSED } from '../../../src/core/decision.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
@@ -8,7 +8,7 @@ import { createSender } from '../../../src/index.ts'
 import { numbers } from './scene.ts'
 
 /** Processor that enacts nothing. */
-const PROCESSOR: Processor = {
+const PROCESSOR: DeliveryProcessor = {
   limiter: { gate: {}, settings: { legacyFields: false } },
   enact: () => {},
   askAgain: () => PASSED,

@@ -1,4 +1,4 @@
-import { type LimitNatsOptions, limitNats, type NatsLimits } from '../../../brokers/nats/index.ts'
+import { type LimitNatsOptions, limitNats, type NatsLimiter } from '../../../brokers/nats/index.ts'
 import { Gate } from '../../../src/gate/gate.ts'
 import type { Middleware } from '../../../src/index.ts'
 import type { NatsServer } from '../../support/nats.ts'
@@ -20,7 +20,7 @@ export class Scene implements AsyncDisposable {
   readonly nc: TestConnection
   readonly sender: TestConnection
   readonly js: JetStreamAccess
-  readonly #limits: NatsLimits[] = []
+  readonly #limits: NatsLimiter[] = []
 
   private constructor(
     generation: Generation,
@@ -40,7 +40,7 @@ export class Scene implements AsyncDisposable {
     return new Scene(generation, nc, sender, await generation.jetstream(sender))
   }
 
-  limit(gate: Gate, options: LimitNatsOptions = {}): NatsLimits {
+  limit(gate: Gate, options: LimitNatsOptions = {}): NatsLimiter {
     const { headers } = this.generation
     const limits = limitNats(gate, { headers, connection: this.nc, ...options })
     this.#limits.push(limits)

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
-import { type Container, openContainer } from '../../../src/adapt/cgroup.ts'
+import { type ContainerResources, openCgroup } from '../../../src/adapt/cgroup.ts'
 import { cpuSignal } from '../../../src/adapt/cpu-signal.ts'
 import { memorySignal } from '../../../src/adapt/memory-signal.ts'
 
@@ -15,14 +15,14 @@ afterEach(() => {
 function tree(
   self: string,
   files: Readonly<Record<string, string>>,
-): { root: string; open: () => Container } {
+): { root: string; open: () => ContainerResources } {
   const root = mkdtempSync(join(tmpdir(), 'topicgate-cgroup-'))
   folders.push(root)
   for (const [path, text] of Object.entries({ ...files, self })) {
     mkdirSync(dirname(join(root, path)), { recursive: true })
     writeFileSync(join(root, path), text)
   }
-  return { root, open: () => openContainer(root, join(root, 'self')) }
+  return { root, open: () => openCgroup(root, join(root, 'self')) }
 }
 
 /** One core, so busy and so idle by now. */
@@ -94,7 +94,11 @@ describe('a container', () => {
 })
 
 describe('the signals of a machine', () => {
-  const nowhere: Container = { cores: () => undefined, cpuMs: () => undefined, memoryShare: () => undefined }
+  const nowhere: ContainerResources = {
+    cores: () => undefined,
+    cpuMs: () => undefined,
+    memoryShare: () => undefined,
+  }
 
   it('measure CPU between two readings, and nothing at the first', () => {
     let times = core(100, 900)
@@ -107,7 +111,7 @@ describe('the signals of a machine', () => {
 
   it('use the container if it is tighter', () => {
     let usedMs = 0
-    const half: Container = { ...nowhere, cores: () => 0.5, cpuMs: () => usedMs }
+    const half: ContainerResources = { ...nowhere, cores: () => 0.5, cpuMs: () => usedMs }
     let times = core(0, 0)
     const cpu = cpuSignal(half, () => times!())
     cpu.read(0)
@@ -120,7 +124,7 @@ describe('the signals of a machine', () => {
   })
 
   it('measure memory by the fuller of container and machine', () => {
-    const container: Container = { ...nowhere, memoryShare: () => 0.8 }
+    const container: ContainerResources = { ...nowhere, memoryShare: () => 0.8 }
     expect(memorySignal(container, () => 0.3).read(0)).toBe(0.8)
     expect(memorySignal(container, () => 0.9).read(0)).toBe(0.9)
     expect(memorySignal(nowhere, () => 0.3).read(0)).toBe(0.3)

@@ -1,4 +1,4 @@
-import { aimd, type Feedback, gradient } from '../../../src/adapt/index.ts'
+import { aimd, type FeedbackLimiter, gradient } from '../../../src/adapt/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { capacityThatDrops, runHandler, type Second } from './feedback-scene.ts'
 
@@ -7,7 +7,7 @@ const MOST = 600
 
 /** What the handler could do and what it was given, two seconds a line. */
 export function plotFeedback(): string {
-  const run = (make: (clock: FakeClock) => Feedback): readonly Second[] => {
+  const run = (make: (clock: FakeClock) => FeedbackLimiter): readonly Second[] => {
     const clock = new FakeClock()
     return runHandler(clock, make(clock), capacityThatDrops, 80)
   }

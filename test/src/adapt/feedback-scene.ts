@@ -1,4 +1,4 @@
-import type { Feedback } from '../../../src/adapt/rate-controller.ts'
+import type { FeedbackLimiter } from '../../../src/adapt/rate-controller.ts'
 import { type Decision, Gate, type Message } from '../../../src/index.ts'
 import type { FakeClock } from '../../support/fake-clock.ts'
 
@@ -18,7 +18,7 @@ export interface Second {
  */
 export function runHandler(
   clock: FakeClock,
-  feedback: Feedback,
+  feedback: FeedbackLimiter,
   capacityAt: (second: number) => number,
   seconds: number,
 ): readonly Second[] {

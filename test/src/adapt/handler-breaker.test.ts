@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { type BreakerOptions, type CircuitBreaker, circuitBreaker } from '../../../src/adapt/index.ts'
+import { type CircuitBreaker, circuitBreaker, type HandlerBreakerOptions } from '../../../src/adapt/index.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { type Decision, Gate, type Message } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
@@ -13,7 +13,7 @@ class Scene {
   readonly breaker: CircuitBreaker
   readonly gate: Gate
 
-  constructor(options: BreakerOptions = {}) {
+  constructor(options: HandlerBreakerOptions = {}) {
     this.breaker = circuitBreaker({ clock: this.clock, ...options })
     this.gate = new Gate({ clock: this.clock }).use(this.breaker.guard)
   }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { DEFAULT_LEVELS, parseLevels, parseStages } from '../../../src/adapt/parse-levels.ts'
+import { DEFAULT_LEVELS, parseLoadLevels, parseStages } from '../../../src/adapt/parse-levels.ts'
 
 describe('adaptive levels and stages', () => {
   it('parse levels with percentages or shares', () => {
@@ -10,9 +10,12 @@ describe('adaptive levels and stages', () => {
         { name: 'high', factor: 0.5, above: 0.7 },
       ],
     }
-    expect(parseLevels(DEFAULT_LEVELS)).toEqual(expected)
-    expect(parseLevels({ low: 'x1.5 up to 0.3', medium: '1 up  to 0.7', high: 'x0.5' })).toEqual(expected)
-    expect(parseLevels({ always: 0.25 })).toEqual({ lowest: { name: 'always', factor: 0.25 }, higher: [] })
+    expect(parseLoadLevels(DEFAULT_LEVELS)).toEqual(expected)
+    expect(parseLoadLevels({ low: 'x1.5 up to 0.3', medium: '1 up  to 0.7', high: 'x0.5' })).toEqual(expected)
+    expect(parseLoadLevels({ always: 0.25 })).toEqual({
+      lowest: { name: 'always', factor: 0.25 },
+      higher: [],
+    })
   })
 
   it('parse stages in the order of their thresholds', () => {
@@ -39,7 +42,7 @@ describe('adaptive levels and stages', () => {
     [{ low: '1 up to 30%', medium: '1 up to 20%', high: 1 }, /levels\.medium: its bound is not above/],
     [Object.fromEntries(Array.from({ length: 17 }, (_, n) => [`l${n}`, 1])), /there are 17 of them/],
   ])('refuse %j', (words, message) => {
-    expect(() => parseLevels(words)).toThrow(message)
+    expect(() => parseLoadLevels(words)).toThrow(message)
   })
 
   it('refuse invalid stages', () => {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import {
   type AimdOptions,
   aimd,
-  type Feedback,
+  type FeedbackLimiter,
   type GradientOptions,
   gradient,
 } from '../../../src/adapt/index.ts'
@@ -10,7 +10,7 @@ import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { capacityThatDrops, mean, runHandler, type Second } from './feedback-scene.ts'
 
-const LAWS: readonly [string, (options: AimdOptions & GradientOptions) => Feedback][] = [
+const LAWS: readonly [string, (options: AimdOptions & GradientOptions) => FeedbackLimiter][] = [
   ['aimd', aimd],
   ['gradient', gradient],
 ]

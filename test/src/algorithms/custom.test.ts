@@ -5,7 +5,7 @@ import {
   createLimit,
   defineAlgorithm,
   type Limit,
-  type Step,
+  type StepResult,
   toAlgorithm,
 } from '../../../src/algorithms/index.ts'
 import { limit as rule } from '../../../src/chain/rules/rule.ts'
@@ -16,7 +16,7 @@ import { Guard } from '../../../src/guard/guard.ts'
 import { MemoryStore } from '../../../src/stores/memory/memory-store.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
-const PASSED: Step<CustomState> = {
+const PASSED: StepResult<CustomState> = {
   state: [1],
   allowed: true,
   remaining: 0,

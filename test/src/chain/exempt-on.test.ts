@@ -2,16 +2,16 @@ import { describe, expect, it } from 'vitest'
 import { exempt } from '../../../src/chain/rules/exemption.ts'
 import { limit } from '../../../src/chain/rules/rule.ts'
 import type { ExemptOptions } from '../../../src/chain/rules/rule-options.ts'
-import type { Action, Sender } from '../../../src/core/message.ts'
+import type { Operation, Sender } from '../../../src/core/message.ts'
 import { Gate } from '../../../src/gate/gate.ts'
 import { PolicyError } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
-const ACTIONS: readonly Action[] = ['publish', 'subscribe', 'connect', 'deliver']
+const ACTIONS: readonly Operation[] = ['publish', 'subscribe', 'connect', 'deliver']
 const SENDER: Sender = { client: 'c', user: 'u', apiKey: 'k', device: 'd', roles: ['r'], ip: '10.0.0.7' }
 
 /** The actions of which an exempt sender's are let pass, of one that has nothing left. */
-function exempted(options: ExemptOptions): readonly Action[] {
+function exempted(options: ExemptOptions): readonly Operation[] {
   const gate = new Gate({ clock: new FakeClock() }).use(exempt(options))
   for (const on of ACTIONS) gate.use(limit({ name: on, on, rate: '1/hour', burst: 1, cost: 2 }))
   return ACTIONS.filter(on => {

@@ -1,19 +1,19 @@
 import { describe, expect, it } from 'vitest'
 import { limit } from '../../../src/chain/rules/rule.ts'
-import type { Action, Sender } from '../../../src/core/message.ts'
-import { createSender, type Decision, Gate, PolicyError, type SenderLists } from '../../../src/index.ts'
+import type { Operation, Sender } from '../../../src/core/message.ts'
+import { createSender, type Decision, Gate, PolicyError, type SenderMatchLists } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { gateOn, STORE_NAMES, useStores } from './each-store.ts'
 
 useStores()
 
-const ask = (gate: Gate, sender: Sender, on: Action = 'publish'): Decision | Promise<Decision> =>
+const ask = (gate: Gate, sender: Sender, on: Operation = 'publish'): Decision | Promise<Decision> =>
   gate.check({ topic: on === 'connect' ? 'connect' : 'a', on, sender, size: 1 })
-const forSome = (lists: SenderLists, more: object = {}): object => ({
+const forSome = (lists: SenderMatchLists, more: object = {}): object => ({
   rules: [{ name: 'some', limit: '1/h', for: lists, ...more }],
 })
 
-const LISTS: readonly (readonly [SenderLists, covered: Sender, other: Sender])[] = [
+const LISTS: readonly (readonly [SenderMatchLists, covered: Sender, other: Sender])[] = [
   [{ clients: ['c1'] }, { client: 'c1' }, { client: 'c2' }],
   [{ devices: ['d1', 'd2'] }, { device: 'd2' }, { client: 'd2' }],
   [{ users: ['u1'] }, { user: 'u1' }, {}],
@@ -95,7 +95,7 @@ describe.each(STORE_NAMES)('a rule for some senders, on the %s store', store => 
 })
 
 describe('a rule for some senders, on connects', () => {
-  const LISTED: readonly SenderLists[] = [
+  const LISTED: readonly SenderMatchLists[] = [
     { users: ['u1'] },
     { apiKeys: ['k1'] },
     { roles: ['guest'] },
@@ -127,7 +127,7 @@ describe('a rule for some senders, on connects', () => {
 
 describe('the senders of a rule', () => {
   const make = (lists: unknown): (() => unknown) => {
-    return () => limit({ name: 'a', rate: '1/s', for: lists as SenderLists })
+    return () => limit({ name: 'a', rate: '1/s', for: lists as SenderMatchLists })
   }
 
   it.each([

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ClusterSummary } from '../../../src/cli/cluster-summary-log.ts'
+import { ClusterSummaryLogger } from '../../../src/cli/cluster-summary-log.ts'
 import type { Logger } from '../../../src/core/logger.ts'
 import { SILENT } from '../../../src/core/logger.ts'
 import { Analytics, createSender, Gate, MemorySnapshots, SnapshotExporter } from '../../../src/index.ts'
@@ -24,7 +24,7 @@ describe('the summary of all nodes', () => {
       return { gate, exporter: new SnapshotExporter({ analytics, clock, store }) }
     })
     const { logger, lines } = listening()
-    const summary = new ClusterSummary(store, clock, logger)
+    const summary = new ClusterSummaryLogger(store, clock, logger)
     for (const { gate } of exporters)
       for (let n = 0; n < 3; n++)
         gate.check({ topic: 't', on: 'publish', sender: createSender({ client: 'c' }), size: 1 })
@@ -43,7 +43,7 @@ describe('the summary of all nodes', () => {
   it('is a warning where the store cannot be read', async () => {
     const { logger, lines } = listening()
     const broken = { put: async () => {}, list: () => Promise.reject(new Error('away')) }
-    const summary = new ClusterSummary(broken, new FakeClock(), logger)
+    const summary = new ClusterSummaryLogger(broken, new FakeClock(), logger)
     await summary.logSummary()
     summary.close()
     expect(lines).toEqual(['warn the analytics of other nodes could not be read undefined'])

@@ -4,7 +4,7 @@ import {
   renderDemo,
   renderDemoJson,
   renderDemoLine,
-  renderSummary,
+  renderDemoSummary,
 } from '../../../src/cli/demo-view.ts'
 import { LiveScreen } from '../../../src/cli/live-screen.ts'
 import { fakeTerminal } from './fake-terminal.ts'
@@ -58,8 +58,10 @@ describe('the picture of the demo', () => {
   })
 
   it('ends with a verdict', () => {
-    expect(renderSummary(state, plain).at(-1)).toBe('fine: no quiet device lost a message, all came in order')
-    expect(renderSummary(harmed, plain).at(-1)).toBe(
+    expect(renderDemoSummary(state, plain).at(-1)).toBe(
+      'fine: no quiet device lost a message, all came in order',
+    )
+    expect(renderDemoSummary(harmed, plain).at(-1)).toBe(
       'failed: 3 messages of quiet devices lost, 2 out of order',
     )
   })

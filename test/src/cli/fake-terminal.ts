@@ -1,6 +1,6 @@
 import { Readable, Writable } from 'node:stream'
 import { run } from '../../../src/cli/program.ts'
-import type { Output, Terminal } from '../../../src/cli/terminal.ts'
+import type { OutputStream, Terminal } from '../../../src/cli/terminal.ts'
 
 export interface FakeTerminal extends Terminal {
   /** What was printed so far. */
@@ -18,7 +18,7 @@ interface Setup {
 /** A terminal that keeps what is written to it. Its output takes one write at a time, as a slow reader does. */
 export function fakeTerminal(setup: Setup = {}): FakeTerminal {
   const written = { out: '', err: '' }
-  const keep = (name: 'out' | 'err'): Output => {
+  const keep = (name: 'out' | 'err'): OutputStream => {
     const output = new Writable({
       highWaterMark: 1,
       decodeStrings: false,

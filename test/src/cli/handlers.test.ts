@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { PendingHandlers } from '../../../src/cli/pending-handlers.ts'
+import { SimulatedHandlers } from '../../../src/cli/pending-handlers.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import type { Message } from '../../../src/core/message.ts'
 import { runCommand } from './fake-terminal.ts'
@@ -94,7 +94,7 @@ describe('a replay', () => {
 
   it('keeps so many handlers at work', () => {
     const ended: number[] = []
-    const pendingHandlers = new PendingHandlers(({ dueMs }) => void ended.push(dueMs))
+    const pendingHandlers = new SimulatedHandlers(({ dueMs }) => void ended.push(dueMs))
     const add = (durationMs: number): void => pendingHandlers.add(7, {} as Message, { durationMs, ok: true })
     for (let n = 0; n < MAX_SIZES.replayHandlers + 3; n++) add(1_000 + n)
     // At the moment at which the one too many began.

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { formatLogLine, openLog } from '../../../src/cli/log.ts'
+import { createLogger, formatLogLine } from '../../../src/cli/log.ts'
 import { fakeTerminal } from './fake-terminal.ts'
 
 const plain = (_style: string, text: string): string => text
@@ -7,7 +7,7 @@ const plain = (_style: string, text: string): string => text
 describe('the log', () => {
   it('is JSON lines where nobody watches', async () => {
     const terminal = fakeTerminal()
-    const log = openLog('info', false, terminal)
+    const log = createLogger('info', false, terminal)
     log.debug('too much')
     log.info({ port: 1883 }, 'ready')
     await new Promise<void>(resolve => terminal.stdout.end(() => resolve()))
@@ -27,7 +27,7 @@ describe('the log', () => {
 
   it('leaves lines out when nobody reads it, and says how many', async () => {
     const terminal = fakeTerminal()
-    const log = openLog('info', true, terminal)
+    const log = createLogger('info', true, terminal)
     const long = 'x'.repeat(100_000)
     for (let n = 0; n < 50; n++) log.info(long)
     expect(terminal.stdout.writableLength).toBeLessThan(1_300_000)

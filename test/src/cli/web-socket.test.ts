@@ -2,13 +2,13 @@ import { once } from 'node:events'
 import mqttPacket from 'mqtt-packet'
 import { afterEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
-import { MAX_PACKET_BYTES, type MqttServer, startMqttServer } from '../../../src/cli/mqtt-server.ts'
+import { MAX_PACKET_BYTES, type RunningMqttServer, startMqttServer } from '../../../src/cli/mqtt-server.ts'
 import { PacketSplitter } from '../../../src/cli/web-socket-stream.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { Gate } from '../../../src/gate/gate.ts'
 import { random } from '../../support/random.ts'
 
-let server: MqttServer | undefined
+let server: RunningMqttServer | undefined
 const warnings: string[] = []
 afterEach(async () => {
   await server?.close(0)

@@ -1,16 +1,19 @@
 import { describe, expect, it } from 'vitest'
 import type { ConditionSpec } from '../../../src/conditions/condition.ts'
-import { readHeader } from '../../../src/conditions/header.ts'
+import { readHeaderValues } from '../../../src/conditions/header.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
-import type { Headers, Message } from '../../../src/core/message.ts'
+import type { Message, MessageHeaders } from '../../../src/core/message.ts'
 import { holds, messageWith, pathsOf, problemsOf } from './conditions.ts'
 
 type HeaderTest = Omit<NonNullable<ConditionSpec['header']>, 'name'>
 
 const holdsFor = (value: unknown, test: HeaderTest): boolean =>
-  holds({ header: { name: 'x', ...test } }, { headers: { x: value } as Headers })
+  holds({ header: { name: 'x', ...test } }, { headers: { x: value } as MessageHeaders })
 const named = (name: string, headers: unknown, protocol?: Message['protocol']): boolean =>
-  holds({ header: { name, equals: 'v' } }, { headers: headers as Headers, ...(protocol ? { protocol } : {}) })
+  holds(
+    { header: { name, equals: 'v' } },
+    { headers: headers as MessageHeaders, ...(protocol ? { protocol } : {}) },
+  )
 
 describe('a header', () => {
   it('compares as text with texts, numbers and booleans', () => {
@@ -151,13 +154,13 @@ describe('untrusted headers', () => {
     const list = new Proxy(['v'], { get: fail })
     for (const headers of [thrower, getter, { x: list }]) {
       for (const protocol of ['mqtt', 'nats'] as const) {
-        const message = { headers: headers as Headers, protocol }
+        const message = { headers: headers as MessageHeaders, protocol }
         expect(holds({ header: { name: 'x', exists: true } }, message)).toBe(false)
         expect(holds({ header: { name: 'x', equals: 'v' } }, message)).toBe(false)
       }
     }
     const message = Object.defineProperty(messageWith(), 'headers', { get: fail })
-    expect(readHeader(message, 'x')).toEqual([])
+    expect(readHeaderValues(message, 'x')).toEqual([])
   })
 
   it('never match with values that are not text', () => {
@@ -183,7 +186,7 @@ describe('untrusted headers', () => {
     const values = (before: number): readonly string[] => [...Array<string>(before).fill('no'), 'v']
     expect(holdsFor(values(MAX_SIZES.headerValues - 1), { equals: 'v' })).toBe(true)
     expect(holdsFor(values(MAX_SIZES.headerValues), { equals: 'v' })).toBe(false)
-    expect(readHeader(messageWith({ headers: { x: values(1_000_000) } }), 'x')).toHaveLength(
+    expect(readHeaderValues(messageWith({ headers: { x: values(1_000_000) } }), 'x')).toHaveLength(
       MAX_SIZES.headerValues,
     )
   })

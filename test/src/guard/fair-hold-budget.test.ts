@@ -6,7 +6,7 @@ import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import type { Message } from '../../../src/core/message.ts'
 import { Gate } from '../../../src/gate/gate.ts'
 import { Guard, type GuardOptions, type SenderQueue } from '../../../src/guard/guard.ts'
-import { Account, LargestHolders } from '../../../src/guard/largest-holders.ts'
+import { HeldAmount, LargestHolders } from '../../../src/guard/largest-holders.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { random } from '../../support/random.ts'
 
@@ -157,7 +157,7 @@ describe('any history', () => {
   it('finds a holder of at least half of the largest amount', () => {
     const chance = random(3)
     const holders = new LargestHolders('messages')
-    const accounts = Array.from({ length: 200 }, () => new Account())
+    const accounts = Array.from({ length: 200 }, () => new HeldAmount())
     for (let step = 0; step < 5_000; step++) {
       const account = accounts[chance.int(0, 199)]!
       account.messages = chance.chance(0.3) ? 0 : chance.int(0, 1_000)

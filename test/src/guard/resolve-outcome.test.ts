@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
-import { Sampler } from '../../../src/guard/resolve-outcome.ts'
-import type { CustomOutcome } from '../../../src/outcomes/exceeded.ts'
+import { MessageSampler } from '../../../src/guard/resolve-outcome.ts'
+import type { OutcomeFunction } from '../../../src/outcomes/exceeded.ts'
 import { setScene } from './scene.ts'
 
-const sceneOf = (exceeded: CustomOutcome) => setScene([{ name: 'r', rate: '10/s burst 1', exceeded }])
+const sceneOf = (exceeded: OutcomeFunction) => setScene([{ name: 'r', rate: '10/s burst 1', exceeded }])
 
 describe('a custom outcome', () => {
   it('is called for each message that its rule refuses, with the decision', () => {
@@ -48,7 +48,7 @@ describe('a custom outcome', () => {
   })
 
   it('leaves the message rejected if it throws, rejects or returns an invalid value', async () => {
-    const answers: CustomOutcome[] = [
+    const answers: OutcomeFunction[] = [
       () => {
         throw new Error('broken')
       },
@@ -100,7 +100,7 @@ describe('degrading with a sample', () => {
   })
 
   it('remembers a bounded number of keys, the most recently used', () => {
-    const sampler = new Sampler()
+    const sampler = new MessageSampler()
     for (let index = 0; index <= MAX_SIZES.sampledKeys; index++)
       expect(sampler.isChosen(`${index}`, 2)).toBe(true)
     expect(sampler.isChosen(`${MAX_SIZES.sampledKeys}`, 2)).toBe(false)

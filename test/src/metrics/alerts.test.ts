@@ -3,7 +3,7 @@ import { Analytics } from '../../../src/analytics/analytics.ts'
 import { type Decision, Gate, MemoryStore, ResilientStore } from '../../../src/index.ts'
 import { type AlertRule, defaultAlerts } from '../../../src/metrics/alert-conditions.ts'
 import { type Alert, Alerts, type AlertsOptions } from '../../../src/metrics/alerts.ts'
-import { Durations } from '../../../src/metrics/decision-durations.ts'
+import { DecisionTimer } from '../../../src/metrics/decision-durations.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 const BLOCKED: Decision = { allowed: false, outcome: 'drop', reason: 'banned', retryAfterMs: 1 }
@@ -13,7 +13,7 @@ function stage(options: Partial<AlertsOptions> = {}) {
   let blocks = false
   const gate = new Gate({ clock }).use((_message, next) => (blocks ? BLOCKED : next()))
   const analytics = new Analytics({ gate })
-  const durations = new Durations({ gate, every: 2 ** 30 })
+  const durations = new DecisionTimer({ gate, every: 2 ** 30 })
   const told: Alert[] = []
   const alerts = new Alerts({
     gate,

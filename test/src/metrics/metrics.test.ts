@@ -19,7 +19,7 @@ import {
   type Reason,
   type Sender,
 } from '../../../src/index.ts'
-import { Durations, quantileOf } from '../../../src/metrics/decision-durations.ts'
+import { DecisionTimer, quantileOf } from '../../../src/metrics/decision-durations.ts'
 import type { MetricSources } from '../../../src/metrics/metrics.ts'
 import { observeMetrics } from '../../../src/metrics/open-telemetry.ts'
 import { registerMetrics } from '../../../src/metrics/prom-client.ts'
@@ -49,7 +49,7 @@ function stage() {
   let ms = 0
   const analytics = new Analytics({ gate })
   // Each timed decision takes 3 ms.
-  const durations = new Durations({ gate, every: 1, nowMs: () => (ms += 3) })
+  const durations = new DecisionTimer({ gate, every: 1, nowMs: () => (ms += 3) })
   const guard = new Guard(gate)
   ends.push(() => durations.close())
   const send = (sender: Sender, topic: string, times: number): void => {
@@ -216,7 +216,7 @@ describe('durations', () => {
   it('are sampled, include promises until they settle, and stop with close', async () => {
     const gate = new Gate({ clock: new FakeClock() })
     let readings = 0
-    const durations = new Durations({ gate, every: 100, nowMs: () => ++readings })
+    const durations = new DecisionTimer({ gate, every: 100, nowMs: () => ++readings })
     const check = () => gate.check({ topic: 't', on: 'publish', sender: {}, size: 0 })
     for (let index = 0; index < 100_000; index++) void check()
     expect(readings).toBeGreaterThan(1_900)
@@ -229,7 +229,7 @@ describe('durations', () => {
 
     const later = new Gate({ clock: new FakeClock() }).use(async (_message, next) => next())
     let ms = 0
-    const ofLater = new Durations({ gate: later, every: 1, nowMs: () => ms })
+    const ofLater = new DecisionTimer({ gate: later, every: 1, nowMs: () => ms })
     const answer = later.check({ topic: 't', on: 'publish', sender: {}, size: 0 })
     ms = 40
     await answer
@@ -240,7 +240,7 @@ describe('durations', () => {
 
   it('have quantiles interpolated like those of Prometheus', () => {
     const gate = new Gate({ clock: new FakeClock() })
-    const durations = new Durations({ gate })
+    const durations = new DecisionTimer({ gate })
     ends.push(() => durations.close())
     expect(quantileOf(0.95, undefined, durations.counts())).toBeUndefined()
     for (let index = 0; index < 90; index++) durations.note(0.000_8)

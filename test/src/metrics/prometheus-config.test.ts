@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { parse, stringify } from 'yaml'
 import { Analytics } from '../../../src/analytics/analytics.ts'
 import { Gate } from '../../../src/index.ts'
-import { Durations } from '../../../src/metrics/decision-durations.ts'
+import { DecisionTimer } from '../../../src/metrics/decision-durations.ts'
 import { collectMetrics } from '../../../src/metrics/metrics.ts'
 import { ROOT } from '../../support/built.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
@@ -63,7 +63,7 @@ async function exposed(): Promise<ReadonlySet<string>> {
   }
   const families = await collectMetrics({
     analytics: new Analytics({ gate }),
-    durations: new Durations({ gate }),
+    durations: new DecisionTimer({ gate }),
     store: {
       name: 'redis',
       health: () => ({ ok: true, state: 'closed', keys: 0, evictions: 0, overflows: 0 }),

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { exempt } from '../../../src/chain/rules/exemption.ts'
 import { limit, quota } from '../../../src/chain/rules/rule.ts'
-import type { Exceeded } from '../../../src/chain/rules/rule-options.ts'
+import type { ExceededSpec } from '../../../src/chain/rules/rule-options.ts'
 import { PolicyError } from '../../../src/core/errors.ts'
 import type { Message } from '../../../src/core/message.ts'
 import { Gate } from '../../../src/gate/gate.ts'
@@ -66,7 +66,7 @@ describe('what a rule asks for when it is exceeded', () => {
     [{ latest: { topics: 0 } }, /exceeded.latest.topics: 0 is not a whole number/],
     [{ latest: { bytes: 'lots' } }, /exceeded.latest.bytes: "lots" is not a number of bytes/],
   ])('%j is refused where it makes no sense', (exceeded, says) => {
-    const make = () => limit({ name: 'r', rate: '1/s', exceeded: exceeded as Exceeded })
+    const make = () => limit({ name: 'r', rate: '1/s', exceeded: exceeded as ExceededSpec })
     expect(make).toThrow(PolicyError)
     expect(make).toThrow(says)
   })

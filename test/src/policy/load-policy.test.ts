@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { formatProblem, PolicyError } from '../../../src/core/errors.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
-import { type LoadedPolicy, loadPolicy, type PolicyPart } from '../../../src/policy/index.ts'
+import { type LoadedPolicy, loadPolicy, type PolicyInput } from '../../../src/policy/index.ts'
 import { usualOrLong } from '../../support/long-run.ts'
 
 let folder: string
@@ -21,7 +21,7 @@ function file(name: string, text: string | Uint8Array): string {
 }
 
 function load(
-  source: PolicyPart | readonly PolicyPart[],
+  source: PolicyInput | readonly PolicyInput[],
   env: Record<string, string> = {},
 ): Promise<LoadedPolicy> {
   return loadPolicy(source, { env })
@@ -29,7 +29,7 @@ function load(
 
 /** The lines of what loading says; the folder is left out. */
 async function faults(
-  source: PolicyPart | readonly PolicyPart[],
+  source: PolicyInput | readonly PolicyInput[],
   env?: Record<string, string>,
 ): Promise<string[]> {
   const result = await load(source, env).catch((error: unknown) => error)
@@ -127,7 +127,8 @@ rules:
 
   it('refuses what is no policy at all', async () => {
     const nothing: unknown[] = [null, 5, undefined, [], true, '', 'rules', [[]], () => {}]
-    for (const source of nothing) await expect(load(source as PolicyPart)).rejects.toBeInstanceOf(PolicyError)
+    for (const source of nothing)
+      await expect(load(source as PolicyInput)).rejects.toBeInstanceOf(PolicyError)
   })
 
   it('knows where each value stands', async () => {

@@ -3,10 +3,10 @@ import type { Decision } from '../../../src/core/decision.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { circuitBreaker, Gate, type Logger, limit, type Middleware, StoreError } from '../../../src/index.ts'
 import { createPublisher } from '../../../src/publish/create-publisher.ts'
-import { parseQueueParams, type QueueParams } from '../../../src/publish/message-options.ts'
+import { parseQueueParams, type QueuedPublishOptions } from '../../../src/publish/message-options.ts'
 import type { PublisherOptions, PublishRate } from '../../../src/publish/options.ts'
 import { OutgoingMessage } from '../../../src/publish/outgoing-message.ts'
-import type { Published, QueuePlacement, SendFailure } from '../../../src/publish/types.ts'
+import type { Published, QueueEntryOptions, SendFailure } from '../../../src/publish/types.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 /** A store that has something to forget sweeps as long as it is open. */
@@ -24,7 +24,7 @@ interface Trial {
   room: number
   /** What each sent message is answered; the default answers at once and well. */
   answer: (text: string, settle: (failure?: SendFailure) => void) => void
-  publish(topic: string, text: string, wishes?: QueueParams): void
+  publish(topic: string, text: string, wishes?: QueuedPublishOptions): void
   /** Resolves after the promises of ended messages. */
   promisesResolved(): Promise<void>
 }
@@ -80,7 +80,7 @@ function open(limits: PublishRate | readonly Middleware[], options: PublisherOpt
       const { sender, publisher } = trial.parts
       const message = new OutgoingMessage({ protocol: 'mqtt', topic, sender, body: text })
       void publisher
-        .publish(message, undefined, parseQueueParams(wishes) as QueuePlacement)
+        .publish(message, undefined, parseQueueParams(wishes) as QueueEntryOptions)
         .then(end => trial.results.set(`${topic} ${text}`, end))
     },
     promisesResolved: () => new Promise(resolve => setImmediate(resolve)),

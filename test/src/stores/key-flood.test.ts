@@ -5,7 +5,7 @@ import {
   limit,
   MemoryStore,
   type Message,
-  type StoreWarning,
+  type TableFullWarning,
 } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { random } from '../../support/random.ts'
@@ -24,7 +24,7 @@ class Flooded {
   readonly clock = new FakeClock(1_000_000)
   readonly store = new MemoryStore({ clock: this.clock, maxKeysPerRule: MAX_KEYS })
   readonly gate: Gate
-  readonly warnings: (StoreWarning & { readonly atMs: number })[] = []
+  readonly warnings: (TableFullWarning & { readonly atMs: number })[] = []
 
   constructor(rate: string) {
     const options: GateOptions = { store: this.store, clock: this.clock }

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { PolicyError } from '../../../src/core/errors.ts'
 import { openStore } from '../../../src/index.ts'
 import { openNatsKv, openNatsStream } from '../../../src/stores/nats-kv/index.ts'
-import { readStoreOptions } from '../../../src/stores/parse-store-options.ts'
+import { parseStoreOptions } from '../../../src/stores/parse-store-options.ts'
 import { openRedis } from '../../../src/stores/redis/index.ts'
 import { ResilientStore } from '../../../src/stores/resilient/resilient-store.ts'
 import { openSqlite } from '../../../src/stores/sqlite/index.ts'
@@ -16,7 +16,7 @@ describe('the options of a store in code', () => {
       breaker: { threshold: 1, recovery: '1m', health: '100ms' },
       lease: { units: 50, ttl: '2s' },
     }
-    expect(readStoreOptions(words)).toEqual({
+    expect(parseStoreOptions(words)).toEqual({
       url: 'redis://h',
       timeoutMs: 2_000,
       fallback: 'deny',

@@ -1,24 +1,24 @@
 import { describe, expect, it } from 'vitest'
 import { createLimit } from '../../../../src/algorithms/index.ts'
 import type { Verdict } from '../../../../src/algorithms/limit.ts'
-import { metaOf } from '../../../../src/chain/routing/plan-steps.ts'
+import { readMiddlewareMeta } from '../../../../src/chain/routing/plan-steps.ts'
 import { scaleRule } from '../../../../src/chain/rules/limit-scaling.ts'
 import type { Rule } from '../../../../src/chain/rules/rule.ts'
 import { limit, quota } from '../../../../src/index.ts'
-import { Table } from '../../../../src/stores/memory/table.ts'
+import { KeyTable } from '../../../../src/stores/memory/table.ts'
 
 const FACTORS = [0.001, 0.3, 0.5, 0.7, 0.75, 1.2, 1.5, 3]
 const NOW_MS = 1_700_000_000_000
 
 function ruleOf(rate: string, algorithm: 'token-bucket'): Rule {
-  return metaOf(limit({ name: 'r', rate, algorithm }))!.rule!
+  return readMiddlewareMeta(limit({ name: 'r', rate, algorithm }))!.rule!
 }
 
 function scaled(rule: Rule, factor: number): Rule {
   return scaleRule(rule, { factor, reason: 'test' })
 }
 
-function remaining(table: Table, slot: number, nowMs: number): number {
+function remaining(table: KeyTable, slot: number, nowMs: number): number {
   const out: Verdict = { allowed: false, remaining: 0, retryAfterMs: 0, resetMs: 0 }
   table.records.probe(slot, nowMs, 0, out)
   return out.remaining
@@ -27,7 +27,7 @@ function remaining(table: Table, slot: number, nowMs: number): number {
 describe('a scaled rule', () => {
   it('keeps the record of each key and its exact usage', () => {
     const rule = ruleOf('7/s burst 70', 'token-bucket')
-    const table = new Table(rule.limit, 10)
+    const table = new KeyTable(rule.limit, 10)
     const slot = table.acquire('k', NOW_MS)
     const generation = table.generationOf(slot)
     table.records.take(slot, NOW_MS, 20)
@@ -45,7 +45,7 @@ describe('a scaled rule', () => {
 
   it('refills by the old factor up to a change', () => {
     const rule = ruleOf('2 per minute', 'token-bucket')
-    const table = new Table(rule.limit, 10)
+    const table = new KeyTable(rule.limit, 10)
     const slot = table.acquire('k', NOW_MS)
     table.records.take(slot, NOW_MS, 2)
     table.adopt(scaled(rule, 0.5).limit, NOW_MS + 15_000)
@@ -60,14 +60,14 @@ describe('a scaled rule', () => {
       createLimit({ name: 'r', algorithm: 'token-bucket', count, periodMs: 86_400_000 }),
     )
     expect(limits[0]!.stepsPerGrain).not.toBe(limits[1]!.stepsPerGrain)
-    const table = new Table(limits[0]!, 10)
+    const table = new KeyTable(limits[0]!, 10)
     table.records.take(table.acquire('k', NOW_MS), NOW_MS, 300_000_000)
     table.adopt(limits[1]!, NOW_MS)
     expect(remaining(table, table.find('k'), NOW_MS)).toBe(400_000_000)
   })
 
   it('does not scale a quota', () => {
-    const rule = metaOf(quota({ name: 'q', rate: '10/day' }))!.rule!
+    const rule = readMiddlewareMeta(quota({ name: 'q', rate: '10/day' }))!.rule!
     expect(scaled(rule, 0.5)).toBe(rule)
   })
 })

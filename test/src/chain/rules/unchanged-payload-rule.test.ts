@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { limit } from '../../../../src/chain/rules/rule.ts'
 import {
   LastPayloads,
-  type PlannedUnchanged,
+  type UnchangedRuleInPlan,
   unchangedMeta,
 } from '../../../../src/chain/rules/unchanged-payload-rule.ts'
 import { PASSED } from '../../../../src/core/decision.ts'
@@ -354,7 +354,7 @@ describe('a reload', () => {
 describe('the memory of payloads', () => {
   it('is bounded in keys, and forgets those unused for the longest', () => {
     const { unchanged } = unchangedMeta({ name: 'repeats', unchanged: 'drop', per: 'topic' })
-    const rules: PlannedUnchanged[] = [{ rule: unchanged, pattern: undefined, isAsked: true }]
+    const rules: UnchangedRuleInPlan[] = [{ rule: unchanged, pattern: undefined, isAsked: true }]
     const payloads = new LastPayloads()
     const record = (topic: string): void =>
       payloads.record(rules, value('1', { topic }), {}, PASSED, 0, false)

@@ -1,11 +1,15 @@
 import { describe, expect, it } from 'vitest'
-import { parseSubject, type Subject, SubjectIndex } from '../../../../src/chain/senders/sender-selector.ts'
+import {
+  parseSenderSelector,
+  SenderIndex,
+  type SenderSelector,
+} from '../../../../src/chain/senders/sender-selector.ts'
 import { PolicyError } from '../../../../src/core/errors.ts'
 import type { Sender } from '../../../../src/core/message.ts'
 
-function indexOf(...subjects: Subject[]): SubjectIndex<string> {
-  const index = new SubjectIndex<string>()
-  for (const subject of subjects) index.add(parseSubject(subject), Object.values(subject)[0]!)
+function indexOf(...subjects: SenderSelector[]): SenderIndex<string> {
+  const index = new SenderIndex<string>()
+  for (const subject of subjects) index.add(parseSenderSelector(subject), Object.values(subject)[0]!)
   return index
 }
 
@@ -43,16 +47,16 @@ describe('a subject index', () => {
   it('forgets removed values, and unused network sizes', () => {
     const index = indexOf({ ip: '10.0.0.0/8' }, { ip: '10.0.0.0/16' })
     expect(index.of({ ip: '10.0.0.1' })).toEqual(['10.0.0.0/8', '10.0.0.0/16'])
-    index.remove(parseSubject({ ip: '10.0.0.0/8' }), '10.0.0.0/8')
+    index.remove(parseSenderSelector({ ip: '10.0.0.0/8' }), '10.0.0.0/8')
     expect(index.of({ ip: '10.0.0.1' })).toEqual(['10.0.0.0/16'])
-    index.remove(parseSubject({ ip: '10.0.0.0/16' }), '10.0.0.0/16')
+    index.remove(parseSenderSelector({ ip: '10.0.0.0/16' }), '10.0.0.0/16')
     expect(index.isEmpty).toBe(true)
   })
 
   it('stores no API key in clear, and still finds it', () => {
-    const { text } = parseSubject({ apiKey: 'secret' })
+    const { text } = parseSenderSelector({ apiKey: 'secret' })
     expect(text).toMatch(/^sha256:[\w-]{43}$/)
-    expect(parseSubject({ apiKey: text }).text).toBe(text)
+    expect(parseSenderSelector({ apiKey: text }).text).toBe(text)
   })
 
   it('copes with untrusted names', () => {
@@ -66,7 +70,7 @@ describe('a subject index', () => {
   it.each([[{}], [{ client: '' }], [{ client: 'a', user: 'b' }], [{ ip: '10.0.0.0/40' }], [{ ip: 'home' }]])(
     'requires exactly one part of a sender, so %j is refused',
     subject => {
-      expect(() => parseSubject(subject as Subject)).toThrow(PolicyError)
+      expect(() => parseSenderSelector(subject as SenderSelector)).toThrow(PolicyError)
     },
   )
 })

@@ -2,22 +2,22 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
   compileIdentity,
-  type Identity,
   type IdentitySpec,
+  type SenderResolver,
 } from '../../../../src/chain/senders/sender-templates.ts'
 import { PolicyError } from '../../../../src/core/errors.ts'
 import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
-import type { Headers, Message, Sender } from '../../../../src/core/message.ts'
+import type { Message, MessageHeaders, Sender } from '../../../../src/core/message.ts'
 
 const NONE: ReadonlyMap<string, string> = new Map()
 
-function identity(spec: IdentitySpec): Identity {
+function identity(spec: IdentitySpec): SenderResolver {
   const compiled = compileIdentity(spec)
   if (!compiled) throw new Error('nothing was compiled')
   return compiled
 }
 
-function message(sender: Sender, headers?: Headers): Message {
+function message(sender: Sender, headers?: MessageHeaders): Message {
   return { topic: 't', on: 'publish', size: 0, sender, ...(headers ? { headers } : {}) }
 }
 
@@ -142,11 +142,11 @@ describe('compileIdentity', () => {
     ]
     for (const sender of hostile) {
       expect(all.resolve(message(sender as Sender), NONE)).toBe(sender)
-      expect(() => all.resolve(message({}, sender as Headers), NONE)).not.toThrow()
+      expect(() => all.resolve(message({}, sender as MessageHeaders), NONE)).not.toThrow()
     }
     fc.assert(
       fc.property(fc.anything(), fc.anything(), fc.string(), (sender, headers, capture) => {
-        all.resolve(message(sender as Sender, headers as Headers), new Map([['d', capture]]))
+        all.resolve(message(sender as Sender, headers as MessageHeaders), new Map([['d', capture]]))
       }),
       { seed: 99, numRuns: 300 },
     )

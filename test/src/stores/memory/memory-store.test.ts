@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { createLimit, type LimitSpec } from '../../../../src/algorithms/index.ts'
 import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
-import { KeyIndex } from '../../../../src/stores/memory/key-index.ts'
-import { KeyList } from '../../../../src/stores/memory/keys-by-slot.ts'
+import { KeySlotIndex } from '../../../../src/stores/memory/key-index.ts'
+import { KeysBySlot } from '../../../../src/stores/memory/keys-by-slot.ts'
 import { MemoryStore } from '../../../../src/stores/memory/memory-store.ts'
-import { OVERFLOW_SLOT, Table } from '../../../../src/stores/memory/table.ts'
+import { KeyTable, OVERFLOW_SLOT } from '../../../../src/stores/memory/table.ts'
 import type { Charge } from '../../../../src/stores/store.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'
 import { random } from '../../../support/random.ts'
@@ -17,7 +17,7 @@ function charge(limit: ReturnType<typeof createLimit>, key: string, cost = 1): C
   return { limit, key, cost }
 }
 
-function holds(table: Table, slot: number, generation: number): boolean {
+function holds(table: KeyTable, slot: number, generation: number): boolean {
   return table.records.isOf(slot, generation)
 }
 
@@ -43,8 +43,8 @@ describe('keys of a bucket that starts below full', () => {
 
 describe('the index of keys', () => {
   it('finds the same as a Map, through growth, splitting and removal', () => {
-    const keys = new KeyList()
-    const index = new KeyIndex(keys)
+    const keys = new KeysBySlot()
+    const index = new KeySlotIndex(keys)
     const model = new Map<string, number>()
     const chance = random(7)
     for (let step = 0; step < 60_000; step++) {
@@ -78,8 +78,8 @@ describe('the index of keys', () => {
       '😀',
       '\ud83d',
     ]
-    const keys = new KeyList()
-    const index = new KeyIndex(keys)
+    const keys = new KeysBySlot()
+    const index = new KeySlotIndex(keys)
     all.forEach((key, slot) => {
       keys.set(slot, key)
       index.add(key, slot)
@@ -139,13 +139,13 @@ describe('a full table', () => {
   })
 
   it('stays within the bound of keys per rule', () => {
-    const table = new Table(limitOf(), MAX_SIZES.keysPerRule)
+    const table = new KeyTable(limitOf(), MAX_SIZES.keysPerRule)
     for (let key = 0; key < MAX_SIZES.keysPerRule + 5_000; key++) table.acquire(`k${key}`, 1)
     expect(table.size).toBe(MAX_SIZES.keysPerRule)
   })
 
   it('keeps fewer keys of a sliding log, so that its entries stay within their bound', () => {
-    const table = new Table(
+    const table = new KeyTable(
       limitOf({ algorithm: 'sliding-log', count: MAX_SIZES.logEntries }),
       MAX_SIZES.keysPerRule,
     )
@@ -155,7 +155,7 @@ describe('a full table', () => {
 
 describe('slots', () => {
   it('given to another key are detected by holders of stale references', () => {
-    const table = new Table(limitOf(), 10)
+    const table = new KeyTable(limitOf(), 10)
     const slot = table.acquire('a', 0)
     const generation = table.generationOf(slot)
     expect(holds(table, slot, generation)).toBe(true)
@@ -170,7 +170,7 @@ describe('slots', () => {
   })
 
   it('stay void after the table was cleared', () => {
-    const table = new Table(limitOf(), 10_000)
+    const table = new KeyTable(limitOf(), 10_000)
     const kept = Array.from({ length: 5_000 }, (_, index) => {
       const slot = table.acquire(`a${index}`, 0)
       return [slot, table.generationOf(slot)] as const

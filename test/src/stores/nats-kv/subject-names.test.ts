@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { PolicyError, StoreError } from '../../../../src/core/errors.ts'
 import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
 import { openNatsKv, parseNatsUrl } from '../../../../src/stores/nats-kv/open.ts'
-import { checkBucket, checkWhole, encodeToken } from '../../../../src/stores/nats-kv/subject-names.ts'
+import { checkBucketName, checkWhole, encodeToken } from '../../../../src/stores/nats-kv/subject-names.ts'
 import { random } from '../../../support/random.ts'
 
 describe('a subject token', () => {
@@ -52,8 +52,8 @@ describe('a subject token', () => {
 describe('options', () => {
   it('that are invalid are rejected with their path', () => {
     for (const name of ['', 'a.b', 'a b', '*', 'k'.repeat(65)])
-      expect(() => checkBucket(name)).toThrow(PolicyError)
-    expect(checkBucket('k'.repeat(64))).toHaveLength(64)
+      expect(() => checkBucketName(name)).toThrow(PolicyError)
+    expect(checkBucketName('k'.repeat(64))).toHaveLength(64)
     for (const value of [0, -1, 0.5, Number.NaN, Number.POSITIVE_INFINITY]) {
       expect(() => checkWhole('ttlMs', value, 1)).toThrow('ttlMs')
     }

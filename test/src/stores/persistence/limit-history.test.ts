@@ -1,7 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { createLimit, type Limit } from '../../../../src/algorithms/index.ts'
 import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
-import { changesAfter, Histories, withChange } from '../../../../src/stores/persistence/limit-history.ts'
+import {
+  appendPeriod,
+  findLimitChanges,
+  LimitHistories,
+} from '../../../../src/stores/persistence/limit-history.ts'
 
 const limitOf = (name: string, count: number): Limit =>
   createLimit({ name, algorithm: 'token-bucket', count, periodMs: 1_000 })
@@ -23,20 +27,20 @@ describe('the history of a rule', () => {
     ['x', 15, ['b', 'a']],
     ['x', -5, ['a', 'b', 'a']],
   ])('cells of %s charged at %i have to be migrated through %j', (text, lastMs, expected) => {
-    expect(changesAfter(history, text, lastMs).map(each => each.text)).toEqual(expected)
+    expect(findLimitChanges(history, text, lastMs).map(each => each.text)).toEqual(expected)
   })
 
   it('is the same object if nothing has changed, and drops the oldest numbers', () => {
-    expect(withChange(history, { text: 'a', sinceMs: 30 })).toBe(history)
-    let long = history as ReturnType<typeof withChange>
+    expect(appendPeriod(history, { text: 'a', sinceMs: 30 })).toBe(history)
+    let long = history as ReturnType<typeof appendPeriod>
     for (let count = 0; count < 20; count++)
-      long = withChange(long, { text: `${count}`, sinceMs: 100 + count })
+      long = appendPeriod(long, { text: `${count}`, sinceMs: 100 + count })
     expect(long).toHaveLength(MAX_SIZES.limitChangesPerRule)
     expect(long.at(-1)).toEqual({ text: '19', sinceMs: 119 })
   })
 
   it('is kept by rule, for a bounded number of rules', () => {
-    const histories = new Histories(({ count }) => `${count}`)
+    const histories = new LimitHistories(({ count }) => `${count}`)
     expect(histories.adopt(limitOf('r', 1), 5)).toMatchObject([{ text: '1', sinceMs: 5 }])
     expect(histories.adopt(limitOf('r', 2), 9)).toMatchObject([{ text: '1' }, { text: '2', sinceMs: 9 }])
     expect(histories.of(limitOf('r', 1), 12)).toMatchObject([{ text: '1', sinceMs: 5 }])

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { PolicyError } from '../../../../src/core/errors.ts'
 import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
-import { encodePart, StateKeys } from '../../../../src/stores/redis/keys.ts'
+import { encodePart, StateKeyBuilder } from '../../../../src/stores/redis/keys.ts'
 import { slotOf } from '../../../../src/stores/redis/slot.ts'
 import { random } from '../../../support/random.ts'
 
@@ -10,20 +10,20 @@ describe('state keys', () => {
     const parts = ['', 'a', '~', '#', 'a:b', ':', '{', '}', '}{', 'a}b', '\ud83d', '\ud83e', '\ufffd', 'a b']
     const long = 'k'.repeat(MAX_SIZES.redisKeyPartChars + 1)
     const all = [...parts, long, `${long}!`, encodePart('{'), encodePart(long), '__proto__']
-    const keys = new StateKeys('p')
+    const keys = new StateKeyBuilder('p')
     const made = all.flatMap(rule => all.map(key => keys.of(rule, key)))
     expect(new Set(made).size).toBe(all.length ** 2)
   })
 
   it('show short plain names unchanged and hash longer ones', () => {
-    expect(new StateKeys('limits').of('telemetry', 'device-7')).toBe('limits:{device-7}telemetry')
-    expect(new StateKeys('limits').of('total', '')).toBe('limits:{~}total')
+    expect(new StateKeyBuilder('limits').of('telemetry', 'device-7')).toBe('limits:{device-7}telemetry')
+    expect(new StateKeyBuilder('limits').of('total', '')).toBe('limits:{~}total')
     expect(encodePart('k'.repeat(MAX_SIZES.redisKeyPartChars))).toHaveLength(MAX_SIZES.redisKeyPartChars)
     expect(encodePart('k'.repeat(MAX_SIZES.redisKeyPartChars + 1))).toHaveLength(44)
   })
 
   it('are distinguished from those of a longer prefix with the same beginning', () => {
-    const [ownState, other] = [new StateKeys('a'), new StateKeys('a:{x}y')]
+    const [ownState, other] = [new StateKeyBuilder('a'), new StateKeyBuilder('a:{x}y')]
     expect(ownState.owns(ownState.of('r', 'k'), undefined, undefined)).toBe(true)
     expect(ownState.owns(other.of('r', 'k'), undefined, undefined)).toBe(false)
     expect(ownState.owns('a:{k}', undefined, undefined)).toBe(false)
@@ -34,14 +34,14 @@ describe('state keys', () => {
   })
 
   it('are found by patterns in which all characters of a name are escaped', () => {
-    expect(new StateKeys('a*[b]').patternOf('r?', undefined)).toBe('a\\*\\[b\\]:{*}r\\?')
-    expect(new StateKeys('p').patternOf(undefined, '')).toBe('p:{~}*')
+    expect(new StateKeyBuilder('a*[b]').patternOf('r?', undefined)).toBe('a\\*\\[b\\]:{*}r\\?')
+    expect(new StateKeyBuilder('p').patternOf(undefined, '')).toBe('p:{~}*')
   })
 
   it('reject a prefix that is too long or not of plain letters', () => {
-    expect(() => new StateKeys('p'.repeat(MAX_SIZES.redisKeyPartChars + 1))).toThrow(PolicyError)
-    expect(() => new StateKeys('p\u00e4')).toThrow('is not a valid prefix')
-    expect(() => new StateKeys('p\n')).toThrow(PolicyError)
+    expect(() => new StateKeyBuilder('p'.repeat(MAX_SIZES.redisKeyPartChars + 1))).toThrow(PolicyError)
+    expect(() => new StateKeyBuilder('p\u00e4')).toThrow('is not a valid prefix')
+    expect(() => new StateKeyBuilder('p\n')).toThrow(PolicyError)
   })
 })
 
@@ -58,8 +58,8 @@ describe('the slot of a key', () => {
 
   it('is shared by all rules of a key, and by all keys of a prefix in braces', () => {
     const dice = random(1)
-    const spread = new StateKeys('p')
-    const together = new StateKeys('{p}')
+    const spread = new StateKeyBuilder('p')
+    const together = new StateKeyBuilder('{p}')
     for (let times = 0; times < 100; times++) {
       const key = `device ${dice.int(0, 1e6)}`
       expect(slotOf(spread.of('a', key))).toBe(slotOf(spread.of('b', key)))

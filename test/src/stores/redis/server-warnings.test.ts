@@ -2,13 +2,15 @@ import { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
 import type { Logger } from '../../../../src/core/logger.ts'
 import { openStore } from '../../../../src/index.ts'
-import { warningsOf } from '../../../../src/stores/redis/server-warnings.ts'
+import { findRedisWarnings } from '../../../../src/stores/redis/server-warnings.ts'
 import { startRedis } from '../../../support/redis.ts'
 
 describe('warnings from INFO', () => {
   it('are empty for a server that keeps its keys', () => {
-    expect(warningsOf('maxmemory:0\r\nused_memory:1000000\r\nmaxmemory_policy:noeviction\r\n')).toEqual([])
-    expect(warningsOf('role:master\r\nconnected_slaves:1\r\n')).toEqual([])
+    expect(
+      findRedisWarnings('maxmemory:0\r\nused_memory:1000000\r\nmaxmemory_policy:noeviction\r\n'),
+    ).toEqual([])
+    expect(findRedisWarnings('role:master\r\nconnected_slaves:1\r\n')).toEqual([])
   })
 
   it.each([
@@ -18,7 +20,7 @@ describe('warnings from INFO', () => {
     ['maxmemory:1000000000\r\nused_memory:990000000\r\n', '99 % in use'],
     ['role:slave\r\nmaster_host:h\r\n', 'is a replica'],
   ])('are reported for %j', (info, warning) => {
-    expect(warningsOf(info)).toEqual([expect.stringContaining(warning)])
+    expect(findRedisWarnings(info)).toEqual([expect.stringContaining(warning)])
   })
 })
 

@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, it } from 'vitest'
 import { clusterSnapshot, RedisSnapshots, systemClock } from '../../../../src/index.ts'
-import { type AnyRedisClient, adapt } from '../../../../src/stores/redis/client-adapter.ts'
+import { type AnyRedisClient, adaptRedisClient } from '../../../../src/stores/redis/client-adapter.ts'
 import { commandsOf } from '../../../../src/stores/redis/shared-commands.ts'
 import { startRedis } from '../../../support/redis.ts'
 import {
@@ -30,7 +30,7 @@ const CLIENTS: Readonly<
 describe.each(Object.keys(CLIENTS))('records of other features, by %s', name => {
   it('are stored, listed and expired', async () => {
     const client = await CLIENTS[name]!()
-    const commands = commandsOf(adapt(client, {}), 5_000)
+    const commands = commandsOf(adaptRedisClient(client, {}), 5_000)
     const snapshots = new RedisSnapshots({ client: commands, prefix: `by ${name}` })
     for (let n = 0; n < 20; n++) await snapshots.put(`node-${n}`, `{"n":${n}}`, n === 7 ? 1 : 60_000)
     await new Promise(resolve => setTimeout(resolve, 5))

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { StoreError } from '../../../../src/core/errors.ts'
-import { connectRedis } from '../../../../src/stores/redis/open.ts'
+import { connectRedisStore } from '../../../../src/stores/redis/open.ts'
 import { parseRedisUrl } from '../../../../src/stores/redis/url.ts'
 
 describe('the URL of a Redis', () => {
@@ -57,13 +57,13 @@ describe('the URL of a Redis', () => {
 describe('opening by URL', () => {
   it('names the missing package, and how to install it', async () => {
     const load = () => Promise.reject(new Error('no such package'))
-    await expect(connectRedis('redis://h', { load })).rejects.toThrow('npm install ioredis')
-    await expect(connectRedis('redis://h', { load })).rejects.toBeInstanceOf(StoreError)
-    await expect(connectRedis([])).rejects.toThrow('the URL of Redis is missing')
+    await expect(connectRedisStore('redis://h', { load })).rejects.toThrow('npm install ioredis')
+    await expect(connectRedisStore('redis://h', { load })).rejects.toBeInstanceOf(StoreError)
+    await expect(connectRedisStore([])).rejects.toThrow('the URL of Redis is missing')
   })
 
   it('is not an error while no server is up: decisions are rejected at once', async () => {
-    const store = await connectRedis('redis://127.0.0.1:1')
+    const store = await connectRedisStore('redis://127.0.0.1:1')
     await expect(store.forget({})).rejects.toBeInstanceOf(StoreError)
     expect(await store.health()).toMatchObject({
       ok: false,

@@ -1,6 +1,6 @@
 import { StoreError } from '../../../../src/core/errors.ts'
 import { MemoryStore } from '../../../../src/stores/memory/memory-store.ts'
-import type { Charge, Selector, Store, StoreHealth, Verdict } from '../../../../src/stores/store.ts'
+import type { Charge, StateSelector, Store, StoreHealth, Verdict } from '../../../../src/stores/store.ts'
 import type { FakeClock } from '../../../support/fake-clock.ts'
 
 /** Behaviour of a call: at once, later, or never; `late` runs at once and answers after a second. */
@@ -32,7 +32,7 @@ export class FaultyStore implements Store {
     return this.#go('decide', () => this.memory.decide(charges, options))
   }
 
-  forget(selector: Selector): number | Promise<number> {
+  forget(selector: StateSelector): number | Promise<number> {
     return this.#go('forget', () => this.memory.forget(selector))
   }
 
