@@ -6,7 +6,7 @@ import { compare, type History, type OpenStore } from './history.ts'
 import { print, shrink } from './shrink.ts'
 
 /** Seeds for each pair of features. `npm run test:long` sets 500. */
-export const SEEDS = Number(process.env.TOPICGATE_MODEL_SEEDS ?? 10)
+export const SEEDS = Number(process.env.TOPICGATE_MODEL_SEEDS ?? 20)
 
 /** Features of one history: six pairs at once, which is four times as quick as one. */
 const GROUP = 4

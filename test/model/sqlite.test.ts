@@ -4,5 +4,5 @@ import { usualOrLong } from '../support/long-run.ts'
 import { agree, SEEDS, seedsUpTo } from './agree.ts'
 
 describe('every pair of features on the SQLite store', () => {
-  agree('sqlite', clock => openSqlite(':memory:', { clock }), seedsUpTo(usualOrLong(2, SEEDS)))
+  agree('sqlite', clock => openSqlite(':memory:', { clock }), seedsUpTo(usualOrLong(6, SEEDS)))
 })

@@ -105,7 +105,8 @@ export class ScriptRunner {
       const call = buildScriptArgs(
         steps,
         {
-          deadlineMs: time.earliest(deadlineMs),
+          // One millisecond less: a call that is rejected in the millisecond of its deadline must not run in the same one.
+          deadlineMs: time.earliest(deadlineMs - 1),
           aroundMs: time.likeliest(sentMs),
           graceMs: this.#graceMs,
         },

@@ -168,7 +168,7 @@ describe('a NATS stream store', () => {
     expect(store.refuses(chargeOf(1).limit)).toBeUndefined()
     const bucket = createLimit({ name: 't', algorithm: 'token-bucket', count: 1, periodMs: 1_000 })
     await expect(store.decide([{ limit: bucket, key: '', cost: 1 }], COMMIT)).rejects.toThrow(
-      'is no token-bucket',
+      'cannot count a token-bucket',
     )
     await gate.close()
     await store.close()
