@@ -125,7 +125,7 @@ export class LoadMonitor {
     return () => {
       isStopped = true
       cancel()
-      cluster?.leave()
+      cluster?.close()
       readings.close()
     }
   }

@@ -99,7 +99,7 @@ export class Analytics {
 
   /** Returns counters by rule and tier, for the exposition of metrics. */
   series(): readonly RuleTierCounters[] {
-    return this.#counters.all()
+    return this.#counters.allSeries()
   }
 
   /** Returns the scope of a rule, such as `client+topic`; empty for an unknown rule. */
@@ -130,9 +130,9 @@ export class Analytics {
   count(decision: Decision, { sender, topic }: Message, senderState: SenderState): void {
     if (this.#clock.now() >= this.#sliceEndsMs) this.#closeDueSlice()
     // The sender state's mark identifies slice and tier, so that no other field of the sender is read.
-    const isCounted = senderState.countedSlice >> INDEX_BITS === this.#slice
+    const isCounted = senderState.analyticsSlice >> INDEX_BITS === this.#slice
     const index = isCounted
-      ? senderState.countedSlice & MAX_TIER_INDEX
+      ? senderState.analyticsSlice & MAX_TIER_INDEX
       : this.#countClient(senderState, sender)
     const { open } = this.#history
     open.total++
@@ -171,7 +171,7 @@ export class Analytics {
     const identity = isPersistent(senderState) ? senderState.identity : sender
     this.#history.open.unique.add(analyticsName(identity))
     const index = this.#counters.tierIndexOf(identity.tier ?? '')
-    senderState.countedSlice = (this.#slice << INDEX_BITS) | index
+    senderState.analyticsSlice = (this.#slice << INDEX_BITS) | index
     return index
   }
 
@@ -185,9 +185,9 @@ export class Analytics {
     this.#countPending()
     const nowMs = this.#clock.now()
     if (nowMs < this.#sliceEndsMs) return
-    this.#refusals.restartExact()
+    this.#refusals.resetExactCounts()
     this.#closedTotals = this.totals()
-    this.#history.roll(nowMs)
+    this.#history.closeDueSpans(nowMs)
     this.#sliceEndsMs = this.#history.open.endMs
     this.#slice = ++slices
   }

@@ -22,7 +22,7 @@ export class AnalyticsHistory {
   }
 
   /** Closes the open slice and opens the current one. */
-  roll(nowMs: number): void {
+  closeDueSpans(nowMs: number): void {
     const { open } = this
     this.open = new Summary('slice', spanStart('slice', nowMs), MAX_SIZES.analyticsNames)
     if (open.total === 0) return

@@ -103,7 +103,7 @@ export class RefusalAggregator {
   }
 
   /** Counts all pending refusals, and starts to count every refusal exactly again. */
-  restartExact(): void {
+  resetExactCounts(): void {
     this.countAllPending()
     this.#weight = 1
     this.#removed = 0

@@ -102,7 +102,7 @@ export class RuleCounters {
     this.id = id
   }
 
-  get lists(): boolean {
+  get hasLists(): boolean {
     return this.#topics !== undefined
   }
 
@@ -183,7 +183,7 @@ export class RuleCounterMap {
     topic: string,
     times: number,
   ): void {
-    if (!counters.lists) {
+    if (!counters.hasLists) {
       if (this.#lists >= MAX_SIZES.violationRules) return
       this.#lists++
     }
@@ -198,7 +198,7 @@ export class RuleCounterMap {
     }
   }
 
-  all(): readonly RuleTierCounters[] {
+  allSeries(): readonly RuleTierCounters[] {
     return [...this.#counters.values()].flatMap(({ series }) => [...series.values()])
   }
 
@@ -222,7 +222,7 @@ export class RuleCounterMap {
   }
 
   #forget(rule: string): void {
-    if (this.#counters.get(rule)?.lists) this.#lists--
+    if (this.#counters.get(rule)?.hasLists) this.#lists--
     this.#counters.delete(rule)
   }
 

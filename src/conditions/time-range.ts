@@ -1,7 +1,7 @@
 import type { Problem } from '../core/errors.ts'
 import type { Condition } from './condition.ts'
 import { type OptionRecord, quote } from './parse-helpers.ts'
-import { localClock } from './zoned-time.ts'
+import { localClockOf } from './zoned-time.ts'
 
 /** Seconds of the local day; `fromSecond` inclusive, `toSecond` exclusive. */
 export interface TimeRange {
@@ -86,16 +86,16 @@ export function compileTimeRange(
   const { fromSecond, toSecond } = range
   if (fromSecond < toSecond) {
     return (_message, nowMs) =>
-      clock.turn(nowMs) &&
-      clock.second >= fromSecond &&
-      clock.second < toSecond &&
+      clock.setTime(nowMs) &&
+      clock.secondOfDay >= fromSecond &&
+      clock.secondOfDay < toSecond &&
       ((days >> clock.weekday) & 1) === 1
   }
   return (_message, nowMs) => {
-    if (!clock.turn(nowMs)) return false
-    if (clock.second >= fromSecond) return ((days >> clock.weekday) & 1) === 1
+    if (!clock.setTime(nowMs)) return false
+    if (clock.secondOfDay >= fromSecond) return ((days >> clock.weekday) & 1) === 1
     // Before the end of an overnight range, which began the day before.
-    return clock.second < toSecond && ((days >> ((clock.weekday + 6) % 7)) & 1) === 1
+    return clock.secondOfDay < toSecond && ((days >> ((clock.weekday + 6) % 7)) & 1) === 1
   }
 }
 
@@ -125,9 +125,9 @@ function readDays(words: unknown, path: string, problems: Problem[]): number {
   return days
 }
 
-function readZone(zone: unknown, path: string, problems: Problem[]): ReturnType<typeof localClock> {
+function readZone(zone: unknown, path: string, problems: Problem[]): ReturnType<typeof localClockOf> {
   const clock =
-    zone === undefined ? localClock('UTC') : typeof zone === 'string' ? localClock(zone) : undefined
+    zone === undefined ? localClockOf('UTC') : typeof zone === 'string' ? localClockOf(zone) : undefined
   if (!clock) problems.push({ path, message: `${quote(zone)} is not a time zone`, remedy: ZONE_REMEDY })
   return clock
 }

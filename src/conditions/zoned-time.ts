@@ -9,9 +9,9 @@ const WEEKDAYS = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat']
  * Local clock of a time zone. Calls Intl, which takes microseconds, at most once per clock minute; since 1972
  * no zone has changed its offset within one. Read `second` and `weekday` right after `turn`.
  */
-export class LocalClock {
+export class ZonedClock {
   /** Seconds since local midnight, 0 to 86399. */
-  second = 0
+  secondOfDay = 0
   /** 0 is Sunday. */
   weekday = 0
   #minute = Number.NaN
@@ -24,17 +24,17 @@ export class LocalClock {
   }
 
   /** Sets the clock to a time. Returns false if it is not a valid time. */
-  turn(nowMs: number): boolean {
+  setTime(nowMs: number): boolean {
     const minute = Math.floor(nowMs / MINUTE_MS)
     if (minute !== this.#minute) {
       if (!(Math.abs(nowMs) <= LAST_MS - MINUTE_MS)) return false
       this.#resolve(minute)
     }
-    this.second = this.#minuteSecond + Math.floor((nowMs - minute * MINUTE_MS) / 1000)
+    this.secondOfDay = this.#minuteSecond + Math.floor((nowMs - minute * MINUTE_MS) / 1000)
     this.weekday = this.#minuteWeekday
     // Old offsets have seconds (Liberia's until 1972), so local midnight may fall within a minute.
-    if (this.second >= DAY_SECONDS) {
-      this.second -= DAY_SECONDS
+    if (this.secondOfDay >= DAY_SECONDS) {
+      this.secondOfDay -= DAY_SECONDS
       this.weekday = (this.weekday + 1) % 7
     }
     return true
@@ -54,10 +54,10 @@ export class LocalClock {
 }
 
 /** One clock per zone for the whole process, bounded by the 600 or so zones of Intl. */
-const clocks = new Map<string, LocalClock>()
+const clocks = new Map<string, ZonedClock>()
 
 /** Returns the shared clock of an IANA zone, in any case; undefined if there is no such zone. */
-export function localClock(zone: string): LocalClock | undefined {
+export function localClockOf(zone: string): ZonedClock | undefined {
   let format: Intl.DateTimeFormat
   try {
     format = new Intl.DateTimeFormat('en-US', {
@@ -76,7 +76,7 @@ export function localClock(zone: string): LocalClock | undefined {
   const name = format.resolvedOptions().timeZone
   let clock = clocks.get(name)
   if (!clock) {
-    clock = new LocalClock(format)
+    clock = new ZonedClock(format)
     clocks.set(name, clock)
   }
   return clock

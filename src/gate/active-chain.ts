@@ -127,8 +127,8 @@ export class GateChain {
     this.#policy = policy
     this.routes = null
     adoptStates(reloadStates(before), reloadStates(this.registry))
-    this.handlerMonitor.follow(this.registry.entries)
-    this.held.follow(this.registry.entries)
+    this.handlerMonitor.setEntries(this.registry.entries)
+    this.held.setEntries(this.registry.entries)
     this.#retainPayloads()
     this.#updateStoreLimits()
     return [...before.names].filter(name => !this.registry.names.has(name))
@@ -230,21 +230,21 @@ export class GateChain {
     this.registry.add(pattern, middleware)
     this.used.push({ pattern, middleware })
     this.routes = null
-    this.handlerMonitor.follow(this.registry.entries)
-    this.held.follow(this.registry.entries)
+    this.handlerMonitor.setEntries(this.registry.entries)
+    this.held.setEntries(this.registry.entries)
   }
 
   /** Reports the limits now in force to the store. */
   #updateStoreLimits(): void {
     if (this.#gate.store.adopt === undefined) return
     // Why: an adaptive limit that continues under a new policy needs its factor at once.
-    if (this.#isRouted) this.#limitScaler.follow(this.registry.entries)
+    if (this.#isRouted) this.#limitScaler.setEntries(this.registry.entries)
     this.#gate.store.adopt(activeLimits(this.registry, this.senderOverrides), this.#gate.clock.now())
   }
 
   /** Makes every sender resolve its plan again before its next message. Compiles nothing. */
   invalidatePlans(): void {
-    this.routes = this.routes?.renewed() ?? null
+    this.routes = this.routes?.copy() ?? null
   }
 
   /**
@@ -272,7 +272,7 @@ export class GateChain {
   }
 
   currentRoutes(): RouteTable {
-    if (this.routes === null) this.#limitScaler.follow(this.registry.entries)
+    if (this.routes === null) this.#limitScaler.setEntries(this.registry.entries)
     this.#isRouted = true
     this.routes ??= new RouteTable({
       gate: this.#gate,

@@ -64,7 +64,7 @@ export class StoreClusterLoad implements LoadExchange {
   }
 
   /** Removes this node's entry if the store is reachable. Otherwise the entry expires. */
-  leave(): void {
+  close(): void {
     this.#hasLeft = true
     const remove = async (): Promise<void> => this.#sharedEntries.remove(KIND, this.#id)
     if (this.#hasReported) remove().catch(() => {})

@@ -49,12 +49,12 @@ export class GateEmitter {
   /** Original listener of each `once` wrapper. */
   readonly #originals = new WeakMap<object, unknown>()
   readonly #logger: Logger
-  readonly #onFlagChange: () => void
+  readonly #onFlagsChanged: () => void
 
   /** `changed` is called after listeners of decisions were added or removed. */
   constructor(logger: Logger, changed: () => void) {
     this.#logger = logger
-    this.#onFlagChange = changed
+    this.#onFlagsChanged = changed
   }
 
   /** Adds a listener. Throws PolicyError for an unknown event. */
@@ -133,7 +133,7 @@ export class GateEmitter {
 
   #updateFlag(): void {
     this.hasDecisionListeners = this.#decisionListeners.length > 0 || this.#counters.length > 0
-    this.#onFlagChange()
+    this.#onFlagsChanged()
   }
 
   #logError(event: keyof GateEvents, err: unknown): void {

@@ -155,7 +155,7 @@ export class HandlerMonitor {
   }
 
   /** Follows the chain now in force. */
-  follow(entries: readonly ChainEntry[]): void {
+  setEntries(entries: readonly ChainEntry[]): void {
     const previous = this.#entries.map(({ meta }) => meta)
     const counts = new Map<string, number>()
     this.#entries = entries.flatMap(({ pattern, middleware }) => {

@@ -12,7 +12,7 @@ export class LimitScaler {
   }
 
   /** Starts new adaptive middleware of a chain and stops removed ones. */
-  follow(entries: readonly ChainEntry[]): void {
+  setEntries(entries: readonly ChainEntry[]): void {
     const current = new Map<object, ScaleMeta>()
     for (const { middleware } of entries) {
       const meta = readMiddlewareMeta(middleware)

@@ -1,4 +1,4 @@
-import { blockLengthMs, type CompiledPenalty } from '../chain/rules/penalty.ts'
+import { blockDurationMs, type CompiledPenalty } from '../chain/rules/penalty.ts'
 import { banDecision, type ConnectCounter } from '../chain/senders/sender-overrides.ts'
 import { type SenderPart, type SenderSelector, subjectPartOf } from '../chain/senders/sender-selector.ts'
 import type { Decision } from '../core/decision.ts'
@@ -123,7 +123,7 @@ export class Penalties implements ConnectCounter {
       if (known === undefined || recent.length + 1 < connects || this.#bans.isFull) continue
       const offender = { ...known }
       reduceBlocks(offender, nowMs)
-      const expiresAtMs = nowMs + blockLengthMs(penalty, offender.blocks + 1)
+      const expiresAtMs = nowMs + blockDurationMs(penalty, offender.blocks + 1)
       return banDecision({ outcome: 'reject', expiresAtMs }, nowMs)
     }
     return undefined
@@ -149,7 +149,7 @@ export class Penalties implements ConnectCounter {
   ): boolean {
     reduceBlocks(offender, nowMs)
     offender.blocks++
-    offender.lengthMs = blockLengthMs(penalty, offender.blocks)
+    offender.lengthMs = blockDurationMs(penalty, offender.blocks)
     offender.untilMs = nowMs + offender.lengthMs
     // If the list of bans is full, the sender stays limited but is not banned.
     if (this.#bans.isFull) return false

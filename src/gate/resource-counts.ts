@@ -153,7 +153,7 @@ export class ResourceCounts {
   }
 
   /** Follows the chain now in force and counts all held items again, even if they exceed a limit. */
-  follow(entries: readonly ChainEntry[]): void {
+  setEntries(entries: readonly ChainEntry[]): void {
     const limits = entries.flatMap(({ pattern, middleware }): HeldRule[] => {
       const meta = readMiddlewareMeta(middleware)
       if (meta?.kind !== 'held' || !meta.enabled) return []

@@ -123,7 +123,7 @@ export class RuntimeConfig {
       const lookup = typeof tierOf === 'function' ? { of: tierOf } : tierOf
       const tierCache = new TierCache(lookup, clock, logger, () => this.#invalidatePlans())
       this.#tierCache = tierCache
-      senderOverrides.lookUpTier = sender => tierCache.of(sender)
+      senderOverrides.lookUpTier = sender => tierCache.tierOf(sender)
     }
     this.#configSync =
       store.sharedEntries &&

@@ -46,7 +46,7 @@ export class TierCache {
   }
 
   /** Returns the tier of a sender. If there is no answer yet, returns the pending lookup. */
-  of(sender: Sender): string | undefined | Promise<void> {
+  tierOf(sender: Sender): string | undefined | Promise<void> {
     const key = senderKeyOf(sender)
     const found = this.#found.get(key)
     if (found === undefined || found.atMs + this.#keepMs <= this.#clock.now()) {

@@ -83,7 +83,7 @@ export class Alerts {
   #cancel: () => void
   readonly #onStore = (event: { readonly state: BreakerState }): void => {
     this.#breaker = event.state
-    this.look()
+    this.evaluate()
   }
 
   /** Throws PolicyError for rules of the same name, or for one that would flap. */
@@ -114,10 +114,10 @@ export class Alerts {
   }
 
   /** Checks now; also called at each interval and when the store's breaker changes. */
-  look(): void {
+  evaluate(): void {
     const now = this.#measure()
     const before = this.#readings[0]!
-    const readings = this.#compare(before, now)
+    const readings = this.#readingsBetween(before, now)
     for (const rule of this.#rules) this.#evaluate(rule, readings, now.atMs)
   }
 
@@ -132,7 +132,7 @@ export class Alerts {
 
   #schedule(): () => void {
     return this.#clock.after(this.#everyMs, () => {
-      this.look()
+      this.evaluate()
       this.#readings.push(this.#measure())
       while (this.#readings.length >= this.#maxReadings) this.#readings.shift()
       this.#cancel = this.#schedule()
@@ -144,7 +144,7 @@ export class Alerts {
     return { ...analytics.totals(), atMs: this.#clock.now(), durations: durations?.counts() }
   }
 
-  #compare(before: Reading, now: Reading): AlertReadings {
+  #readingsBetween(before: Reading, now: Reading): AlertReadings {
     const total = now.total - before.total
     // A burst right after the start is not a rate.
     const seconds = Math.max(this.#everyMs, now.atMs - before.atMs) / 1_000

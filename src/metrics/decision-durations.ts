@@ -65,7 +65,7 @@ export class DecisionTimer {
   }
 
   /** Records a duration measured elsewhere. */
-  note(seconds: number): void {
+  record(seconds: number): void {
     let bucket = 0
     while (bucket < DURATION_BUCKETS.length && seconds > DURATION_BUCKETS[bucket]!) bucket++
     this.#counts[bucket]!++
@@ -85,7 +85,7 @@ export class DecisionTimer {
 
   #measure(ask: () => MaybePromise<Decision>): MaybePromise<Decision> {
     const startMs = this.#nowMs()
-    const end = (): void => this.note(Math.max(0, this.#nowMs() - startMs) / 1_000)
+    const end = (): void => this.record(Math.max(0, this.#nowMs() - startMs) / 1_000)
     const answer = ask()
     if (answer instanceof Promise) answer.then(end, end)
     else end()

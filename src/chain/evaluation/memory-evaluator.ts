@@ -32,8 +32,8 @@ function find(
 ): void {
   for (let index = 0; index < rules.length; index++) {
     const one = rules[index]!
-    const slot = senderState.slotOf(one.place)
-    const generation = senderState.generationOf(one.place)
+    const slot = senderState.slotOf(one.index)
+    const generation = senderState.generationOf(one.index)
     one.slot = one.records.isOf(slot, generation) ? slot : one.findSlot(message, senderState, nowMs)
   }
 }

@@ -20,7 +20,7 @@ export class MemoryRuleEvaluation implements RuleVerdict {
   readonly records: StateRecords
   readonly fixedGrains: number
   /** Index of its slot in a sender state. */
-  readonly place: number
+  readonly index: number
   readonly soft: boolean
   readonly shadow: boolean
   slot = 0
@@ -37,7 +37,7 @@ export class MemoryRuleEvaluation implements RuleVerdict {
     this.table = store.table(rule.limit)
     this.records = this.table.records
     this.fixedGrains = rule.cost.fixed === undefined ? VARIABLE_COST : toGrains(rule.cost.fixed, rule.limit)
-    this.place = planned.index
+    this.index = planned.index
     this.soft = rule.soft
     this.shadow = rule.shadow
   }
@@ -46,7 +46,7 @@ export class MemoryRuleEvaluation implements RuleVerdict {
   findSlot(message: Message, senderState: SenderState, nowMs: number): number {
     const slot = this.table.acquire(keyOf(this.planned, message, senderState.identity), nowMs)
     if (!this.rule.keys.changing) {
-      senderState.setSlot(this.place, slot, this.table.generationOf(slot))
+      senderState.setSlot(this.index, slot, this.table.generationOf(slot))
     }
     return slot
   }

@@ -54,14 +54,14 @@ export class TokenBucketEvaluator {
     rules: readonly MemoryRuleEvaluation[],
     plan: MemoryChainEvaluator,
   ): TokenBucketEvaluator | undefined {
-    const isCommon = ({ rule, fixedGrains, soft, place }: MemoryRuleEvaluation, index: number): boolean =>
+    const isCommon = ({ rule, fixedGrains, soft, index }: MemoryRuleEvaluation, position: number): boolean =>
       rule.limit.kernel === tokenBucket &&
       fixedGrains >= 0 &&
       fixedGrains <= rule.limit.scale &&
       !soft &&
       rule.warn === undefined &&
       rule.when === undefined &&
-      place === index
+      index === position
     const areCommon = rules.length > 0 && rules.length <= MOST && rules.every(isCommon)
     return areCommon ? new TokenBucketEvaluator(rules, plan) : undefined
   }

@@ -69,7 +69,7 @@ export class RouteTable {
   }
 
   /** Returns the same routes as a new object, so that every sender resolves its plan again. Compiles nothing. */
-  renewed(): RouteTable {
+  copy(): RouteTable {
     return new RouteTable(this.#chain, this.#router)
   }
 
@@ -98,7 +98,7 @@ export class RouteTable {
     const route = this.#routeOf(message)
     const plan = this.#actionPlan(route, on)
     const known = this.#identityOf(message, route)
-    const effectiveOverrides = this.#chain.senderOverrides.of(known)
+    const effectiveOverrides = this.#chain.senderOverrides.overridesOf(known)
     const { ban, tier, tierLookup } = effectiveOverrides
     // If tiers are defined, unknown names are ignored. Why: otherwise a client could get new counters by
     // inventing names.

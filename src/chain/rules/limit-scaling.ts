@@ -38,7 +38,7 @@ export interface LoadExchange {
    * is unreachable. Never rejects.
    */
   exchange(signals: ReadonlyMap<string, number>): Promise<readonly NodeLoad[] | undefined>
-  leave(): void
+  close(): void
 }
 
 /** Metadata of middleware that scales the limits after it. */

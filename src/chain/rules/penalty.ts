@@ -160,6 +160,9 @@ function readGrow(text: string | undefined): { readonly thousandths: number; rea
 }
 
 /** Returns the length of the n-th consecutive block, from 1. */
-export function blockLengthMs({ blockMs, growThousandths, longestMs }: CompiledPenalty, nth: number): number {
+export function blockDurationMs(
+  { blockMs, growThousandths, longestMs }: CompiledPenalty,
+  nth: number,
+): number {
   return Math.min(longestMs, Math.floor(blockMs * (growThousandths / 1000) ** (nth - 1)))
 }

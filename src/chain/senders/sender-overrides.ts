@@ -73,11 +73,11 @@ export class SenderRuntimeSettings {
   /** Returns the tier found by the user's lookup function, or the pending lookup. */
   lookUpTier: ((sender: Sender) => string | undefined | Promise<void>) | undefined
 
-  of(sender: Sender): EffectiveOverrides {
+  overridesOf(sender: Sender): EffectiveOverrides {
     const { bans, overrides, tiers } = this
     if (bans.isEmpty && overrides.isEmpty && tiers === undefined) return PLAIN
-    const [ban] = bans.of(sender).toSorted(longestBanFirst)
-    const applied = overrides.of(sender).toSorted(newestFirst)
+    const [ban] = bans.entriesOf(sender).toSorted(longestBanFirst)
+    const applied = overrides.entriesOf(sender).toSorted(newestFirst)
     const foundTier = tiers && this.#findTier(sender)
     const tierLookup = foundTier instanceof Promise ? foundTier : undefined
     const tierName = foundTier instanceof Promise ? sender.tier : (foundTier ?? sender.tier)
@@ -89,7 +89,7 @@ export class SenderRuntimeSettings {
 
   /** Returns the tier assigned last at run time, else the one looked up. */
   #findTier(sender: Sender): string | undefined | Promise<void> {
-    const [last] = this.assignedTiers.of(sender).toSorted((a, b) => compareAge(b, a))
+    const [last] = this.assignedTiers.entriesOf(sender).toSorted((a, b) => compareAge(b, a))
     return last?.tier ?? this.lookUpTier?.(sender)
   }
 }

@@ -96,7 +96,7 @@ export class SenderIndex<T> {
   }
 
   /** Returns all values that apply to a sender. Never throws. */
-  of(sender: Sender): readonly T[] {
+  entriesOf(sender: Sender): readonly T[] {
     if (this.isEmpty) return []
     const found: T[] = []
     for (const part of SENDER_PARTS) {

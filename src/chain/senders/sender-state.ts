@@ -109,7 +109,7 @@ interface TopicEntry {
   senderPlan: SenderPlan | undefined
   identity: Sender
   keys: (string | undefined)[] | undefined
-  countedSlice: number
+  analyticsSlice: number
   refusalSeries: number
   /** Slots and generations, alternating. */
   slots: number[]
@@ -128,7 +128,7 @@ export class SenderState implements Sender {
    * For analytics: time of the last count of this sender, with its tier. First field, in a cache line that is
    * read anyway.
    */
-  countedSlice = 0
+  analyticsSlice = 0
   /** Route table that the fields below belong to. If the gate has another one, they are invalid. */
   routes: RouteTableInfo | undefined = undefined
   owner: Sender
@@ -286,7 +286,7 @@ export class SenderState implements Sender {
       senderPlan,
       identity,
       keys: undefined,
-      countedSlice: 0,
+      analyticsSlice: 0,
       refusalSeries: 0,
       slots: [],
     })
@@ -294,11 +294,11 @@ export class SenderState implements Sender {
 
   /** Static, like the next one. Why: private methods would add a field to each object, before all others. */
   static #saveTopic(senderState: SenderState): TopicEntry {
-    const { topic, on, senderPlan, identity, keys, countedSlice, refusalSeries } = senderState
+    const { topic, on, senderPlan, identity, keys, analyticsSlice, refusalSeries } = senderState
     const slots = senderState.#more === undefined ? [] : [...senderState.#more]
     for (let index = INLINE - 1; index >= 0; index--)
       slots.unshift(senderState.slotOf(index), senderState.generationOf(index))
-    return { topic, on, senderPlan, identity, keys, countedSlice, refusalSeries, slots }
+    return { topic, on, senderPlan, identity, keys, analyticsSlice, refusalSeries, slots }
   }
 
   static #loadTopic(senderState: SenderState, topicEntry: TopicEntry): void {
@@ -307,7 +307,7 @@ export class SenderState implements Sender {
     senderState.senderPlan = topicEntry.senderPlan
     senderState.identity = topicEntry.identity
     senderState.keys = topicEntry.keys
-    senderState.countedSlice = topicEntry.countedSlice
+    senderState.analyticsSlice = topicEntry.analyticsSlice
     senderState.refusalSeries = topicEntry.refusalSeries
     senderState.#more = undefined
     const { slots } = topicEntry

@@ -30,10 +30,10 @@ export interface ChannelSubscription {
 /** Events of a subscription. */
 export interface SubscriptionEvents {
   /** Called when the subscription is active and receives every message. */
-  live(): void
-  heard(): void
+  onLive(): void
+  onMessage(): void
   /** Called when the subscription is lost or fails to open; possibly more than once. */
-  ended(): void
+  onEnded(): void
 }
 
 /** Connection to one Redis server. */

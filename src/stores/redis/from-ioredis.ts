@@ -138,7 +138,7 @@ const SUBSCRIBE_TIMEOUT_MS = 5_000
 function listen(
   source: IoredisClient | undefined,
   channel: string,
-  { live, heard, ended }: SubscriptionEvents,
+  { onLive, onMessage, onEnded }: SubscriptionEvents,
   onError: (error: unknown) => void,
 ): ChannelSubscription {
   if (source?.duplicate === undefined)
@@ -154,16 +154,16 @@ function listen(
   })
   subscription.on('error', onError)
   addSocketErrorListener(subscription)
-  subscription.on('message', heard)
-  subscription.on('end', ended)
+  subscription.on('message', onMessage)
+  subscription.on('end', onEnded)
   subscription
     .connect()
     .then(() => subscription.subscribe(channel))
-    .then(live)
+    .then(onLive)
     .catch((error: unknown) => {
       onError(error)
       subscription.disconnect()
-      ended()
+      onEnded()
     })
   return { close: () => subscription.disconnect() }
 }

@@ -116,7 +116,7 @@ export function fromNodeRedis(
 function listen(
   source: Promise<NodeRedisClient>,
   channel: string,
-  { live, heard, ended }: SubscriptionEvents,
+  { onLive, onMessage, onEnded }: SubscriptionEvents,
   onError: (error: unknown) => void,
 ): ChannelSubscription {
   let subscription: NodeRedisSubscriber | undefined
@@ -130,7 +130,7 @@ function listen(
     // The client would reconnect without reporting missed messages, so another one is opened instead.
     onError(error)
     end()
-    ended()
+    onEnded()
   }
   const begin = async (): Promise<void> => {
     subscription = (await source).duplicate?.()
@@ -139,8 +139,8 @@ function listen(
     subscription.on('error', fail)
     if (isClosed) return
     await subscription.connect()
-    await subscription.subscribe(channel, heard)
-    live()
+    await subscription.subscribe(channel, onMessage)
+    onLive()
   }
   begin().catch(fail)
   return { close: end }

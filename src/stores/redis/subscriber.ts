@@ -21,7 +21,7 @@ export function keepSubscribed(
   const open = (): void => {
     // Each subscription has its own state, because an abandoned one may still emit events.
     const ownState = { isLost: false }
-    const ended = (): void => {
+    const onEnded = (): void => {
       if (ownState.isLost || isClosed) return
       ownState.isLost = true
       const wasLive = isLive
@@ -29,19 +29,19 @@ export function keepSubscribed(
       cancel = systemClock.after(backOff.nextMs(), open)
       if (wasLive) changed()
     }
-    const live = (): void => {
+    const onLive = (): void => {
       if (ownState.isLost || isClosed) return
       isLive = true
       backOff.reset()
       changed()
     }
-    const heard = (): void => {
+    const onMessage = (): void => {
       if (isLive && !ownState.isLost && !isClosed) changed()
     }
     try {
-      subscription = client.listen?.(channel, { live, heard, ended })
+      subscription = client.listen?.(channel, { onLive, onMessage, onEnded })
     } catch {
-      ended()
+      onEnded()
     }
   }
   open()

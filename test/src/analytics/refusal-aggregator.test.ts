@@ -98,7 +98,7 @@ describe('runs of refusals', () => {
   it('count every refusal again after the flood is over', () => {
     const { runs, counters, refused } = gathering()
     for (const senderState of createSenderStates(200_000)) runs.recordRefusal(senderState, counters)
-    runs.restartExact()
+    runs.resetExactCounts()
     refused.clear()
     const senderStates = createSenderStates(1_000)
     for (let round = 0; round < 3; round++)

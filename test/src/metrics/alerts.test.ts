@@ -86,13 +86,13 @@ describe('alerts', () => {
     for (let index = 0; index < 500; index++) {
       void gate.check({ topic: 't', on: 'publish', sender: {}, size: 0 })
     }
-    alerts.look()
+    alerts.evaluate()
     expect(names()).toEqual([])
     pass(0, 1)
     expect(told).toMatchObject([{ name: 'volume', severity: 'info', value: 50.1 }])
     names()
-    for (let index = 0; index < 19; index++) durations.note(0.01)
-    for (let index = 0; index < 2; index++) durations.note(0.4)
+    for (let index = 0; index < 19; index++) durations.record(0.01)
+    for (let index = 0; index < 2; index++) durations.record(0.4)
     pass(0, 450)
     expect(told).toMatchObject([{ name: 'slow_decisions', severity: 'warning', state: 'firing' }])
     const { text } = defaultAlerts().find(({ name }) => name === 'slow_decisions')!

@@ -16,13 +16,13 @@ function indexOf(...subjects: SenderSelector[]): SenderIndex<string> {
 describe('a subject index', () => {
   it('finds values by each part of a sender', () => {
     const index = indexOf({ client: 'c1' }, { user: 'ann' }, { device: 'd1' }, { apiKey: 'k1' })
-    expect(index.of({ client: 'c1', user: 'ann', device: 'd1', apiKey: 'k1' })).toEqual([
+    expect(index.entriesOf({ client: 'c1', user: 'ann', device: 'd1', apiKey: 'k1' })).toEqual([
       'c1',
       'ann',
       'd1',
       'k1',
     ])
-    expect(index.of({ client: 'ann', user: 'c1' })).toEqual([])
+    expect(index.entriesOf({ client: 'ann', user: 'c1' })).toEqual([])
   })
 
   it.each([
@@ -41,14 +41,14 @@ describe('a subject index', () => {
     ['2001:db8::1', '2001:DB8:0:0::1', true],
     ['10.0.0.0/8', 'no address', false],
   ])('of %s matches %s: %s', (block, ip, holds) => {
-    expect(indexOf({ ip: block }).of({ ip })).toEqual(holds ? [block] : [])
+    expect(indexOf({ ip: block }).entriesOf({ ip })).toEqual(holds ? [block] : [])
   })
 
   it('forgets removed values, and unused network sizes', () => {
     const index = indexOf({ ip: '10.0.0.0/8' }, { ip: '10.0.0.0/16' })
-    expect(index.of({ ip: '10.0.0.1' })).toEqual(['10.0.0.0/8', '10.0.0.0/16'])
+    expect(index.entriesOf({ ip: '10.0.0.1' })).toEqual(['10.0.0.0/8', '10.0.0.0/16'])
     index.remove(parseSenderSelector({ ip: '10.0.0.0/8' }), '10.0.0.0/8')
-    expect(index.of({ ip: '10.0.0.1' })).toEqual(['10.0.0.0/16'])
+    expect(index.entriesOf({ ip: '10.0.0.1' })).toEqual(['10.0.0.0/16'])
     index.remove(parseSenderSelector({ ip: '10.0.0.0/16' }), '10.0.0.0/16')
     expect(index.isEmpty).toBe(true)
   })
@@ -61,10 +61,10 @@ describe('a subject index', () => {
 
   it('copes with untrusted names', () => {
     const index = indexOf({ client: '__proto__' }, { client: 'x'.repeat(100_000) })
-    expect(index.of({ client: '__proto__' })).toEqual(['__proto__'])
-    expect(index.of({ client: 'x'.repeat(100_000) })).toHaveLength(1)
-    expect(index.of({ client: 'constructor' })).toEqual([])
-    expect(index.of({ client: 7 } as unknown as Sender)).toEqual([])
+    expect(index.entriesOf({ client: '__proto__' })).toEqual(['__proto__'])
+    expect(index.entriesOf({ client: 'x'.repeat(100_000) })).toHaveLength(1)
+    expect(index.entriesOf({ client: 'constructor' })).toEqual([])
+    expect(index.entriesOf({ client: 7 } as unknown as Sender)).toEqual([])
   })
 
   it.each([[{}], [{ client: '' }], [{ client: 'a', user: 'b' }], [{ ip: '10.0.0.0/40' }], [{ ip: 'home' }]])(
