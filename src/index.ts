@@ -30,17 +30,17 @@ export {
 } from './adapt/index.ts'
 export { keyOfSender, SenderCache } from './adapter/sender-cache.ts'
 export { type AuditLog, keepAuditLog } from './admin/audit-log.ts'
+export { toAlgorithm } from './algorithms/algorithm-from-kernel.ts'
+export { createLimit, type LimitSpec } from './algorithms/create-limit.ts'
+export { defineAlgorithm } from './algorithms/custom.ts'
 export type {
   Algorithm,
   CustomAlgorithm,
   CustomState,
   LimitNumbers,
   StepResult,
-} from './algorithms/algorithm.ts'
-export { toAlgorithm } from './algorithms/algorithm-from-kernel.ts'
-export { createLimit, type LimitSpec } from './algorithms/create-limit.ts'
-export { defineAlgorithm } from './algorithms/custom.ts'
-export { ALGORITHM_NAMES, type AlgorithmName } from './algorithms/limit.ts'
+} from './algorithms/custom-algorithm-types.ts'
+export { ALGORITHM_NAMES, type AlgorithmName } from './algorithms/limit-types.ts'
 export type {
   ExemptionTrace,
   Explanation,
@@ -51,13 +51,13 @@ export type {
   UnchangedTrace,
 } from './chain/evaluation/explain.ts'
 export type { Middleware, MiddlewareContext, Next } from './chain/middleware-types.ts'
+export type { PenaltySpec } from './chain/rules/compile-penalty.ts'
 export { exempt } from './chain/rules/exemption.ts'
 export type { Handled } from './chain/rules/handler-middleware-types.ts'
 export type { KeyInFlight } from './chain/rules/in-flight-slots.ts'
+export { limit, quota } from './chain/rules/limit-middleware.ts'
 export type { LoadSource } from './chain/rules/load-source-registry.ts'
-export type { PenaltySpec } from './chain/rules/penalty.ts'
 export type { ResourceKind } from './chain/rules/resource-limit.ts'
-export { limit, quota } from './chain/rules/rule.ts'
 export type {
   Cost,
   ExceededSpec,
@@ -74,8 +74,8 @@ export type { SenderMatchLists } from './chain/rules/sender-filter.ts'
 export { DEFAULT_TIERS, type TierSpec, type TiersSpec } from './chain/rules/tiers.ts'
 export type { LimitWarning } from './chain/rules/usage-warning.ts'
 export type { BehaviourSpec } from './chain/senders/behaviour.ts'
+export { createSender } from './chain/senders/sender-plan-cache.ts'
 export type { SenderSelector } from './chain/senders/sender-selector.ts'
-export { createSender } from './chain/senders/sender-state.ts'
 export type { ConditionSpec, ValueTest } from './conditions/condition.ts'
 export { type Clock, systemClock } from './core/clock.ts'
 export { type Decision, OUTCOMES, type Outcome, type Reason, type Scaled } from './core/decision.ts'
@@ -151,8 +151,8 @@ export { refusalText } from './outcomes/refusal-text.ts'
 export type { RefusalWords, RuleInfo } from './outcomes/rule-info.ts'
 export { type LeasedHealth, LeasedStore, type LeasedStoreOptions } from './stores/leased/leased-store.ts'
 export { MemoryStore, type MemoryStoreOptions } from './stores/memory/memory-store.ts'
+export type { StoreSpec } from './stores/normalize-store-options.ts'
 export { type OpenStoreOptions, openStore } from './stores/open-store.ts'
-export type { StoreSpec } from './stores/parse-store-options.ts'
 export { ResilientStore, type ResilientStoreOptions } from './stores/resilient/resilient-store.ts'
 export type { BackendConnection, RedisCommands } from './stores/shared-backend.ts'
 export type {

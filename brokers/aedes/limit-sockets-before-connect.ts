@@ -1,7 +1,7 @@
 import type { Server, Socket } from 'node:net'
 import { Server as TlsServer } from 'node:tls'
 import type { TrustProxy } from '../../src/adapter/trusted-proxies.ts'
-import { addressKey } from '../../src/conditions/ip-prefix.ts'
+import { addressKey } from '../../src/conditions/address-network.ts'
 import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
 import type { BrokerLimiter } from './limit-broker.ts'
 

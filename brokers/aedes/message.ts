@@ -1,4 +1,4 @@
-import { copyPayload } from '../../src/adapter/copy-payload.ts'
+import { copyPayload } from '../../src/adapter/detach-payload.ts'
 import type { Decision } from '../../src/core/decision.ts'
 import type { Message, Operation, Sender } from '../../src/core/message.ts'
 import { parsePayload } from '../../src/core/parse-payload.ts'

@@ -1,4 +1,4 @@
-import { copyPayload } from '../../src/adapter/copy-payload.ts'
+import { copyPayload } from '../../src/adapter/detach-payload.ts'
 import { ErrorLog } from '../../src/adapter/error-log.ts'
 import type { Decision } from '../../src/core/decision.ts'
 import type { Logger } from '../../src/core/logger.ts'

@@ -1,4 +1,4 @@
-import { findMessageProblem, wrongTypeError } from '../../src/publish/check-message.ts'
+import { findMessageProblem, wrongTypeError } from '../../src/publish/validate-topic-and-payload.ts'
 import type { PublishOptions } from './client-types.ts'
 
 /** Largest remaining length of a packet [MQTT-2.2.3]. Its fixed header has 5 bytes. */

@@ -12,9 +12,9 @@ export type {
   NatsPublishTarget,
   PullConsumer,
 } from './client-types.ts'
-export type { ConsumerSource, PullOptions } from './consumer-source.ts'
 export type { ConsumerStatus } from './consumer-status.ts'
 export type { NatsSubscribeOptions } from './core-subscription.ts'
+export type { ConsumerSource, PullOptions } from './jetstream-source.ts'
 export {
   type DrainOptions,
   limitNats,

@@ -19,14 +19,14 @@ import type {
   NatsMessage,
   PullConsumer,
 } from './client-types.ts'
+import { CoreSubscription, type NatsSubscribeOptions } from './core-subscription.ts'
+import { JetStreamMessageProcessor, processorOptions } from './jetstream-message-processor.ts'
 import {
   type ConsumerSource,
   consumeUnpaced,
   PacedConsumerSource,
   type PullOptions,
-} from './consumer-source.ts'
-import { CoreSubscription, type NatsSubscribeOptions } from './core-subscription.ts'
-import { JetStreamMessageProcessor, processorOptions } from './jetstream-message-processor.ts'
+} from './jetstream-source.ts'
 import { LimiterState, type MessageCounters } from './limiter-state.ts'
 import {
   type ConsumerSourceInfo,

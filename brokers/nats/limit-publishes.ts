@@ -1,12 +1,12 @@
 import { policyError } from '../../src/core/errors.ts'
 import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
 import type { Gate } from '../../src/gate/gate.ts'
-import { findMessageProblem, wrongTypeError } from '../../src/publish/check-message.ts'
 import { createPublisher, type PublishLimits } from '../../src/publish/create-publisher.ts'
 import { parseQueueParams, type QueuedPublishOptions } from '../../src/publish/message-options.ts'
 import { PUBLISHER_OPTIONS, type PublisherOptions, type PublishRate } from '../../src/publish/options.ts'
 import { OutgoingMessage } from '../../src/publish/outgoing-message.ts'
 import type { Published } from '../../src/publish/types.ts'
+import { findMessageProblem, wrongTypeError } from '../../src/publish/validate-topic-and-payload.ts'
 import type { NatsPublishOptions } from './client-types.ts'
 import { type HeadersFactory, readHeaders } from './headers.ts'
 import {

@@ -1,7 +1,7 @@
 import type { Middleware } from '../chain/middleware-types.ts'
-import type { ScaleMeta } from '../chain/rules/limit-scaling.ts'
+import { MIDDLEWARE_META } from '../chain/rules/limit-middleware.ts'
+import type { ScaleMeta } from '../chain/rules/load-scaling.ts'
 import { ReloadState } from '../chain/rules/reload-state.ts'
-import { MIDDLEWARE_META } from '../chain/rules/rule.ts'
 import { policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
@@ -20,7 +20,7 @@ import {
   parseSignal,
   type SignalPlan,
   type SignalWord,
-} from './parse-signal.ts'
+} from './resolve-signal.ts'
 
 export interface AdaptiveOptions {
   /**

@@ -1,7 +1,7 @@
 import type { Middleware } from '../chain/middleware-types.ts'
 import type { HandlerFeedbackMeta, HandlerMiddlewareHost } from '../chain/rules/handler-middleware-types.ts'
+import { MIDDLEWARE_META } from '../chain/rules/limit-middleware.ts'
 import { ReloadState } from '../chain/rules/reload-state.ts'
-import { MIDDLEWARE_META } from '../chain/rules/rule.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
 import { policyError } from '../core/errors.ts'

@@ -16,6 +16,6 @@ export {
 } from './handler-breaker.ts'
 export type { LoadReport } from './monitor.ts'
 export type { LoadLevelFactors, LoadStageFactors } from './parse-levels.ts'
-export { MESSAGE_COUNT_SIGNALS, SIGNAL_NAMES, type SignalName, type SignalWord } from './parse-signal.ts'
 export type { FeedbackLimiter, FeedbackLimiterOptions } from './rate-controller.ts'
+export { MESSAGE_COUNT_SIGNALS, SIGNAL_NAMES, type SignalName, type SignalWord } from './resolve-signal.ts'
 export type { Signal } from './signal.ts'

@@ -1,8 +1,8 @@
-import type { AdaptiveHost, LoadExchange, NodeLoad } from '../chain/rules/limit-scaling.ts'
+import type { AdaptiveHost, LoadExchange, NodeLoad } from '../chain/rules/load-scaling.ts'
 import type { Scaled } from '../core/decision.ts'
 import { UnsupportedError } from '../core/errors.ts'
 import { Hysteresis, type LoadLevel } from './hysteresis.ts'
-import type { SignalPlan } from './parse-signal.ts'
+import type { SignalPlan } from './resolve-signal.ts'
 import { SignalReadings, type WorstValues } from './signal-readings.ts'
 
 /** Settings of a load monitor. */

@@ -1,5 +1,5 @@
-import type { AdaptiveHost, NodeLoad } from '../chain/rules/limit-scaling.ts'
-import type { SignalPlan } from './parse-signal.ts'
+import type { AdaptiveHost, NodeLoad } from '../chain/rules/load-scaling.ts'
+import type { SignalPlan } from './resolve-signal.ts'
 import type { Signal } from './signal.ts'
 
 /** A value and the node that reported it; undefined for this node. */

@@ -1,5 +1,5 @@
-import type { Algorithm, StepResult } from './algorithm.ts'
-import { type Kernel, type Limit, startsBelowFull, toGrains, type Verdict } from './limit.ts'
+import type { Algorithm, StepResult } from './custom-algorithm-types.ts'
+import { type Kernel, type Limit, startsBelowFull, toGrains, type Verdict } from './limit-types.ts'
 
 /** Returns the pure step of a kernel, for other stores, models and tests. State is the cells as plain numbers. */
 export function toAlgorithm(kernel: Kernel): Algorithm<Limit, readonly number[]> {

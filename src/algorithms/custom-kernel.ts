@@ -1,7 +1,7 @@
 import { StoreError } from '../core/errors.ts'
-import type { CustomAlgorithm, CustomState, StepResult } from './algorithm.ts'
 import { stateSizeOf } from './custom.ts'
-import type { Kernel, Limit } from './limit.ts'
+import type { CustomAlgorithm, CustomState, StepResult } from './custom-algorithm-types.ts'
+import type { Kernel, Limit } from './limit-types.ts'
 
 /* Cells: last charge, time at which the key is full again, size of the state, then the state itself. */
 const LAST = 0

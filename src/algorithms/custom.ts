@@ -1,7 +1,7 @@
 import { checkNested, policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
-import type { CustomAlgorithm } from './algorithm.ts'
-import { ALGORITHM_NAMES } from './limit.ts'
+import type { CustomAlgorithm } from './custom-algorithm-types.ts'
+import { ALGORITHM_NAMES } from './limit-types.ts'
 
 const NAME = /^[a-z][a-z0-9-]{0,63}$/
 const DEFAULT_STATE_SIZE = 256

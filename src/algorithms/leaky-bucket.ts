@@ -1,4 +1,4 @@
-import type { Kernel } from './limit.ts'
+import type { Kernel } from './limit-types.ts'
 import { deficitAt, migrateBucket, setDeficitAt } from './token-bucket.ts'
 
 /*

@@ -1,5 +1,5 @@
 import { createLimit } from './create-limit.ts'
-import { algorithmOf, type Limit, startsBelowFull } from './limit.ts'
+import { algorithmOf, type Limit, startsBelowFull } from './limit-types.ts'
 
 /** Returns a limit with other numbers. Throws PolicyError if they are invalid. */
 export function remakeLimit(limit: Limit, change: Partial<Parameters<typeof createLimit>[0]>): Limit {

@@ -1,4 +1,4 @@
-import type { Kernel, Limit } from './limit.ts'
+import type { Kernel, Limit } from './limit-types.ts'
 import { rescaleRoundedUp } from './token-bucket.ts'
 
 /*

@@ -1,4 +1,4 @@
-import type { Kernel, Limit } from './limit.ts'
+import type { Kernel, Limit } from './limit-types.ts'
 
 /*
  * Cells: last charge, deficit. The deficit is the amount missing from a full bucket, in steps so small that a

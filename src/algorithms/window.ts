@@ -1,5 +1,5 @@
-import type { Kernel } from './limit.ts'
-import { haveSameWindows, type Limit } from './limit.ts'
+import type { Kernel } from './limit-types.ts'
+import { haveSameWindows, type Limit } from './limit-types.ts'
 import { rescaleRoundedUp } from './token-bucket.ts'
 
 /* Cells: last charge, grains used in the window of the last charge. */

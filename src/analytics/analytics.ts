@@ -1,4 +1,4 @@
-import type { SenderState } from '../chain/senders/sender-state.ts'
+import type { SenderState } from '../chain/senders/sender-plan-cache.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
 import type { Message, Sender } from '../core/message.ts'
@@ -9,7 +9,7 @@ import { RefusalAggregator } from './refusal-aggregator.ts'
 import { RuleCounterMap, type RuleMetrics, type RuleTierCounters } from './rule-counters.ts'
 import { analyticsName } from './shorten-name.ts'
 import { type AnalyticsSnapshot, combineSummaries, type SnapshotRange } from './snapshot.ts'
-import type { SummaryRecord } from './time-span-totals.ts'
+import type { SummaryRecord } from './span-summary.ts'
 
 export interface AnalyticsOptions {
   readonly gate: Gate

@@ -1,6 +1,6 @@
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { HISTORY_DAYS, HISTORY_HOURS, SNAPSHOT_RANGES } from './snapshot.ts'
-import { GRAINS, type Grain, Summary, spanStart } from './time-span-totals.ts'
+import { GRAINS, type Grain, Summary, spanStart } from './span-summary.ts'
 
 /** Number of spans kept per grain, including the open one. */
 const KEPT: Readonly<Record<Grain, number>> = {

@@ -6,7 +6,7 @@ import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import type { Analytics } from './analytics.ts'
 import { type AnalyticsSnapshot, combineSummaries, type SnapshotRange } from './snapshot.ts'
 import type { SnapshotStore } from './snapshot-store.ts'
-import { GRAINS, type Grain, Summary } from './time-span-totals.ts'
+import { GRAINS, type Grain, Summary } from './span-summary.ts'
 
 export interface SnapshotExporterOptions {
   readonly analytics: Analytics

@@ -1,7 +1,7 @@
 import { policyError } from '../core/errors.ts'
 import { quote } from '../core/units.ts'
 import type { NameCount } from './heavy-hitters.ts'
-import { GRAINS, type Grain, Summary, spanStart } from './time-span-totals.ts'
+import { GRAINS, type Grain, Summary, spanStart } from './span-summary.ts'
 
 /** Ranges of a snapshot: the open span and those before, such as 12 of five minutes, 24 hours, 7 days. */
 export const SNAPSHOT_RANGES = {

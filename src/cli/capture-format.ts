@@ -1,7 +1,7 @@
 import type { Dialect, Message, MessageHeaders, Operation, Sender } from '../core/message.ts'
 import { createSender, type Handled, keyOfSender, SenderCache } from '../index.ts'
-import { CapturedMessage } from './captured-message.ts'
 import { LineError } from './line-splitter.ts'
+import { CapturedMessage } from './message-from-fields.ts'
 
 /** A line of a capture. */
 export interface CaptureRecord {

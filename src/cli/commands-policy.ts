@@ -11,7 +11,7 @@ import {
   parseQosArgument,
   parseSenderCount,
   readMoment,
-} from './arguments.ts'
+} from './parse-argument-values.ts'
 import { requirePolicyFiles } from './policy-files.ts'
 import type { Terminal } from './terminal.ts'
 import type { PolicyTarget } from './validate.ts'

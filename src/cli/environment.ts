@@ -1,8 +1,8 @@
 import { delimiter } from 'node:path'
 import { PolicyError } from '../core/errors.ts'
 import { parseDuration } from '../core/units.ts'
-import { readPacketBytes, readPort } from './arguments.ts'
 import { CommandError, EXIT } from './command-error.ts'
+import { readPacketBytes, readPort } from './parse-argument-values.ts'
 import type { Terminal } from './terminal.ts'
 
 /** Environment variables of the commands. docs/deployment.md contains the same table. */

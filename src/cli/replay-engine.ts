@@ -2,7 +2,7 @@ import type { Decision } from '../core/decision.ts'
 import type { MaybePromise } from '../core/message.ts'
 import type { Gate } from '../index.ts'
 import type { CaptureRecord } from './capture-format.ts'
-import { SimulatedHandlers } from './pending-handlers.ts'
+import { SimulatedHandlers } from './simulated-handlers.ts'
 import type { VirtualClock } from './virtual-clock.ts'
 
 /** Decides captured messages with a gate, each at its own time on a virtual clock. */

@@ -4,7 +4,7 @@ import { PolicyError, type Problem, policyError } from '../core/errors.ts'
 import type { Dialect } from '../core/message.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
 import { MemoryStore } from '../stores/memory/memory-store.ts'
-import type { StoreSpec } from '../stores/parse-store-options.ts'
+import type { StoreSpec } from '../stores/normalize-store-options.ts'
 import { findStoreLimitProblem, type Store } from '../stores/store.ts'
 import { schemeOf } from '../stores/store-url-schemes.ts'
 

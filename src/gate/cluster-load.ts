@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
-import type { LoadExchange, NodeLoad } from '../chain/rules/limit-scaling.ts'
+import type { LoadExchange, NodeLoad } from '../chain/rules/load-scaling.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/logger.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'

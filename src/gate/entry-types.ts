@@ -1,10 +1,10 @@
 import type { Middleware } from '../chain/middleware-types.ts'
 import { EXEMPT_OPTIONS, exempt } from '../chain/rules/exemption.ts'
+import type { Rule } from '../chain/rules/limit-middleware.ts'
 import { checkOverrideForRule, type Override, parseOverrideEffect } from '../chain/rules/rate-override.ts'
-import type { Rule } from '../chain/rules/rule.ts'
 import type { ExemptOptions } from '../chain/rules/rule-options.ts'
 import type { EntryAge } from '../chain/rules/runtime-entry-order.ts'
-import type { SenderRuntimeSettings } from '../chain/senders/sender-overrides.ts'
+import type { SenderRuntimeSettings } from '../chain/senders/sender-runtime-settings.ts'
 import {
   parseSenderSelector,
   SENDER_PARTS,

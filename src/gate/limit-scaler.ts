@@ -1,5 +1,5 @@
 import { type ChainEntry, readMiddlewareMeta } from '../chain/routing/plan-steps.ts'
-import type { AdaptiveHost, ScaleMeta } from '../chain/rules/limit-scaling.ts'
+import type { AdaptiveHost, ScaleMeta } from '../chain/rules/load-scaling.ts'
 
 /** Adaptive middleware of a gate's chain. Each one measures as long as it is in the chain. */
 export class LimitScaler {

@@ -1,5 +1,5 @@
-import { blockDurationMs, type CompiledPenalty } from '../chain/rules/penalty.ts'
-import { banDecision, type ConnectCounter } from '../chain/senders/sender-overrides.ts'
+import { blockDurationMs, type CompiledPenalty } from '../chain/rules/compile-penalty.ts'
+import { banDecision, type ConnectCounter } from '../chain/senders/sender-runtime-settings.ts'
 import { type SenderPart, type SenderSelector, subjectPartOf } from '../chain/senders/sender-selector.ts'
 import type { Decision } from '../core/decision.ts'
 import { hashLongPart } from '../core/hash-long-part.ts'

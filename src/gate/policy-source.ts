@@ -1,4 +1,4 @@
-import type { CustomAlgorithm } from '../algorithms/algorithm.ts'
+import type { CustomAlgorithm } from '../algorithms/custom-algorithm-types.ts'
 import type { Clock } from '../core/clock.ts'
 import { policyError } from '../core/errors.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'

@@ -1,4 +1,4 @@
-import { MOST_URGENT } from '../outcomes/priority.ts'
+import { MOST_URGENT } from '../outcomes/read-priority.ts'
 import type { KeyQueueEntry, SubQueue } from './key-queue.ts'
 import { HeldAmount, LargestHolders } from './largest-holders.ts'
 import type { QueuedLinks, SenderQueuedMessages } from './sender-queued-messages.ts'

@@ -2,10 +2,15 @@ import { type Decision, HARSHNESS, type Outcome } from '../core/decision.ts'
 import { policyError } from '../core/errors.ts'
 import type { Dialect, MaybePromise, Message } from '../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import {
+  compileHold,
+  type FinalOutcome,
+  type RuleHoldBounds,
+  type ThrottleOptions,
+} from './compile-hold-bounds.ts'
 import { compileDegrade, type DegradeOptions, type DegradePlan } from './degrade.ts'
 import { compileQueue, type QueueOptions, type QueuePlan } from './queue-plan.ts'
 import { compileRedirect, type RedirectOptions, type RedirectPlan } from './redirect.ts'
-import { compileHold, type FinalOutcome, type RuleHoldBounds, type ThrottleOptions } from './throttle.ts'
 
 /** Outcome of a message over its limit. */
 export type ExceededWord = Exclude<Outcome, 'deliver'>

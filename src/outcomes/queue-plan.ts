@@ -3,8 +3,8 @@ import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Message } from '../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import { parseBytes } from '../core/units.ts'
-import { compilePriority, type PrioritySource } from './priority.ts'
-import { type FinalOutcome, readHoldMs } from './throttle.ts'
+import { type FinalOutcome, readHoldMs } from './compile-hold-bounds.ts'
+import { compilePriority, type PrioritySource } from './read-priority.ts'
 
 export interface QueueOptions {
   /** Most messages held, over all senders. Default: 10,000. */

@@ -1,8 +1,8 @@
-import type { CustomAlgorithm } from '../algorithms/algorithm.ts'
-import { ALGORITHM_NAMES, type AlgorithmName } from '../algorithms/limit.ts'
+import type { CustomAlgorithm } from '../algorithms/custom-algorithm-types.ts'
+import { ALGORITHM_NAMES, type AlgorithmName } from '../algorithms/limit-types.ts'
 import { findScopeProblem, SCOPE_WORDS } from '../chain/rules/key-scope.ts'
+import { limit, quota } from '../chain/rules/limit-middleware.ts'
 import { heldKindOf, RESOURCE_KINDS, type ResourceKind } from '../chain/rules/resource-limit.ts'
-import { limit, quota } from '../chain/rules/rule.ts'
 import type {
   ExceededSpec,
   InFlightOptions,

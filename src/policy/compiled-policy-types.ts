@@ -1,6 +1,6 @@
-import type { CustomAlgorithm } from '../algorithms/algorithm.ts'
+import type { CustomAlgorithm } from '../algorithms/custom-algorithm-types.ts'
 import type { Middleware } from '../chain/middleware-types.ts'
-import type { CompiledPenalty } from '../chain/rules/penalty.ts'
+import type { CompiledPenalty } from '../chain/rules/compile-penalty.ts'
 import type {
   ExemptOptions,
   InFlightOptions,
@@ -15,7 +15,7 @@ import type { CompiledBehaviour } from '../chain/senders/behaviour.ts'
 import type { IdentitySpec, SenderResolver } from '../chain/senders/sender-templates.ts'
 import type { Position } from '../core/errors.ts'
 import type { Dialect } from '../core/message.ts'
-import type { StoreSpec } from '../stores/parse-store-options.ts'
+import type { StoreSpec } from '../stores/normalize-store-options.ts'
 import type { PolicyDocument } from './schema.ts'
 
 /** A policy that was loaded, merged and validated. */

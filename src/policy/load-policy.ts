@@ -1,6 +1,6 @@
 import { readFile, stat } from 'node:fs/promises'
-import type { CustomAlgorithm } from '../algorithms/algorithm.ts'
 import { indexAlgorithms } from '../algorithms/custom.ts'
+import type { CustomAlgorithm } from '../algorithms/custom-algorithm-types.ts'
 import { PolicyError, type Problem } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { quote } from '../core/units.ts'

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { ALGORITHM_NAMES } from '../algorithms/limit.ts'
+import { ALGORITHM_NAMES } from '../algorithms/limit-types.ts'
 import { NAMED_COSTS } from '../chain/rules/rule-options.ts'
 import { conditionSchema } from './schema-conditions.ts'
 import { exceededSchema, messageSchema } from './schema-exceeded.ts'

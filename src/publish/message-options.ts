@@ -1,5 +1,5 @@
 import { type PolicyError, policyError } from '../core/errors.ts'
-import { MOST_URGENT, PRIORITY_WORDS } from '../outcomes/priority.ts'
+import { MOST_URGENT, PRIORITY_WORDS } from '../outcomes/read-priority.ts'
 import type { QueueEntryOptions } from './types.ts'
 
 /** Priority of a message: a word, or a whole number from 0 to 9. */

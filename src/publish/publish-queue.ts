@@ -1,7 +1,7 @@
 import { hashLongPart } from '../core/hash-long-part.ts'
 import { LinkedList } from '../core/linked-list.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
-import { MOST_URGENT } from '../outcomes/priority.ts'
+import { MOST_URGENT } from '../outcomes/read-priority.ts'
 import type { PublishEntry } from './publish-entry.ts'
 
 /** Message to drop if the queue is full: the newest or the oldest of the lowest priority. */

@@ -1,4 +1,4 @@
-import type { Limit, Verdict } from '../algorithms/limit.ts'
+import type { Limit, Verdict } from '../algorithms/limit-types.ts'
 import type { MaybePromise } from '../core/message.ts'
 import type { BackendConnection } from './shared-backend.ts'
 import type { SharedEntries } from './shared-entries.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { CustomAlgorithm, LimitNumbers } from '../../src/algorithms/algorithm.ts'
+import type { CustomAlgorithm, LimitNumbers } from '../../src/algorithms/custom-algorithm-types.ts'
 import { checkedStep } from '../../src/algorithms/custom-kernel.ts'
 import type { Clock } from '../../src/core/clock.ts'
 import type { MaybePromise } from '../../src/core/message.ts'

@@ -1,7 +1,7 @@
-import type { CustomAlgorithm, CustomState, StepResult } from '../../src/algorithms/algorithm.ts'
 import { createLimit } from '../../src/algorithms/create-limit.ts'
+import type { CustomAlgorithm, CustomState, StepResult } from '../../src/algorithms/custom-algorithm-types.ts'
 import { checkedStep } from '../../src/algorithms/custom-kernel.ts'
-import { type Limit, toGrains } from '../../src/algorithms/limit.ts'
+import { type Limit, toGrains } from '../../src/algorithms/limit-types.ts'
 import { chooseCost, moveTime, rollMove } from '../laws/histories.ts'
 import { random } from '../support/random.ts'
 

@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
 import { createLimit } from '../../src/algorithms/index.ts'
-import type { AlgorithmName, Limit } from '../../src/algorithms/limit.ts'
+import type { AlgorithmName, Limit } from '../../src/algorithms/limit-types.ts'
 import type { Charge, Store, Verdict } from '../../src/stores/store.ts'
 import { chooseCost, moveTime, rollMove, rollRule } from '../laws/histories.ts'
 import { type Answer, Model, type ModelCharge, type Rule } from '../laws/model.ts'

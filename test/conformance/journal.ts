@@ -1,4 +1,4 @@
-import type { CustomAlgorithm } from '../../src/algorithms/algorithm.ts'
+import type { CustomAlgorithm } from '../../src/algorithms/custom-algorithm-types.ts'
 
 /**
  * Algorithm that stores its admissions of the last period as pairs of time and thousandths: a state of variable size.

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { ALGORITHM_NAMES, type AlgorithmName } from '../../src/algorithms/limit.ts'
+import { ALGORITHM_NAMES, type AlgorithmName } from '../../src/algorithms/limit-types.ts'
 import type { Clock } from '../../src/core/clock.ts'
 import type { MaybePromise } from '../../src/core/message.ts'
 import type { Store } from '../../src/stores/store.ts'

@@ -1,4 +1,4 @@
-import type { AlgorithmName } from '../../src/algorithms/limit.ts'
+import type { AlgorithmName } from '../../src/algorithms/limit-types.ts'
 import type { ModelCharge, Rule } from '../laws/model.ts'
 import type { TestStore } from './harness.ts'
 

@@ -1,4 +1,4 @@
-import type { CustomAlgorithm } from '../../src/algorithms/algorithm.ts'
+import type { CustomAlgorithm } from '../../src/algorithms/custom-algorithm-types.ts'
 import { algorithmConformance } from './algorithm-suite.ts'
 
 /** Algorithm with windows that begin with the first charge; correct, with the shortest possible state. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { ALGORITHM_NAMES } from '../../src/algorithms/limit.ts'
+import { ALGORITHM_NAMES } from '../../src/algorithms/limit-types.ts'
 import { Model, startsBelowFull } from './model.ts'
 import { anyMoves, anyRule, hold, walk } from './walk.ts'
 

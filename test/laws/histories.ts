@@ -1,4 +1,4 @@
-import type { AlgorithmName } from '../../src/algorithms/limit.ts'
+import type { AlgorithmName } from '../../src/algorithms/limit-types.ts'
 import type { Random } from '../support/random.ts'
 import type { Answer, Rule } from './model.ts'
 

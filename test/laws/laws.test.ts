@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { ALGORITHM_NAMES, type AlgorithmName, toGrains } from '../../src/algorithms/limit.ts'
+import { ALGORITHM_NAMES, type AlgorithmName, toGrains } from '../../src/algorithms/limit-types.ts'
 import { capacityOf, chooseCost, moveTime } from './histories.ts'
 import { type Rule, startsBelowFull } from './model.ts'
 import { anyMoves, anyRule, hold, limitOf, type State, take, walk } from './walk.ts'

@@ -1,4 +1,4 @@
-import type { AlgorithmName } from '../../src/algorithms/limit.ts'
+import type { AlgorithmName } from '../../src/algorithms/limit-types.ts'
 import { type Answer, ask, type Counter, charge, type Numbers, unseen } from '../model/counter.ts'
 import { ofThousandths, ZERO } from '../model/fraction.ts'
 import type { CalendarUnit } from './model-calendar.ts'

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { createLimit, type LimitSpec } from '../../src/algorithms/index.ts'
-import { ALGORITHM_NAMES } from '../../src/algorithms/limit.ts'
+import { ALGORITHM_NAMES } from '../../src/algorithms/limit-types.ts'
 import type { Rule } from './model.ts'
 import { calendarWindow } from './model-calendar.ts'
 import { anyMoves, anyRule, hold, type State, take, walk } from './walk.ts'

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { createLimit, type Limit, type StepResult, toAlgorithm } from '../../src/algorithms/index.ts'
-import type { AlgorithmName } from '../../src/algorithms/limit.ts'
+import type { AlgorithmName } from '../../src/algorithms/limit-types.ts'
 import { random } from '../support/random.ts'
 import { COST_MOVES, chooseCost, type Move, moveTime, rollRule, TIME_MOVES } from './histories.ts'
 import { type Rule, startsBelowFull } from './model.ts'

@@ -1,4 +1,4 @@
-import type { Limit } from '../../src/algorithms/limit.ts'
+import type { Limit } from '../../src/algorithms/limit-types.ts'
 import type { Store } from '../../src/stores/store.ts'
 
 export interface Load {

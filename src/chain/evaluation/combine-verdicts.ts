@@ -1,4 +1,4 @@
-import type { Verdict } from '../../algorithms/limit.ts'
+import type { Verdict } from '../../algorithms/limit-types.ts'
 import {
   type Decision,
   HARSHNESS,
@@ -8,7 +8,7 @@ import {
   type Reason,
 } from '../../core/decision.ts'
 import type { Message } from '../../core/message.ts'
-import type { Rule } from '../rules/rule.ts'
+import type { Rule } from '../rules/limit-middleware.ts'
 import { shareOfUnits } from '../senders/behaviour-limits.ts'
 
 /** A rule and the store's verdict on one message. */

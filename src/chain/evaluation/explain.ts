@@ -5,7 +5,7 @@ import type { MaybePromise, Message, Sender } from '../../core/message.ts'
 import type { Store, Verdict } from '../../stores/store.ts'
 import type { ExemptStep, PlanStep, RuleInPlan } from '../routing/plan-steps.ts'
 import { describeKey, keyWithoutPrefix } from '../rules/key-scope.ts'
-import type { Rule } from '../rules/rule.ts'
+import type { Rule } from '../rules/limit-middleware.ts'
 import type { ExemptOptions } from '../rules/rule-options.ts'
 import type { SenderMatchLists } from '../rules/sender-filter.ts'
 import { decideSize, type SizeRule } from '../rules/size-limit.ts'
@@ -15,7 +15,7 @@ import {
   type UnchangedRuleInPlan,
 } from '../rules/unchanged-payload-rule.ts'
 import { shareOfUnits } from '../senders/behaviour-limits.ts'
-import type { OperationPlan, SenderState } from '../senders/sender-state.ts'
+import type { OperationPlan, SenderState } from '../senders/sender-plan-cache.ts'
 import { combineDecisions, passDecisionFor, shortenWait } from './combine-verdicts.ts'
 import {
   combineStepVerdicts,

@@ -1,4 +1,4 @@
-import { toGrains } from '../../algorithms/limit.ts'
+import { toGrains } from '../../algorithms/limit-types.ts'
 import { holdsFor } from '../../conditions/condition.ts'
 import { type Decision, PASSED } from '../../core/decision.ts'
 import type { Message } from '../../core/message.ts'
@@ -7,7 +7,7 @@ import type { ExemptStep, RuleInPlan } from '../routing/plan-steps.ts'
 import { keyOf } from '../rules/key.ts'
 import { decideSize, type SizeRule } from '../rules/size-limit.ts'
 import type { UsageWarnings } from '../rules/usage-warning.ts'
-import type { SenderState } from '../senders/sender-state.ts'
+import type { SenderState } from '../senders/sender-plan-cache.ts'
 import {
   allowDecision,
   combineDecisions,

@@ -1,12 +1,12 @@
-import { toGrains } from '../../algorithms/limit.ts'
+import { toGrains } from '../../algorithms/limit-types.ts'
 import type { Message } from '../../core/message.ts'
 import type { MemoryStore } from '../../stores/memory/memory-store.ts'
 import type { StateRecords } from '../../stores/memory/records.ts'
 import type { KeyTable } from '../../stores/memory/table.ts'
 import type { RuleInPlan } from '../routing/plan-steps.ts'
 import { keyOf } from '../rules/key.ts'
-import type { Rule } from '../rules/rule.ts'
-import type { SenderState } from '../senders/sender-state.ts'
+import type { Rule } from '../rules/limit-middleware.ts'
+import type { SenderState } from '../senders/sender-plan-cache.ts'
 import type { RuleVerdict } from './combine-verdicts.ts'
 
 /** Marks a rule whose cost varies from message to message. */

@@ -1,4 +1,4 @@
-import type { Limit } from '../../algorithms/limit.ts'
+import type { Limit } from '../../algorithms/limit-types.ts'
 import { PASSED } from '../../core/decision.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Message, Operation, Sender } from '../../core/message.ts'
@@ -18,12 +18,6 @@ import type { UsageWarnings } from '../rules/usage-warning.ts'
 import { applyOverrides, inThousandthsIfFractional, overriddenRule } from '../senders/apply-overrides.ts'
 import type { BehaviourLevel, CompiledBehaviour } from '../senders/behaviour.ts'
 import { scaleStepsByBehaviour } from '../senders/behaviour-limits.ts'
-import {
-  type Ban,
-  banDecision,
-  type EffectiveOverrides,
-  type SenderRuntimeSettings,
-} from '../senders/sender-overrides.ts'
 import type {
   BehaviourLevelPlan,
   Evaluator,
@@ -31,7 +25,13 @@ import type {
   SelectiveRule,
   SenderPlan,
   SenderState,
-} from '../senders/sender-state.ts'
+} from '../senders/sender-plan-cache.ts'
+import {
+  type Ban,
+  banDecision,
+  type EffectiveOverrides,
+  type SenderRuntimeSettings,
+} from '../senders/sender-runtime-settings.ts'
 import type { SenderResolver } from '../senders/sender-templates.ts'
 import { type ChainEntry, type PlanStep, planSteps, readMiddlewareMeta, recordingOnly } from './plan-steps.ts'
 import type { RuleRegistry } from './rule-registry.ts'

@@ -1,5 +1,5 @@
+import { addressKey, networkOf, V6_CUSTOMER_BITS } from '../../conditions/address-network.ts'
 import { readHeaderValues } from '../../conditions/header.ts'
-import { addressKey, networkOf, V6_CUSTOMER_BITS } from '../../conditions/ip-prefix.ts'
 import { hashLongPart } from '../../core/hash-long-part.ts'
 import type { Message, Sender } from '../../core/message.ts'
 import type { Scope } from './rule-options.ts'

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto'
-import type { Limit } from '../../algorithms/limit.ts'
+import type { Limit } from '../../algorithms/limit-types.ts'
 import { hasBurst, multiplyLimit, remakeLimit } from '../../algorithms/rescale-limit.ts'
 import { PolicyError, policyError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { parseRate, quote, type Rate } from '../../core/units.ts'
 import { prefixKeys } from './key-scope.ts'
+import type { Rule } from './limit-middleware.ts'
 import { parseFactor } from './parse-factor.ts'
-import type { Rule } from './rule.ts'
 import type { EntryAge } from './runtime-entry-order.ts'
 
 /** Effect of an override: it lifts limits, multiplies them, or replaces their rate. */

@@ -5,7 +5,7 @@ import { captureLevels, type Pattern } from '../../topic/pattern.ts'
 import type { PlanStep } from '../routing/plan-steps.ts'
 import { keyOf } from './key.ts'
 import { keyWithoutPrefix } from './key-scope.ts'
-import type { Rule } from './rule.ts'
+import type { Rule } from './limit-middleware.ts'
 import type { SizeRule } from './size-limit.ts'
 import type { UnchangedRule } from './unchanged-payload-rule.ts'
 

@@ -1,11 +1,11 @@
-import type { CustomAlgorithm } from '../../algorithms/algorithm.ts'
-import type { AlgorithmName } from '../../algorithms/limit.ts'
+import type { CustomAlgorithm } from '../../algorithms/custom-algorithm-types.ts'
+import type { AlgorithmName } from '../../algorithms/limit-types.ts'
 import type { ConditionSpec } from '../../conditions/condition.ts'
 import type { Dialect, Message, Operation } from '../../core/message.ts'
 import type { ExceededSpec } from '../../outcomes/exceeded.ts'
 import type { RefusalWords } from '../../outcomes/rule-info.ts'
 import type { Fallback } from '../../stores/store.ts'
-import type { PenaltySpec } from './penalty.ts'
+import type { PenaltySpec } from './compile-penalty.ts'
 import type { SenderMatchLists } from './sender-filter.ts'
 
 /**

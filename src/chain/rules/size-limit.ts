@@ -9,7 +9,7 @@ import { parseBytes } from '../../core/units.ts'
 import { compileExceeded, type ExceededPlan } from '../../outcomes/exceeded.ts'
 import { checkRefusalText } from '../../outcomes/refusal-text.ts'
 import type { RefusalWords } from '../../outcomes/rule-info.ts'
-import { type CompiledPenalty, compilePenalty } from './penalty.ts'
+import { type CompiledPenalty, compilePenalty } from './compile-penalty.ts'
 import type { SizeOptions } from './rule-options.ts'
 import { type CoversSender, compileForLists, type SenderMatchLists } from './sender-filter.ts'
 

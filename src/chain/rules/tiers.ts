@@ -5,10 +5,10 @@ import { isNonEmptyString, type Sender } from '../../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 import { parseRate, quote } from '../../core/units.ts'
 import type { CostMeter } from './cost.ts'
+import { createRateRule } from './implicit-rate-rule.ts'
 import type { KeyMaker } from './key-scope.ts'
+import type { Rule } from './limit-middleware.ts'
 import { parseFactor } from './parse-factor.ts'
-import { createRateRule } from './rate-only-rule.ts'
-import type { Rule } from './rule.ts'
 
 /** A tier: a limit for each sender, and a factor on message costs. */
 export interface TierSpec {

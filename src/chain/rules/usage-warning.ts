@@ -1,4 +1,4 @@
-import type { Limit } from '../../algorithms/limit.ts'
+import type { Limit } from '../../algorithms/limit-types.ts'
 import { checkNested, policyError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { parsePercent } from '../../core/units.ts'

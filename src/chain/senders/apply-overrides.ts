@@ -4,10 +4,10 @@ import { PASSED, PASSED_BY_OVERRIDE } from '../../core/decision.ts'
 import { PolicyError } from '../../core/errors.ts'
 import type { PassDecision } from '../evaluation/combine-verdicts.ts'
 import { type PlanStep, type RuleInPlan, recordingOnly } from '../routing/plan-steps.ts'
+import type { Rule } from '../rules/limit-middleware.ts'
 import { applyOverrideToRule, type Override, overrideApplies } from '../rules/rate-override.ts'
-import type { Rule } from '../rules/rule.ts'
 import { multiplyCost, type Tiers } from '../rules/tiers.ts'
-import type { EffectiveOverrides } from './sender-overrides.ts'
+import type { EffectiveOverrides } from './sender-runtime-settings.ts'
 
 /** The steps of a route for senders with the same overrides, and the decision if none applies. */
 export interface PlanWithOverrides {

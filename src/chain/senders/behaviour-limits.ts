@@ -1,10 +1,10 @@
-import type { Limit } from '../../algorithms/limit.ts'
+import type { Limit } from '../../algorithms/limit-types.ts'
 import { convertLimitToThousandths } from '../../algorithms/rescale-limit.ts'
 import { PolicyError } from '../../core/errors.ts'
 import type { Message } from '../../core/message.ts'
 import type { PlanStep } from '../routing/plan-steps.ts'
 import type { CostMeter } from '../rules/cost.ts'
-import type { Rule } from '../rules/rule.ts'
+import type { Rule } from '../rules/limit-middleware.ts'
 import type { BehaviourLevel, CompiledBehaviour } from './behaviour.ts'
 
 /**

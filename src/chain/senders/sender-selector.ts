@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
+import { blockOfAddress, canonicalBlock, familyOf } from '../../conditions/address-network.ts'
 import { compileAddresses } from '../../conditions/cidr.ts'
-import { blockOfAddress, canonicalBlock, familyOf } from '../../conditions/ip-prefix.ts'
 import { checkNested, policyError } from '../../core/errors.ts'
 import { hashLongPart } from '../../core/hash-long-part.ts'
 import type { Sender } from '../../core/message.ts'

@@ -1,4 +1,4 @@
-import type { Limit } from '../../algorithms/limit.ts'
+import type { Limit } from '../../algorithms/limit-types.ts'
 import type { Clock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import type { Store, Verdict } from '../store.ts'

@@ -1,4 +1,4 @@
-import type { Limit } from '../../algorithms/limit.ts'
+import type { Limit } from '../../algorithms/limit-types.ts'
 import type { Clock } from '../../core/clock.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { StateSelector } from '../store.ts'

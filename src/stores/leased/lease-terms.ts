@@ -1,4 +1,4 @@
-import type { AlgorithmName, Limit } from '../../algorithms/limit.ts'
+import type { AlgorithmName, Limit } from '../../algorithms/limit-types.ts'
 import { policyError } from '../../core/errors.ts'
 
 /** Lease sizes; see {@link leaseTermsOf}. */

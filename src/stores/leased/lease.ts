@@ -1,4 +1,4 @@
-import type { Limit } from '../../algorithms/limit.ts'
+import type { Limit } from '../../algorithms/limit-types.ts'
 import type { Verdict } from '../store.ts'
 import type { LeaseBounds } from './lease-terms.ts'
 

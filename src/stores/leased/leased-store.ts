@@ -1,4 +1,4 @@
-import { type Limit, toGrains } from '../../algorithms/limit.ts'
+import { type Limit, toGrains } from '../../algorithms/limit-types.ts'
 import { type Clock, startAwaitedTimer, systemClock } from '../../core/clock.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { MaybePromise } from '../../core/message.ts'

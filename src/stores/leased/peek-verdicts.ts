@@ -1,4 +1,4 @@
-import { toGrains } from '../../algorithms/limit.ts'
+import { toGrains } from '../../algorithms/limit-types.ts'
 import type { MaybePromise } from '../../core/message.ts'
 import type { Charge, Store, Verdict } from '../store.ts'
 import type { Lease } from './lease.ts'

@@ -1,4 +1,4 @@
-import { ALGORITHM_NAMES, type Limit, toGrains } from '../../algorithms/limit.ts'
+import { ALGORITHM_NAMES, type Limit, toGrains } from '../../algorithms/limit-types.ts'
 import { type Clock, steady, systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'

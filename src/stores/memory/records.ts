@@ -1,4 +1,4 @@
-import type { Kernel, Limit, Verdict } from '../../algorithms/limit.ts'
+import type { Kernel, Limit, Verdict } from '../../algorithms/limit-types.ts'
 
 /*
  * A record of cells per key: generation, refused-until, then the kernel's own. A record of a token bucket is 32

@@ -1,7 +1,7 @@
-import type { Verdict } from '../../algorithms/limit.ts'
-import { haveSameStateFormat, type Limit, startsBelowFull } from '../../algorithms/limit.ts'
+import type { Verdict } from '../../algorithms/limit-types.ts'
+import { haveSameStateFormat, type Limit, startsBelowFull } from '../../algorithms/limit-types.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
-import { KeySlotIndex } from './key-index.ts'
+import { KeySlotIndex } from './key-slot-index.ts'
 import { KeysBySlot } from './keys-by-slot.ts'
 import { StateRecords } from './records.ts'
 

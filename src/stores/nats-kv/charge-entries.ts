@@ -1,4 +1,4 @@
-import { type Limit, toGrains } from '../../algorithms/limit.ts'
+import { type Limit, toGrains } from '../../algorithms/limit-types.ts'
 import { sleep, systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import { fingerprintLimit } from '../persistence/limit-fingerprint.ts'

@@ -1,4 +1,4 @@
-import { type Limit, toGrains } from '../../algorithms/limit.ts'
+import { type Limit, toGrains } from '../../algorithms/limit-types.ts'
 import { StoreError } from '../../core/errors.ts'
 import { decodeCells, encodeCells } from '../persistence/encode-cells.ts'
 import { fingerprintLimit, parseLimitFingerprint } from '../persistence/limit-fingerprint.ts'

@@ -1,5 +1,5 @@
 import { type CalendarUnit, createLimit } from '../../algorithms/index.ts'
-import { ALGORITHM_NAMES, type AlgorithmName, type Limit } from '../../algorithms/limit.ts'
+import { ALGORITHM_NAMES, type AlgorithmName, type Limit } from '../../algorithms/limit-types.ts'
 
 /** Version of the cell format; cells of another version are discarded. */
 const VERSION = 2

@@ -1,4 +1,4 @@
-import type { Limit } from '../../algorithms/limit.ts'
+import type { Limit } from '../../algorithms/limit-types.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 
 /** Numbers of a rule, as text, with the time from which they were active. */

@@ -1,4 +1,4 @@
-import { haveSameStateFormat, type Limit, startsBelowFull } from '../../algorithms/limit.ts'
+import { haveSameStateFormat, type Limit, startsBelowFull } from '../../algorithms/limit-types.ts'
 
 /** Numbers of a rule and the time from which they are active. */
 export interface LimitChange {

@@ -1,4 +1,4 @@
-import type { Limit, Verdict } from '../../algorithms/limit.ts'
+import type { Limit, Verdict } from '../../algorithms/limit-types.ts'
 import type { KeyedCharge } from './script-args.ts'
 
 interface Denial {

@@ -1,4 +1,4 @@
-import type { Verdict } from '../../algorithms/limit.ts'
+import type { Verdict } from '../../algorithms/limit-types.ts'
 import { type KeyedCharge, PEEK_AND_START, REFUND, SCRIPT_COMMIT, type ScriptStep } from './script-args.ts'
 import { slotOf } from './slot.ts'
 import type { SlotPipelines } from './slot-pipeline.ts'

@@ -1,5 +1,5 @@
 import { stateSizeOf } from '../../algorithms/custom.ts'
-import { type Limit, startsBelowFull } from '../../algorithms/limit.ts'
+import { type Limit, startsBelowFull } from '../../algorithms/limit-types.ts'
 import type { LimitHistory } from '../persistence/limit-history.ts'
 import { getLuaName } from './script.ts'
 

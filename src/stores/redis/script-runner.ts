@@ -1,4 +1,4 @@
-import type { Verdict } from '../../algorithms/limit.ts'
+import type { Verdict } from '../../algorithms/limit-types.ts'
 import { type Clock, callIfLate, systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import type { LimitHistories } from '../persistence/limit-history.ts'

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import type { CustomAlgorithm } from '../../algorithms/algorithm.ts'
-import type { AlgorithmName, Limit } from '../../algorithms/limit.ts'
+import type { CustomAlgorithm } from '../../algorithms/custom-algorithm-types.ts'
+import type { AlgorithmName, Limit } from '../../algorithms/limit-types.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { packageFile } from '../../core/package-files.ts'
 

@@ -1,4 +1,4 @@
-import type { Verdict } from '../../algorithms/limit.ts'
+import type { Verdict } from '../../algorithms/limit-types.ts'
 import { systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'

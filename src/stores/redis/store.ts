@@ -1,4 +1,4 @@
-import { ALGORITHM_NAMES, type Limit, toGrains } from '../../algorithms/limit.ts'
+import { ALGORITHM_NAMES, type Limit, toGrains } from '../../algorithms/limit-types.ts'
 import { type Clock, systemClock } from '../../core/clock.ts'
 import { policyError, StoreError } from '../../core/errors.ts'
 import { type Logger, SILENT } from '../../core/logger.ts'

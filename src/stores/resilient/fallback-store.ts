@@ -1,4 +1,4 @@
-import type { Limit } from '../../algorithms/limit.ts'
+import type { Limit } from '../../algorithms/limit-types.ts'
 import type { Clock } from '../../core/clock.ts'
 import { MemoryStore } from '../memory/memory-store.ts'
 import type { Charge, Fallback, StateSelector, TableFullWarning, Verdict } from '../store.ts'

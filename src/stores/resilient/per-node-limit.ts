@@ -1,5 +1,5 @@
 import { createLimit } from '../../algorithms/create-limit.ts'
-import { algorithmOf, type Limit } from '../../algorithms/limit.ts'
+import { algorithmOf, type Limit } from '../../algorithms/limit-types.ts'
 
 /**
  * Returns a limit with rate and burst divided by `parts`, rounded down, at least 1: the share of one node. Keeps the

@@ -1,5 +1,5 @@
-import type { Verdict } from '../../algorithms/limit.ts'
-import { type Limit, toGrains } from '../../algorithms/limit.ts'
+import type { Verdict } from '../../algorithms/limit-types.ts'
+import { type Limit, toGrains } from '../../algorithms/limit-types.ts'
 import type { Charge, StateSelector } from '../store.ts'
 import { blobToBuffer, decodeText } from './encode-text.ts'
 import type { SqliteKeyEvictor } from './evictor.ts'

@@ -1,4 +1,4 @@
-import type { Limit, Verdict } from '../../algorithms/limit.ts'
+import type { Limit, Verdict } from '../../algorithms/limit-types.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { OVERFLOW_KEY, type RuleTransaction, type StateEntry } from './rule-transaction.ts'
 import type { StoredKey } from './statements.ts'

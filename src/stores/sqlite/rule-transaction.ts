@@ -1,4 +1,4 @@
-import type { Limit } from '../../algorithms/limit.ts'
+import type { Limit } from '../../algorithms/limit-types.ts'
 import { decodeCells, encodeCells } from '../persistence/encode-cells.ts'
 import { fingerprintLimit, parseLimitFingerprint } from '../persistence/limit-fingerprint.ts'
 import {

@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs'
-import { ALGORITHM_NAMES, type Limit } from '../../algorithms/limit.ts'
+import { ALGORITHM_NAMES, type Limit } from '../../algorithms/limit-types.ts'
 import { type Clock, steady, systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import { type Logger, SILENT } from '../../core/logger.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { limit } from '../../../src/chain/rules/rule.ts'
+import { limit } from '../../../src/chain/rules/limit-middleware.ts'
 import type { Message } from '../../../src/core/message.ts'
 import { type Decision, Gate, PolicyError, type SizeOptions } from '../../../src/index.ts'
 import { refusalText } from '../../../src/outcomes/refusal-text.ts'

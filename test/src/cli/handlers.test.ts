@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { SimulatedHandlers } from '../../../src/cli/pending-handlers.ts'
+import { SimulatedHandlers } from '../../../src/cli/simulated-handlers.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import type { Message } from '../../../src/core/message.ts'
 import { runCommand } from './fake-terminal.ts'

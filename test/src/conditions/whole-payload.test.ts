@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { AedesMessage, RawPublishMessage } from '../../../brokers/aedes/message.ts'
-import { CapturedMessage } from '../../../src/cli/captured-message.ts'
+import { CapturedMessage } from '../../../src/cli/message-from-fields.ts'
 import { compileCondition } from '../../../src/conditions/compile.ts'
 import type { ValueTest } from '../../../src/conditions/condition.ts'
 import { describeCondition } from '../../../src/conditions/describe.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { Limit } from '../../../../src/algorithms/limit.ts'
+import type { Limit } from '../../../../src/algorithms/limit-types.ts'
 import { leaseTermsOf, parseLeaseOptions } from '../../../../src/stores/leased/lease-terms.ts'
 import type { LeasedStore } from '../../../../src/stores/leased/leased-store.ts'
 import type { Verdict } from '../../../../src/stores/store.ts'

@@ -1,5 +1,5 @@
 import { createLimit, type LimitSpec } from '../../../../src/algorithms/create-limit.ts'
-import type { Limit } from '../../../../src/algorithms/limit.ts'
+import type { Limit } from '../../../../src/algorithms/limit-types.ts'
 import type { Clock } from '../../../../src/core/clock.ts'
 import { LeasedStore, type LeasedStoreOptions } from '../../../../src/stores/leased/leased-store.ts'
 import { MemoryStore } from '../../../../src/stores/memory/memory-store.ts'

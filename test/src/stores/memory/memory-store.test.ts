@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { createLimit, type LimitSpec } from '../../../../src/algorithms/index.ts'
 import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
-import { KeySlotIndex } from '../../../../src/stores/memory/key-index.ts'
+import { KeySlotIndex } from '../../../../src/stores/memory/key-slot-index.ts'
 import { KeysBySlot } from '../../../../src/stores/memory/keys-by-slot.ts'
 import { MemoryStore } from '../../../../src/stores/memory/memory-store.ts'
 import { KeyTable, OVERFLOW_SLOT } from '../../../../src/stores/memory/table.ts'

@@ -1,4 +1,4 @@
-import type { Rule } from '../chain/rules/rule.ts'
+import type { Rule } from '../chain/rules/limit-middleware.ts'
 import { ruleInThousandths } from '../chain/senders/apply-overrides.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { createLimit } from '../../../../src/algorithms/index.ts'
-import type { Verdict } from '../../../../src/algorithms/limit.ts'
+import type { Verdict } from '../../../../src/algorithms/limit-types.ts'
 import { readMiddlewareMeta } from '../../../../src/chain/routing/plan-steps.ts'
-import { scaleRule } from '../../../../src/chain/rules/limit-scaling.ts'
-import type { Rule } from '../../../../src/chain/rules/rule.ts'
+import type { Rule } from '../../../../src/chain/rules/limit-middleware.ts'
+import { scaleRule } from '../../../../src/chain/rules/load-scaling.ts'
 import { limit, quota } from '../../../../src/index.ts'
 import { KeyTable } from '../../../../src/stores/memory/table.ts'
 

@@ -3,7 +3,7 @@ import { HARSHNESS } from '../../core/decision.ts'
 import type { Rate } from '../../core/units.ts'
 import type { CostMeter } from './cost.ts'
 import type { KeyMaker } from './key-scope.ts'
-import type { Rule } from './rule.ts'
+import type { Rule } from './limit-middleware.ts'
 
 export interface SimpleRuleOptions {
   readonly keys: KeyMaker

@@ -1,5 +1,4 @@
 import { type Command, Option } from 'commander'
-import { appendOptionValue, parseDurationArgument, readPacketBytes, readPort } from './arguments.ts'
 import type { BrokerCommandOptions } from './broker.ts'
 import { CommandError, EXIT } from './command-error.ts'
 import { policyOption } from './commands-policy.ts'
@@ -11,6 +10,12 @@ import {
   readMonitoringOptions,
   readNoticesTopic,
 } from './environment.ts'
+import {
+  appendOptionValue,
+  parseDurationArgument,
+  readPacketBytes,
+  readPort,
+} from './parse-argument-values.ts'
 import { requirePolicyFiles } from './policy-files.ts'
 import { requirePackages } from './required-packages.ts'
 import type { Terminal } from './terminal.ts'

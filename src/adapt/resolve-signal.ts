@@ -2,13 +2,13 @@ import { policyError } from '../core/errors.ts'
 import { quote } from '../core/units.ts'
 import { cpuSignal } from './cpu-signal.ts'
 import { eventLoopSignal } from './event-loop-signal.ts'
+import { memorySignal } from './memory-signal.ts'
 import {
   type LoadSignalHost,
   REPORTED_SIGNALS,
   type ReportedSignalName,
   reportedSignal,
-} from './measured-signals.ts'
-import { memorySignal } from './memory-signal.ts'
+} from './reported-signals.ts'
 import type { Signal } from './signal.ts'
 
 const MACHINE = { cpu: cpuSignal, memory: memorySignal, 'event-loop': eventLoopSignal } as const

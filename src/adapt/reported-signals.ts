@@ -1,4 +1,4 @@
-import type { AdaptiveHost } from '../chain/rules/limit-scaling.ts'
+import type { AdaptiveHost } from '../chain/rules/load-scaling.ts'
 import { errorRate } from './app-signals.ts'
 import type { Signal } from './signal.ts'
 

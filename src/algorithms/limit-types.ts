@@ -1,5 +1,5 @@
-import type { CustomAlgorithm } from './algorithm.ts'
 import type { CalendarWindow } from './calendar.ts'
+import type { CustomAlgorithm } from './custom-algorithm-types.ts'
 
 export const ALGORITHM_NAMES = [
   'token-bucket',

@@ -1,13 +1,13 @@
-import type { Limit } from '../../algorithms/limit.ts'
+import type { Limit } from '../../algorithms/limit-types.ts'
 import { multiplyLimit } from '../../algorithms/rescale-limit.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Scaled } from '../../core/decision.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { Message } from '../../core/message.ts'
 import type { Handled } from './handler-middleware-types.ts'
+import type { Rule } from './limit-middleware.ts'
 import type { LoadSources } from './load-source-registry.ts'
 import type { ReloadState } from './reload-state.ts'
-import type { Rule } from './rule.ts'
 
 /** The parts of a gate that adaptive middleware uses. */
 export interface AdaptiveHost {

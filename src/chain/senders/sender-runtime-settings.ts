@@ -1,6 +1,6 @@
 import { type Decision, HARSHNESS, type Outcome } from '../../core/decision.ts'
 import type { Message, Sender } from '../../core/message.ts'
-import type { CompiledPenalty } from '../rules/penalty.ts'
+import type { CompiledPenalty } from '../rules/compile-penalty.ts'
 import type { Override } from '../rules/rate-override.ts'
 import { compareAge, type EntryAge } from '../rules/runtime-entry-order.ts'
 import type { Tier, Tiers } from '../rules/tiers.ts'

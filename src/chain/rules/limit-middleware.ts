@@ -1,5 +1,5 @@
 import { createLimit } from '../../algorithms/create-limit.ts'
-import type { Limit } from '../../algorithms/limit.ts'
+import type { Limit } from '../../algorithms/limit-types.ts'
 import { compileCondition } from '../../conditions/compile.ts'
 import type { Condition, ConditionSpec } from '../../conditions/condition.ts'
 import { HARSHNESS, type Outcome, type Reason, type Scaled } from '../../core/decision.ts'
@@ -13,10 +13,10 @@ import { checkRefusalText } from '../../outcomes/refusal-text.ts'
 import type { RefusalWords } from '../../outcomes/rule-info.ts'
 import { FALLBACKS, type Fallback } from '../../stores/store.ts'
 import type { Middleware } from '../middleware-types.ts'
+import { type CompiledPenalty, compilePenalty } from './compile-penalty.ts'
 import { type CostMeter, compileCost, countsBytes } from './cost.ts'
 import { inFlightMeta } from './in-flight-rule.ts'
 import { compileScopes, type KeyMaker } from './key-scope.ts'
-import { type CompiledPenalty, compilePenalty } from './penalty.ts'
 import { heldKindOf, heldMeta, type ResourceKind } from './resource-limit.ts'
 import type {
   InFlightOptions,

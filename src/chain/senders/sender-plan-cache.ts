@@ -3,9 +3,9 @@ import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { MaybePromise, Message, Operation, Sender } from '../../core/message.ts'
 import type { PassDecision } from '../evaluation/combine-verdicts.ts'
 import type { ExemptStep, PlanStep } from '../routing/plan-steps.ts'
-import type { Rule } from '../rules/rule.ts'
+import type { Rule } from '../rules/limit-middleware.ts'
 import type { BehaviourCount, CompiledBehaviour } from './behaviour.ts'
-import type { Ban } from './sender-overrides.ts'
+import type { Ban } from './sender-runtime-settings.ts'
 
 /** A rule that may be for some senders only. */
 export type SelectiveRule = Pick<Rule, 'name' | 'covers' | 'forLists'>
