@@ -7,7 +7,7 @@ export {
   BEHAVIOUR_FACTORS,
   type BehaviourLevel,
   type BehaviourLimiter,
-  type BehaviourLimiterOptions,
+  type BehaviourScalerOptions,
   behaviour,
   type CircuitBreaker,
   type CircuitState,
@@ -64,16 +64,16 @@ export type {
   ExemptOptions,
   InFlightOptions,
   LimitOptions,
+  MessageSizeOptions,
   QuotaOptions,
   ResourceLimitOptions,
   Scope,
-  SizeOptions,
-  UnchangedOptions,
+  UnchangedPayloadOptions,
 } from './chain/rules/rule-options.ts'
 export type { SenderMatchLists } from './chain/rules/sender-filter.ts'
 export { DEFAULT_TIERS, type TierSpec, type TiersSpec } from './chain/rules/tiers.ts'
 export type { LimitWarning } from './chain/rules/usage-warning.ts'
-export type { BehaviourSpec } from './chain/senders/behaviour.ts'
+export type { BehaviourFactorsSpec } from './chain/senders/behaviour.ts'
 export { createSender } from './chain/senders/sender-plan-cache.ts'
 export type { SenderSelector } from './chain/senders/sender-selector.ts'
 export type { ConditionSpec, ValueTest } from './conditions/condition.ts'
@@ -98,7 +98,7 @@ export {
 } from './gate/gate.ts'
 export type { HandlerSlot, NoHandlerSlot } from './gate/handler-monitor.ts'
 export type { BrokerResource, ResourceCounts, ResourceHolder } from './gate/resource-counts.ts'
-export type { GateRunOptions, GateRunResult } from './gate/run-limited.ts'
+export type { GateRunOptions, HandlerRunResult } from './gate/run-limited.ts'
 export type {
   EntryChange,
   RuntimeEntry,
@@ -154,7 +154,7 @@ export { MemoryStore, type MemoryStoreOptions } from './stores/memory/memory-sto
 export type { StoreSpec } from './stores/normalize-store-options.ts'
 export { type OpenStoreOptions, openStore } from './stores/open-store.ts'
 export { ResilientStore, type ResilientStoreOptions } from './stores/resilient/resilient-store.ts'
-export type { BackendConnection, RedisCommands } from './stores/shared-backend.ts'
+export type { RedisCommands, ShareableBackend } from './stores/shared-backend.ts'
 export type {
   EphemeralEntries,
   SharedEntries,

@@ -6,7 +6,7 @@ import { GUARD_OPTIONS, Guard, type GuardOptions } from '../../src/guard/guard.t
 import { RefusalLog } from '../../src/guard/refusal-log.ts'
 import { brokerInternals } from './aedes-internals.ts'
 import { ClientQueues } from './client-queues.ts'
-import { Connection, type SharedConnectionState } from './connection.ts'
+import { Connection, type ConnectionContext } from './connection.ts'
 import { FairReadScheduler } from './fair-read-scheduler.ts'
 import { completeSettings, type LimitBrokerOptions, type LimitBrokerSettings } from './options.ts'
 import { RefusalNotices } from './refusal-notices.ts'
@@ -39,7 +39,7 @@ export interface MessageCounters {
 export type ConnectionListener = (client: Client, connection: Connection) => void
 
 /** State shared by all parts of one broker's limiter: gate, guard, connections, counters. */
-export class BrokerContext implements SharedConnectionState {
+export class BrokerContext implements ConnectionContext {
   readonly broker: Aedes
   readonly gate: Gate
   readonly guard: Guard

@@ -11,7 +11,7 @@ import type { LimitBrokerSettings } from './options.ts'
  * Returns the sender of a connection: client id, username, address and fields from the application. One object for the
  * life of the connection, to which limits attach their state.
  */
-export function createClientSender(
+export function createConnectionSender(
   client: Client,
   connect: ConnectPacket | undefined,
   settings: LimitBrokerSettings,

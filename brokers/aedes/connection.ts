@@ -6,7 +6,7 @@ import type { Ask, Enact, Guard, SenderQueue, SenderQueueHooks } from '../../src
 import type { RefusalLog } from '../../src/guard/refusal-log.ts'
 import { clientInternals } from './aedes-internals.ts'
 import type { ClientQueues, QueueConnection } from './client-queues.ts'
-import { createClientSender } from './connection-sender.ts'
+import { createConnectionSender } from './connection-sender.ts'
 import { IncomingPublish, type PublishSource } from './message.ts'
 import type { LimitBrokerSettings } from './options.ts'
 import { isParserEmitting, RawPublishFilter } from './raw-publish-filter.ts'
@@ -28,7 +28,7 @@ const WILL_WITHIN_MS = 1_000
 type ReadStop = 'throttled' | 'queueFull' | 'notOpen'
 
 /** State shared by all connections of a limiter. */
-export interface SharedConnectionState {
+export interface ConnectionContext {
   readonly guard: Guard
   readonly settings: LimitBrokerSettings
   readonly logger: Logger
@@ -60,7 +60,7 @@ export class Connection implements PublishSource, QueueConnection {
   isClosed = false
   /** Created at the first refusal. */
   rawFilter: RawPublishFilter | undefined
-  readonly #context: SharedConnectionState
+  readonly #context: ConnectionContext
   readonly #client: Client
   readonly #keepaliveMs: number
   readonly #beforeReading = (): void => {
@@ -100,11 +100,11 @@ export class Connection implements PublishSource, QueueConnection {
     onDequeued: () => this.#onDequeued(),
   }
 
-  constructor(context: SharedConnectionState, client: Client, connect: ConnectPacket | undefined) {
+  constructor(context: ConnectionContext, client: Client, connect: ConnectPacket | undefined) {
     this.#context = context
     this.#client = client
     this.#keepaliveMs = readKeepaliveMs(client, connect)
-    this.sender = createClientSender(client, connect, context.settings, context.logger)
+    this.sender = createConnectionSender(client, connect, context.settings, context.logger)
     // aedes adds a listener for each packet that waits for a slow socket. Their number is bounded by `maxUnsentBytes`.
     client.conn.setMaxListeners(0)
     this.readThrottle = new ReadThrottle(client.conn, {

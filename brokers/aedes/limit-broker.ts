@@ -1,5 +1,5 @@
 import type { Aedes, Client } from 'aedes'
-import { assertSupported, warnOnReload } from '../../src/adapter/capabilities.ts'
+import { assertSupported, warnUnsupportedOnReload } from '../../src/adapter/capabilities.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import type { GuardStats } from '../../src/guard/guard.ts'
 import { assertVersion } from './aedes-internals.ts'
@@ -65,7 +65,7 @@ export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptio
     limitSubscriptions(context, resources),
     limitConnects(context, resources),
     limitPacketSizes(context),
-    warnOnReload(gate, context.logger, () => findUnsupported(gate)),
+    warnUnsupportedOnReload(gate, context.logger, () => findUnsupported(gate)),
     closeWithBroker(context),
     gate.loadSources.add({ queueDepth: () => context.guard.stats().held }),
   ]

@@ -7,7 +7,7 @@ import type { BrokerContext } from './broker-context.ts'
 import { canEnactOutcome } from './capabilities.ts'
 import { composeHook } from './compose-hooks.ts'
 import { AedesMessage } from './message.ts'
-import { refusalError } from './refusal-error.ts'
+import { clientRefusalError } from './refusal-error.ts'
 import type { ResourceCounter } from './resource-counter.ts'
 
 /** Topic of a connect, which has none of its own: rules for connects match every topic or this one. */
@@ -97,7 +97,7 @@ export function limitConnects(context: BrokerContext, resources: ResourceCounter
 }
 
 function connackError(decision: Decision, returnCode: number): AuthenticateError {
-  return Object.assign(refusalError(decision, 'connect'), { returnCode })
+  return Object.assign(clientRefusalError(decision, 'connect'), { returnCode })
 }
 
 /** Closes the connection in the next turn of the event loop, because aedes is still working on its packet. */

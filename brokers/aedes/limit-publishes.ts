@@ -9,9 +9,9 @@ import type { Connection } from './connection.ts'
 import { degradePacket, redirectPacket } from './degrade-and-redirect.ts'
 import { AedesMessage, IncomingPublish, type PacketLike } from './message.ts'
 import type { DecideOnPublish, PublishInterceptor } from './publish-interceptor.ts'
-import { refusalError } from './refusal-error.ts'
+import { clientRefusalError } from './refusal-error.ts'
 import type { ResourceCounter } from './resource-counter.ts'
-import { useDecisionOnce } from './use-decision-once.ts'
+import { reuseDecisionOnce } from './use-decision-once.ts'
 
 /** A PUBLISH of a client, or a will, which has no `cmd` and, if aedes restored it, the client id. */
 type Packet = Parameters<Aedes['authorizePublish']>[1] & { readonly clientId?: string }
@@ -105,7 +105,7 @@ export function limitPublishes(
       isTopicUnchanged,
     )
     if (answer !== undefined && !will) {
-      connection.senderQueue.admit(message, enact, useDecisionOnce(answer, guard))
+      connection.senderQueue.admit(message, enact, reuseDecisionOnce(answer, guard))
     } else if (isResent && !will) {
       connection.senderQueue.admit(message, enact, askUnlessStored(client))
     } else {
@@ -199,7 +199,7 @@ export function limitPublishes(
     const isOffence = decision.reason !== 'unchanged' && !message.will
     if (decision.outcome === 'disconnect' || (isOffence && source?.recordRefusal(message, decision))) {
       counters.disconnected++
-      source?.disconnect(refusalError(decision, 'publish'), callback)
+      source?.disconnect(clientRefusalError(decision, 'publish'), callback)
       return
     }
     // MQTT 3.1.1 has no reason codes: acknowledge [MQTT-3.3.5-2], and discard or publish elsewhere.

@@ -2,7 +2,7 @@ import type { Server, Socket } from 'node:net'
 import { Server as TlsServer } from 'node:tls'
 import type { TrustProxy } from '../../src/adapter/trusted-proxies.ts'
 import { addressKey } from '../../src/conditions/address-network.ts'
-import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../../src/core/option-names.ts'
 import type { BrokerLimiter } from './limit-broker.ts'
 
 export interface LimitServerOptions {
@@ -15,7 +15,7 @@ export interface LimitServerOptions {
   readonly trust?: TrustProxy | undefined
 }
 
-const OPTIONS: OptionNames<LimitServerOptions> = {
+const OPTIONS: KnownOptions<LimitServerOptions> = {
   silentMs: true,
   maxSilent: true,
   maxSilentPerIp: true,

@@ -5,7 +5,7 @@ import { brokerInternals, clientInternals } from './aedes-internals.ts'
 import type { BrokerContext } from './broker-context.ts'
 import { composeHook } from './compose-hooks.ts'
 import { AedesMessage } from './message.ts'
-import { refusalError } from './refusal-error.ts'
+import { clientRefusalError } from './refusal-error.ts'
 import type { ResourceCounter } from './resource-counter.ts'
 
 /**
@@ -49,7 +49,7 @@ export function limitSubscriptions(context: BrokerContext, resources: ResourceCo
         const isTooMuch = connection.recordRefusal(message, decision)
         if (decision.outcome === 'disconnect' || isTooMuch) {
           counters.disconnected++
-          connection.disconnect(refusalError(decision, 'subscribe'), refusal => callback(refusal))
+          connection.disconnect(clientRefusalError(decision, 'subscribe'), refusal => callback(refusal))
         } else {
           callback(null, null)
         }

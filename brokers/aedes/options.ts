@@ -3,7 +3,7 @@ import type { TrustProxy } from '../../src/adapter/trusted-proxies.ts'
 import { policyError } from '../../src/core/errors.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Sender } from '../../src/core/message.ts'
-import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../../src/core/option-names.ts'
 import { GUARD_OPTIONS, type GuardOptions, RENAMED_GUARD_OPTIONS } from '../../src/guard/guard.ts'
 import { brokerInternals } from './aedes-internals.ts'
 
@@ -70,7 +70,7 @@ export interface LimitBrokerOptions extends Omit<GuardOptions, 'holds'> {
 }
 
 const { holds: _holds, ...GUARD } = GUARD_OPTIONS
-const OPTIONS: OptionNames<LimitBrokerOptions> = {
+const OPTIONS: KnownOptions<LimitBrokerOptions> = {
   ...GUARD,
   maxQueuedPerSender: true,
   trust: true,

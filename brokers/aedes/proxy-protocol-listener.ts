@@ -3,7 +3,7 @@ import type { Aedes } from 'aedes'
 import { readProxyHeader } from '../../src/adapter/proxy-header.ts'
 import type { TrustProxy } from '../../src/adapter/trusted-proxies.ts'
 import { policyError } from '../../src/core/errors.ts'
-import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../../src/core/option-names.ts'
 import { brokerInternals } from './aedes-internals.ts'
 
 export interface BehindProxyOptions {
@@ -13,7 +13,7 @@ export interface BehindProxyOptions {
   readonly headerTimeoutMs?: number | undefined
 }
 
-const OPTIONS: OptionNames<BehindProxyOptions> = { trust: true, headerTimeoutMs: true }
+const OPTIONS: KnownOptions<BehindProxyOptions> = { trust: true, headerTimeoutMs: true }
 
 /**
  * Returns a connection listener for a broker behind a load balancer that sends PROXY protocol headers, version 1 or 2:

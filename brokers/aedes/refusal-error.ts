@@ -1,7 +1,7 @@
 import type { Decision } from '../../src/core/decision.ts'
 
 /** Builds the error of a disconnect for aedes' `clientError`. Takes no stack trace, as clients can cause many. */
-export function refusalError(decision: Decision, action: string): Error {
+export function clientRefusalError(decision: Decision, action: string): Error {
   const limit = Error.stackTraceLimit
   Error.stackTraceLimit = 0
   const rule = decision.rule === undefined ? '' : ` by rule "${decision.rule}"`

@@ -8,7 +8,7 @@ import { brokerInternals, clientInternals } from './aedes-internals.ts'
 import type { BrokerContext, ConnectionListener } from './broker-context.ts'
 import type { Connection } from './connection.ts'
 import { AedesMessage, type PacketLike } from './message.ts'
-import { refusalError } from './refusal-error.ts'
+import { clientRefusalError } from './refusal-error.ts'
 
 /** Subscriptions of a client id. */
 interface Session {
@@ -240,7 +240,7 @@ export class ResourceCounter implements ResourceHolder {
     const isTooMuch = connection.recordRefusal(message, decision)
     if (decision.outcome !== 'disconnect' && !isTooMuch) return
     counters.disconnected++
-    connection.disconnect(refusalError(decision, 'publish'))
+    connection.disconnect(clientRefusalError(decision, 'publish'))
   }
 
   /** Returns the count of the connection that a new client of the same id replaces. */

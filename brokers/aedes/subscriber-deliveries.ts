@@ -14,8 +14,8 @@ import type { BrokerContext } from './broker-context.ts'
 import type { Connection } from './connection.ts'
 import type { DeliveryHook } from './delivery-hook.ts'
 import { AedesMessage } from './message.ts'
-import { refusalError } from './refusal-error.ts'
-import { useDecisionOnce } from './use-decision-once.ts'
+import { clientRefusalError } from './refusal-error.ts'
+import { reuseDecisionOnce } from './use-decision-once.ts'
 
 /** Time that other subscribers wait for a full socket, and time that a recovered socket stays under observation. */
 const STALL_MS = 100
@@ -194,7 +194,7 @@ export class ClientDeliveries {
   ): void {
     this.#markSeen(message.original)
     if (answer === undefined) senderQueue.admit(message, this.#enact)
-    else senderQueue.admit(message, this.#enact, useDecisionOnce(answer, this.#context.guard))
+    else senderQueue.admit(message, this.#enact, reuseDecisionOnce(answer, this.#context.guard))
     // Retained messages wait at their source: aedes reads the next one after an answer to this one.
     if (message.isEnacted || isRetained(message.original)) return
     setImmediate(message.done)
@@ -418,7 +418,7 @@ export class ClientDeliveries {
       { client: client.id, rule: decision.rule, reason: decision.reason },
       'subscriber disconnected',
     )
-    connection.disconnect(refusalError(decision, 'deliver'))
+    connection.disconnect(clientRefusalError(decision, 'deliver'))
   }
 }
 

@@ -3,7 +3,7 @@ import type { MaybePromise, Message } from '../../src/core/message.ts'
 import type { Ask, Guard } from '../../src/guard/guard.ts'
 
 /** Returns a function that answers a decision already made, once. A message that waits in its queue is decided anew. */
-export function useDecisionOnce<M extends Message>(decision: MaybePromise<Decision>, guard: Guard): Ask<M> {
+export function reuseDecisionOnce<M extends Message>(decision: MaybePromise<Decision>, guard: Guard): Ask<M> {
   let answer: MaybePromise<Decision> | undefined = decision
   return message => {
     const first = answer ?? guard.ask(message)

@@ -1,6 +1,6 @@
 import { canReleaseQoS2, sendAck, socketOf, stopCountingQoS2 } from './client-internals.ts'
 import type { Corkable, ReceivingClient } from './client-types.ts'
-import type { ConnectionKeepAlive } from './keep-alive.ts'
+import type { KeepAlivePinger } from './keep-alive.ts'
 import type { ReceivedMessage } from './message.ts'
 
 /** Most acknowledgements written together. At most this many messages come twice if a consumer is killed. */
@@ -16,13 +16,13 @@ export class AckSender {
   /** Number of the connection. A message is only acknowledged on the connection it came on. */
   connectionId = 0
   readonly #client: ReceivingClient
-  readonly #keepAlive: ConnectionKeepAlive
+  readonly #keepAlive: KeepAlivePinger
   /** Socket with corked acknowledgements, and their number. */
   #corkedStream: Corkable | undefined
   #corkedCount = 0
   readonly #flush = (): void => this.flush()
 
-  constructor(client: ReceivingClient, keepAlive: ConnectionKeepAlive) {
+  constructor(client: ReceivingClient, keepAlive: KeepAlivePinger) {
     this.#client = client
     this.#keepAlive = keepAlive
   }

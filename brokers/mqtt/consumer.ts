@@ -22,7 +22,7 @@ import {
 } from './client-types.ts'
 import { DeadLetterPublisher } from './dead-letter-publisher.ts'
 import { createMessageCounters, DecisionExecutor } from './decision-executor.ts'
-import { ConnectionKeepAlive } from './keep-alive.ts'
+import { KeepAlivePinger } from './keep-alive.ts'
 import { type ContinueReading, type MessageStage, ReceivedMessage } from './message.ts'
 import type { ConsumerOptions } from './options.ts'
 import { OrderedAcks } from './ordered-acks.ts'
@@ -40,7 +40,7 @@ export class Consumer {
   readonly guard: Guard
   readonly logger: Logger
   readonly senders: SenderLookup
-  readonly keepAlive: ConnectionKeepAlive
+  readonly keepAlive: KeepAlivePinger
   readonly executor: DecisionExecutor
   readonly #errorLog: ErrorLog
   readonly counters = createMessageCounters()
@@ -80,7 +80,7 @@ export class Consumer {
       holds: 'all',
       logger: this.logger,
     })
-    this.keepAlive = new ConnectionKeepAlive(client, this.guard.clock)
+    this.keepAlive = new KeepAlivePinger(client, this.guard.clock)
     this.#ackSender = new AckSender(client, this.keepAlive)
     this.#errorLog = new ErrorLog(this.guard.clock, this.logger)
     const { deadLetter, deadLetterTimeoutMs } = options

@@ -1,5 +1,5 @@
 export type { BackOffOptions } from '../../src/core/back-off.ts'
-export type { PublishLimits } from '../../src/publish/create-publisher.ts'
+export type { PublisherControls } from '../../src/publish/create-publisher.ts'
 export type { Priority, QueuedPublishOptions } from '../../src/publish/message-options.ts'
 export type { PublisherOptions, PublishRate } from '../../src/publish/options.ts'
 export type { Published, PublisherStats } from '../../src/publish/types.ts'

@@ -9,7 +9,7 @@ const CHECKS_PER_INTERVAL = 3
  * waits behind all messages and it takes its own slowness for a dead broker (mqttjs/MQTT.js#1935). While messages are in
  * progress, this pings in its place and resets its deadline. An idle client is left alone, so that it detects a dead broker.
  */
-export class ConnectionKeepAlive {
+export class KeepAlivePinger {
   readonly #client: ReceivingClient
   readonly #clock: Clock
   #cancel: (() => void) | undefined

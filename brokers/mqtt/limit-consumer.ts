@@ -1,4 +1,4 @@
-import { assertSupported, warnOnReload } from '../../src/adapter/capabilities.ts'
+import { assertSupported, warnUnsupportedOnReload } from '../../src/adapter/capabilities.ts'
 import { startAwaitedTimer } from '../../src/core/clock.ts'
 import { UnsupportedError } from '../../src/core/errors.ts'
 import type { Gate } from '../../src/gate/gate.ts'
@@ -76,7 +76,7 @@ export function limitConsumer(
     replaceHandleMessage(consumer),
     wrapHandleAcks(consumer),
     listenToConnection(consumer),
-    warnOnReload(gate, consumer.logger, findProblems),
+    warnUnsupportedOnReload(gate, consumer.logger, findProblems),
   ]
   detachAll.push(gate.loadSources.add({ queueDepth: () => consumer.guard.stats().held, handlers: true }))
   limitedClients.add(client)

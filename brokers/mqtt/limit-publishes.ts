@@ -1,9 +1,9 @@
 import { BackOff, type BackOffOptions } from '../../src/core/back-off.ts'
 import { policyError } from '../../src/core/errors.ts'
 import type { Sender } from '../../src/core/message.ts'
-import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../../src/core/option-names.ts'
 import type { Gate } from '../../src/gate/gate.ts'
-import { createPublisher, type PublishLimits } from '../../src/publish/create-publisher.ts'
+import { createPublisher, type PublisherControls } from '../../src/publish/create-publisher.ts'
 import { parseQueueParams, type QueuedPublishOptions } from '../../src/publish/message-options.ts'
 import { PUBLISHER_OPTIONS, type PublisherOptions, type PublishRate } from '../../src/publish/options.ts'
 import { OutgoingMessage } from '../../src/publish/outgoing-message.ts'
@@ -28,7 +28,7 @@ export interface MqttPublisherOptions extends PublisherOptions {
   readonly backOff?: BackOffOptions | false | undefined
 }
 
-const OPTIONS: OptionNames<MqttPublisherOptions> = {
+const OPTIONS: KnownOptions<MqttPublisherOptions> = {
   ...PUBLISHER_OPTIONS,
   window: true,
   maxInFlight: true,
@@ -36,7 +36,7 @@ const OPTIONS: OptionNames<MqttPublisherOptions> = {
 }
 
 /** Publisher that keeps to the limits. */
-export interface MqttPublisher extends PublishLimits {
+export interface MqttPublisher extends PublisherControls {
   /** Publishes a message when the limits allow it. Never throws or rejects: an invalid message or option is `failed`. */
   publish(
     topic: string,

@@ -1,7 +1,7 @@
 import type { Decision } from '../../src/core/decision.ts'
 import { policyError, UnsupportedError } from '../../src/core/errors.ts'
 import type { Sender } from '../../src/core/message.ts'
-import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../../src/core/option-names.ts'
 import { GUARD_OPTIONS, type GuardOptions, RENAMED_GUARD_OPTIONS } from '../../src/guard/guard.ts'
 import { clientOptionsOf, type MqttClient, type PublishPacket, type ReceivingClient } from './client-types.ts'
 
@@ -39,7 +39,7 @@ export interface ConsumerOptions extends Omit<GuardOptions, 'holds'> {
 }
 
 const { holds: _holds, ...GUARD } = GUARD_OPTIONS
-const OPTIONS: OptionNames<ConsumerOptions> = {
+const OPTIONS: KnownOptions<ConsumerOptions> = {
   ...GUARD,
   handler: true,
   identify: true,

@@ -1,4 +1,4 @@
-import { keyOfSender, keyOfUnknownSender, SenderCache } from '../../src/adapter/sender-cache.ts'
+import { cacheKeyOfUnknownSender, keyOfSender, SenderCache } from '../../src/adapter/sender-cache.ts'
 import { createSender } from '../../src/chain/senders/sender-plan-cache.ts'
 import type { Sender } from '../../src/core/message.ts'
 import type { PublishPacket } from './client-types.ts'
@@ -30,7 +30,7 @@ export class SenderLookup {
       return this.#find(keyOfSender(sender), sender)
     } catch (err) {
       this.#onError(err)
-      return this.#find(keyOfUnknownSender(topic), NO_SENDER)
+      return this.#find(cacheKeyOfUnknownSender(topic), NO_SENDER)
     }
   }
 

@@ -98,7 +98,7 @@ export function subjectBytesOf(internals: MessageInternals): unknown {
 }
 
 /** Returns the subject if the client has decoded it already. */
-export function subjectTextOf(internals: MessageInternals): unknown {
+export function decodedSubjectOf(internals: MessageInternals): unknown {
   return internals._subject
 }
 

@@ -33,7 +33,7 @@ export interface NatsSubscribeOptions<M extends NatsMessage> {
 }
 
 /** Subscription of core NATS. Leaves its queue group while it holds too many messages. */
-export class CoreSubscription<M extends NatsMessage> implements MessageSource {
+export class LimitedCoreSubscription<M extends NatsMessage> implements MessageSource {
   readonly capabilities: Capabilities
   readonly #limiter: LimiterState
   readonly #nc: NatsConnection<M>

@@ -5,7 +5,7 @@ import type { ReceivedMessage } from './message.ts'
  * Passed messages that wait for a free handler, in order of arrival. At most `MAX_SIZES.waitingForHandler` messages and
  * `MAX_SIZES.waitingForHandlerBytes` payload bytes per subscription.
  */
-export class HandlerQueue {
+export class HandlerBacklog {
   #waiting: ReceivedMessage[] = []
   #next = 0
   #bytes = 0

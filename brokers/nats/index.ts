@@ -1,4 +1,4 @@
-export type { PublishLimits } from '../../src/publish/create-publisher.ts'
+export type { PublisherControls } from '../../src/publish/create-publisher.ts'
 export type { Priority, QueuedPublishOptions } from '../../src/publish/message-options.ts'
 export type { PublisherOptions, PublishRate } from '../../src/publish/options.ts'
 export type { Published, PublisherStats } from '../../src/publish/types.ts'

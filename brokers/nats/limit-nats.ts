@@ -1,6 +1,6 @@
-import { assertSupported, warnOnReload } from '../../src/adapter/capabilities.ts'
+import { assertSupported, warnUnsupportedOnReload } from '../../src/adapter/capabilities.ts'
 import { policyError, UnsupportedError } from '../../src/core/errors.ts'
-import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../../src/core/option-names.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import type { PolicyReloadResult } from '../../src/gate/gate-events.ts'
 import type { GuardStats } from '../../src/guard/guard.ts'
@@ -19,7 +19,7 @@ import type {
   NatsMessage,
   PullConsumer,
 } from './client-types.ts'
-import { CoreSubscription, type NatsSubscribeOptions } from './core-subscription.ts'
+import { LimitedCoreSubscription, type NatsSubscribeOptions } from './core-subscription.ts'
 import { JetStreamMessageProcessor, processorOptions } from './jetstream-message-processor.ts'
 import {
   type ConsumerSource,
@@ -110,9 +110,9 @@ export interface NatsLimiter {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-const DRAIN_OPTIONS: OptionNames<DrainOptions> = { timeoutMs: true, held: true }
+const DRAIN_OPTIONS: KnownOptions<DrainOptions> = { timeoutMs: true, held: true }
 
-const SUBSCRIBE_OPTIONS: OptionNames<NatsSubscribeOptions<NatsMessage>> = {
+const SUBSCRIBE_OPTIONS: KnownOptions<NatsSubscribeOptions<NatsMessage>> = {
   queue: true,
   callback: true,
   lossy: true,
@@ -120,7 +120,7 @@ const SUBSCRIBE_OPTIONS: OptionNames<NatsSubscribeOptions<NatsMessage>> = {
   answer: true,
 }
 
-const PULL_OPTIONS: OptionNames<PullOptions> = {
+const PULL_OPTIONS: KnownOptions<PullOptions> = {
   max_messages: true,
   expires: true,
   idle_heartbeat: true,
@@ -150,7 +150,7 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
     if (change.kind === 'applied') limiter.updateFromPolicy()
   }
   gate.on('policy', reload)
-  const stopWarnings = warnOnReload(gate, limiter.logger, () => {
+  const stopWarnings = warnUnsupportedOnReload(gate, limiter.logger, () => {
     const sources = [NATS_CAPABILITIES, ...[...limiter.sources].map(({ capabilities }) => capabilities)]
     return [...new Set(sources.flatMap(capabilities => findUnsupported(gate, capabilities)))]
   })
@@ -215,13 +215,13 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
     subscribe(nc, subject, subscribeOptions) {
       checkOptionNames<object>(subscribeOptions, SUBSCRIBE_OPTIONS)
       const answering = subscribeOptions.answer === true ? 'rejected' : 'none'
-      return new CoreSubscription(limiter, nc, subject, subscribeOptions, answering)
+      return new LimitedCoreSubscription(limiter, nc, subject, subscribeOptions, answering)
     },
     respond(nc, subject, handler, options = {}) {
       checkOptionNames(options, { queue: true })
       const { queue } = options
       const serving = { callback: handler, queue }
-      return new CoreSubscription(limiter, nc, subject, serving, 'all')
+      return new LimitedCoreSubscription(limiter, nc, subject, serving, 'all')
     },
     iterate(source, options = {}) {
       checkOptionNames(options, { consumer: true, answer: true })

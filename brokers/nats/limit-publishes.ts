@@ -1,7 +1,7 @@
 import { policyError } from '../../src/core/errors.ts'
-import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../../src/core/option-names.ts'
 import type { Gate } from '../../src/gate/gate.ts'
-import { createPublisher, type PublishLimits } from '../../src/publish/create-publisher.ts'
+import { createPublisher, type PublisherControls } from '../../src/publish/create-publisher.ts'
 import { parseQueueParams, type QueuedPublishOptions } from '../../src/publish/message-options.ts'
 import { PUBLISHER_OPTIONS, type PublisherOptions, type PublishRate } from '../../src/publish/options.ts'
 import { OutgoingMessage } from '../../src/publish/outgoing-message.ts'
@@ -26,7 +26,7 @@ export interface NatsPublisherOptions extends PublisherOptions {
   readonly headers?: HeadersFactory | undefined
 }
 
-const OPTIONS: OptionNames<NatsPublisherOptions> = {
+const OPTIONS: KnownOptions<NatsPublisherOptions> = {
   ...PUBLISHER_OPTIONS,
   jetstream: true,
   window: true,
@@ -34,7 +34,7 @@ const OPTIONS: OptionNames<NatsPublisherOptions> = {
 }
 
 /** Publisher that keeps to the limits. */
-export interface NatsPublisher extends PublishLimits {
+export interface NatsPublisher extends PublisherControls {
   /** Publishes a message when the limits allow it. Never throws or rejects: an invalid message or option is `failed`. */
   publish(
     subject: string,

@@ -7,7 +7,7 @@ import { type Degraded, degradeMessage } from '../../src/outcomes/degrade.ts'
 import type { RuleInfo } from '../../src/outcomes/rule-info.ts'
 import { copyMessageBytes } from './client-internals.ts'
 import type { NatsHeaders, NatsMessage } from './client-types.ts'
-import { HandlerQueue } from './handler-queue.ts'
+import { HandlerBacklog } from './handler-queue.ts'
 import { extendHeaders, type HeadersFactory } from './headers.ts'
 import type { LimiterState } from './limiter-state.ts'
 import { type DeliveryProcessor, type MessageLimits, ReceivedMessage } from './message.ts'
@@ -37,7 +37,7 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Deliver
   /** Number of pending handlers, and their maximum. */
   #inFlight = 0
   readonly #maxInFlight: number
-  readonly #handlerQueue = new HandlerQueue()
+  readonly #handlerQueue = new HandlerBacklog()
   /** In-flight slots of pending handlers, if handlers are limited. */
   readonly #slots = new Map<ReceivedMessage, HandlerSlot>()
 

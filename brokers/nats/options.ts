@@ -1,6 +1,6 @@
 import { checkNested, policyError } from '../../src/core/errors.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
-import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../../src/core/option-names.ts'
 import { parseDuration } from '../../src/core/units.ts'
 import { GUARD_OPTIONS, type GuardOptions, RENAMED_GUARD_OPTIONS } from '../../src/guard/guard.ts'
 import { compileRedirect, type RedirectPlan } from '../../src/outcomes/redirect.ts'
@@ -57,7 +57,7 @@ export interface LimitNatsOptions extends Omit<GuardOptions, 'holds' | 'overflow
 }
 
 const { holds: _holds, overflow: _overflow, ...GUARD } = GUARD_OPTIONS
-const OPTIONS: OptionNames<LimitNatsOptions> = {
+const OPTIONS: KnownOptions<LimitNatsOptions> = {
   ...GUARD,
   identify: true,
   headers: true,

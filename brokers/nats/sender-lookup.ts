@@ -1,4 +1,4 @@
-import { keyOfSender, keyOfUnknownSender, SenderCache } from '../../src/adapter/sender-cache.ts'
+import { cacheKeyOfUnknownSender, keyOfSender, SenderCache } from '../../src/adapter/sender-cache.ts'
 import { createSender } from '../../src/chain/senders/sender-plan-cache.ts'
 import type { Sender } from '../../src/core/message.ts'
 import type { NatsMessage } from './client-types.ts'
@@ -51,7 +51,7 @@ export class SenderLookup {
     } catch (cause) {
       this.#onError(cause)
     }
-    return this.#find(keyOfUnknownSender(subject.topic), {})
+    return this.#find(cacheKeyOfUnknownSender(subject.topic), {})
   }
 
   #find(key: string, sender: Partial<Sender>): SenderWithQueue {

@@ -1,6 +1,6 @@
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Sender } from '../../src/core/message.ts'
-import { setSubjectText, subjectBytesOf, subjectTextOf, unwrapCoreMessage } from './client-internals.ts'
+import { decodedSubjectOf, setSubjectText, subjectBytesOf, unwrapCoreMessage } from './client-internals.ts'
 import type { NatsMessage } from './client-types.ts'
 import { SenderWithQueue } from './sender-with-queue.ts'
 
@@ -51,7 +51,7 @@ export class SubjectBytesCache {
     const known = this.#known[slot]
     if (known === undefined) return this.#store(message.subject, bytes, slot)
     // Clients decode the subject of JetStream messages themselves. Comparing it is faster than comparing bytes.
-    const text = subjectTextOf(internals)
+    const text = decodedSubjectOf(internals)
     if (text !== undefined) {
       if (known.topic === text) return known
       return this.#store(message.subject, bytes, slot)

@@ -4,7 +4,7 @@ import type { ScaleMeta } from '../chain/rules/load-scaling.ts'
 import { ReloadState } from '../chain/rules/reload-state.ts'
 import { policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
-import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import { LoadMonitor, type LoadReport } from './monitor.ts'
 import {
   DEFAULT_LEVELS,
@@ -17,7 +17,7 @@ import {
 import {
   MACHINE_SIGNALS,
   optionalSignal,
-  parseSignal,
+  resolveSignal,
   type SignalPlan,
   type SignalWord,
 } from './resolve-signal.ts'
@@ -51,7 +51,7 @@ export interface AdaptiveOptions {
   readonly node?: string | undefined
 }
 
-const OPTIONS: OptionNames<AdaptiveOptions> = {
+const OPTIONS: KnownOptions<AdaptiveOptions> = {
   levels: true,
   stages: true,
   signal: true,
@@ -141,9 +141,9 @@ export function adaptive(options: AdaptiveOptions = {}): Adaptive {
 
 /** Returns the validated signals to measure. Throws PolicyError. */
 function signalsOf({ signal, signals, stages }: AdaptiveOptions): readonly SignalPlan[] {
-  const extra = signal === undefined ? [] : [parseSignal(signal, 'signal')]
+  const extra = signal === undefined ? [] : [resolveSignal(signal, 'signal')]
   const words = signals ?? (extra.length > 0 ? [] : MACHINE_SIGNALS)
-  const listed = [...words.map((word, index) => parseSignal(word, `signals[${index}]`)), ...extra]
+  const listed = [...words.map((word, index) => resolveSignal(word, `signals[${index}]`)), ...extra]
   if (listed.length === 0 || listed.length > MAX_SIZES.loadSignals) {
     throw policyError('signals', `there are ${listed.length} signals`, `give 1 to ${MAX_SIZES.loadSignals}`)
   }

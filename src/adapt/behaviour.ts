@@ -15,18 +15,18 @@ import { type Clock, systemClock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
 import { hashLongPart } from '../core/hash-long-part.ts'
 import type { Message, Sender } from '../core/message.ts'
-import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import { parseRate } from '../core/units.ts'
 
 export { BEHAVIOUR_FACTORS, type BehaviourLevel } from '../chain/senders/behaviour.ts'
 
-export interface BehaviourLimiterOptions {
+export interface BehaviourScalerOptions {
   /** Returns the key of a sender. Default: its user, else its API key, else its client. */
   readonly senderOf?: (sender: Sender) => string | undefined
   readonly clock?: Clock | undefined
 }
 
-const OPTIONS: OptionNames<BehaviourLimiterOptions> = { senderOf: true, clock: true }
+const OPTIONS: KnownOptions<BehaviourScalerOptions> = { senderOf: true, clock: true }
 
 /** Counts messages of senders and scales their limits. */
 export interface BehaviourLimiter {
@@ -43,7 +43,7 @@ export interface BehaviourLimiter {
  * Behaviour of senders for single limits, with a custom key. For all limits of a gate, shared by its nodes,
  * use the gate option `behaviour`, which counts the same way: see BehaviourTracker.
  */
-export function behaviour(options: BehaviourLimiterOptions = {}): BehaviourLimiter {
+export function behaviour(options: BehaviourScalerOptions = {}): BehaviourLimiter {
   checkOptionNames(options, OPTIONS)
   const { senderOf = senderKeyOf, clock = systemClock } = options
   const behaviourTracker = new BehaviourTracker()

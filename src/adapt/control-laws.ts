@@ -1,6 +1,6 @@
 import { policyError } from '../core/errors.ts'
-import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
-import { createFeedback, type FeedbackLimiter, type FeedbackLimiterOptions } from './rate-controller.ts'
+import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
+import { createRateController, type FeedbackLimiter, type FeedbackLimiterOptions } from './rate-controller.ts'
 
 export interface AimdOptions extends FeedbackLimiterOptions {
   /** Increase of the rate per second after each interval without failures. Default: a fiftieth of the maximum. */
@@ -14,7 +14,7 @@ export interface GradientOptions extends FeedbackLimiterOptions {
   readonly headroom?: number | undefined
 }
 
-const FEEDBACK_OPTIONS: OptionNames<FeedbackLimiterOptions> = {
+const FEEDBACK_OPTIONS: KnownOptions<FeedbackLimiterOptions> = {
   name: true,
   minPerSecond: true,
   maxPerSecond: true,
@@ -24,8 +24,8 @@ const FEEDBACK_OPTIONS: OptionNames<FeedbackLimiterOptions> = {
   exceeded: true,
   clock: true,
 }
-const AIMD_OPTIONS: OptionNames<AimdOptions> = { ...FEEDBACK_OPTIONS, step: true, backoff: true }
-const GRADIENT_OPTIONS: OptionNames<GradientOptions> = { ...FEEDBACK_OPTIONS, headroom: true }
+const AIMD_OPTIONS: KnownOptions<AimdOptions> = { ...FEEDBACK_OPTIONS, step: true, backoff: true }
+const GRADIENT_OPTIONS: KnownOptions<GradientOptions> = { ...FEEDBACK_OPTIONS, headroom: true }
 
 /** Share of failures above which the handler cannot keep up. */
 const MAX_FAILED = 0.1
@@ -45,7 +45,7 @@ export function aimd(options: AimdOptions = {}): FeedbackLimiter {
   if (!(backoff > 0 && backoff < 1))
     throw policyError('backoff', `${backoff} is not a factor between 0 and 1`, 'use 0.9')
   checkLatency(latencyMs)
-  return createFeedback('aimd', options, ({ perSecond, donePerSecond, meanMs, failed, isPressed }) => {
+  return createRateController('aimd', options, ({ perSecond, donePerSecond, meanMs, failed, isPressed }) => {
     if (failed > MAX_FAILED || meanMs > latencyMs)
       return backoff * Math.min(perSecond, donePerSecond || perSecond)
     // A rate that is not used up proves nothing.
@@ -63,13 +63,17 @@ export function gradient(options: GradientOptions = {}): FeedbackLimiter {
   const { headroom = 0.1, latencyMs = 100 } = options
   if (!(headroom > 0 && headroom <= 1)) throw policyError('headroom', `${headroom} is not a share`, 'use 0.1')
   checkLatency(latencyMs)
-  return createFeedback('gradient', options, ({ perSecond, donePerSecond, meanMs, failed, isPressed }) => {
-    const ratio =
-      failed > MAX_FAILED ? MIN_RATIO : Math.max(MIN_RATIO, 1 + headroom * (1 - meanMs / latencyMs))
-    if (ratio < 1) return ratio * Math.min(perSecond, donePerSecond || perSecond)
-    // A rate that is not used up proves nothing. A small one rises by a whole message.
-    return isPressed ? ratio * perSecond + 1 : undefined
-  })
+  return createRateController(
+    'gradient',
+    options,
+    ({ perSecond, donePerSecond, meanMs, failed, isPressed }) => {
+      const ratio =
+        failed > MAX_FAILED ? MIN_RATIO : Math.max(MIN_RATIO, 1 + headroom * (1 - meanMs / latencyMs))
+      if (ratio < 1) return ratio * Math.min(perSecond, donePerSecond || perSecond)
+      // A rate that is not used up proves nothing. A small one rises by a whole message.
+      return isPressed ? ratio * perSecond + 1 : undefined
+    },
+  )
 }
 
 function checkLatency(latencyMs: number): void {

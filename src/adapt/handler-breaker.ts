@@ -9,7 +9,7 @@ import { hashLongPart } from '../core/hash-long-part.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { andThen } from '../core/maybe-promise.ts'
 import type { Message } from '../core/message.ts'
-import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 
 export interface HandlerBreakerOptions {
   /** Name in its refusals. Default: breaker. */
@@ -30,7 +30,7 @@ export interface HandlerBreakerOptions {
   readonly clock?: Clock | undefined
 }
 
-const OPTIONS: OptionNames<HandlerBreakerOptions> = {
+const OPTIONS: KnownOptions<HandlerBreakerOptions> = {
   name: true,
   keyOf: true,
   failures: true,

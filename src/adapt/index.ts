@@ -4,7 +4,7 @@ export {
   BEHAVIOUR_FACTORS,
   type BehaviourLevel,
   type BehaviourLimiter,
-  type BehaviourLimiterOptions,
+  type BehaviourScalerOptions,
   behaviour,
 } from './behaviour.ts'
 export { type AimdOptions, aimd, type GradientOptions, gradient } from './control-laws.ts'

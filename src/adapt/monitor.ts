@@ -3,7 +3,7 @@ import type { Scaled } from '../core/decision.ts'
 import { UnsupportedError } from '../core/errors.ts'
 import { Hysteresis, type LoadLevel } from './hysteresis.ts'
 import type { SignalPlan } from './resolve-signal.ts'
-import { SignalReadings, type WorstValues } from './signal-readings.ts'
+import { type HighestLoad, SignalReadings } from './signal-readings.ts'
 
 /** Settings of a load monitor. */
 export interface LoadMonitorSettings {
@@ -38,7 +38,7 @@ export interface LoadReport {
 }
 
 const UNCHANGED: Omit<LoadLevel, 'above'> = { name: 'normal', factor: 1 }
-const NO_LOAD: WorstValues = { bySignal: new Map(), load: undefined }
+const NO_LOAD: HighestLoad = { bySignal: new Map(), load: undefined }
 
 /**
  * Reads signals at an interval and derives one factor: the smallest of those selected by the load level and

@@ -71,7 +71,7 @@ interface RateState {
  * Creates a rate that a control law adjusts at intervals, enforced by a token bucket. Throws PolicyError.
  * After a reload, a feedback with the same law and options continues.
  */
-export function createFeedback(
+export function createRateController(
   lawName: string,
   options: FeedbackLimiterOptions,
   law: ControlLaw,

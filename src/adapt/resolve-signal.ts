@@ -42,7 +42,7 @@ export interface SignalPlan {
 }
 
 /** Parses a signal. Throws PolicyError. */
-export function parseSignal(word: SignalWord, path: string): SignalPlan {
+export function resolveSignal(word: SignalWord, path: string): SignalPlan {
   if (typeof word === 'function') {
     const signal: Signal = { name: word.name === '' ? 'signal' : word.name.slice(0, 60), read: word }
     return { name: signal.name, make: () => signal }

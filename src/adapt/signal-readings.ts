@@ -52,7 +52,7 @@ export class SignalReadings {
    * Returns the highest values of this node and others, by signal. `causingNode` is the node that determines
    * the current factor.
    */
-  worst(others: readonly NodeLoad[], causingNode: CausingNode | undefined): WorstValues {
+  worst(others: readonly NodeLoad[], causingNode: CausingNode | undefined): HighestLoad {
     const bySignal = new Map<string, NodeValue>()
     let load: NodeValue | undefined
     for (const [index, { name, full = 1 }] of this.#signals.entries()) {
@@ -92,7 +92,7 @@ export class SignalReadings {
 }
 
 /** Highest values by signal, and of all signals as a load from 0 to 1. */
-export interface WorstValues {
+export interface HighestLoad {
   readonly bySignal: ReadonlyMap<string, NodeValue>
   readonly load: NodeValue | undefined
 }

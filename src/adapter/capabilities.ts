@@ -26,7 +26,7 @@ export function assertSupported(problems: readonly string[]): void {
 }
 
 /** Logs the problems of each policy that is applied later. Returns a function that stops it. */
-export function warnOnReload(
+export function warnUnsupportedOnReload(
   gate: Gate,
   logger: Logger,
   findUnsupported: () => readonly string[],

@@ -48,7 +48,7 @@ export function keyOfSender(sender: Partial<Sender>): string {
 }
 
 /** Returns a key for the unknown sender of a topic. No key of a sender starts like it. */
-export function keyOfUnknownSender(topic: string): string {
+export function cacheKeyOfUnknownSender(topic: string): string {
   return `\0${topic}`
 }
 

@@ -1,6 +1,6 @@
 import { policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
-import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import { type CalendarSpec, CalendarWindow } from './calendar.ts'
 import { checkCustomAlgorithm } from './custom.ts'
 import type { CustomAlgorithm } from './custom-algorithm-types.ts'
@@ -39,7 +39,7 @@ export interface LimitSpec {
   readonly calendar?: CalendarSpec | undefined
 }
 
-const OPTIONS: OptionNames<LimitSpec> = {
+const OPTIONS: KnownOptions<LimitSpec> = {
   name: true,
   algorithm: true,
   count: true,

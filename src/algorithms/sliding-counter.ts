@@ -10,7 +10,7 @@ const PREVIOUS = 2
 /** Usage in the window of a time and in the one before it. Two module variables, so that no object is created. */
 let current = 0
 let previous = 0
-function switchTopic(cells: Float64Array, at: number, moment: number, periodMs: number): void {
+function readUsage(cells: Float64Array, at: number, moment: number, periodMs: number): void {
   const last = cells[at + LAST]!
   const windows = Math.floor(moment / periodMs) - Math.floor(last / periodMs)
   current = windows === 0 ? cells[at + CURRENT]! : 0
@@ -46,7 +46,7 @@ export const slidingCounter: Kernel = {
   probe(cells, at, nowMs, grains, limit, out) {
     const { periodMs, countGrains } = limit
     const moment = Math.max(nowMs, cells[at + LAST]!)
-    switchTopic(cells, at, moment, periodMs)
+    readUsage(cells, at, moment, periodMs)
     const elapsed = moment % periodMs
     const free = (countGrains - current) * periodMs - previous * (periodMs - elapsed)
     const left = free - grains * periodMs
@@ -59,14 +59,14 @@ export const slidingCounter: Kernel = {
 
   take(cells, at, nowMs, grains, limit) {
     const moment = Math.max(nowMs, cells[at + LAST]!)
-    switchTopic(cells, at, moment, limit.periodMs)
+    readUsage(cells, at, moment, limit.periodMs)
     cells[at + LAST] = moment
     cells[at + CURRENT] = current + grains
     cells[at + PREVIOUS] = previous
   },
 
   refund(cells, at, nowMs, grains, limit) {
-    switchTopic(cells, at, Math.max(nowMs, cells[at + LAST]!), limit.periodMs)
+    readUsage(cells, at, Math.max(nowMs, cells[at + LAST]!), limit.periodMs)
     // A charge of an earlier window has its weight there, and is refunded there.
     const own = Math.min(cells[at + CURRENT]!, grains)
     cells[at + CURRENT] = cells[at + CURRENT]! - own
@@ -86,7 +86,7 @@ export const slidingCounter: Kernel = {
 
   spent(cells, at, nowMs, limit) {
     const moment = Math.max(nowMs, cells[at + LAST]!)
-    switchTopic(cells, at, moment, limit.periodMs)
+    readUsage(cells, at, moment, limit.periodMs)
     const weighed = previous * (limit.periodMs - (moment % limit.periodMs))
     return current + Math.ceil(weighed / limit.periodMs)
   },
@@ -98,7 +98,7 @@ export const slidingCounter: Kernel = {
 
   wholeAt(cells, at, limit) {
     const last = cells[at + LAST]!
-    switchTopic(cells, at, last, limit.periodMs)
+    readUsage(cells, at, last, limit.periodMs)
     return last + resetMs(current, last % limit.periodMs, limit.periodMs)
   },
 }

@@ -2,7 +2,7 @@ import type { SenderState } from '../chain/senders/sender-plan-cache.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
 import type { Message, Sender } from '../core/message.ts'
-import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import type { Gate } from '../gate/gate.ts'
 import { AnalyticsHistory } from './history.ts'
 import { RefusalAggregator } from './refusal-aggregator.ts'
@@ -17,7 +17,7 @@ export interface AnalyticsOptions {
   readonly clock?: Clock | undefined
 }
 
-const OPTIONS: OptionNames<AnalyticsOptions> = { gate: true, clock: true }
+const OPTIONS: KnownOptions<AnalyticsOptions> = { gate: true, clock: true }
 
 /** Decisions since the start. */
 export interface DecisionTotals {

@@ -1,6 +1,6 @@
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { HISTORY_DAYS, HISTORY_HOURS, SNAPSHOT_RANGES } from './snapshot.ts'
-import { GRAINS, type Grain, Summary, spanStart } from './span-summary.ts'
+import { type Grain, SPAN_LENGTHS, Summary, spanStart } from './span-summary.ts'
 
 /** Number of spans kept per grain, including the open one. */
 const KEPT: Readonly<Record<Grain, number>> = {
@@ -31,7 +31,7 @@ export class AnalyticsHistory {
       const startMs = spanStart(grain, open.startMs)
       if (spans.at(-1)?.startMs !== startMs) spans.push(new Summary(grain, startMs))
       spans.at(-1)!.merge(open)
-      const oldestMs = spanStart(grain, nowMs) - (KEPT[grain] - 1) * GRAINS[grain]
+      const oldestMs = spanStart(grain, nowMs) - (KEPT[grain] - 1) * SPAN_LENGTHS[grain]
       while (spans.length > 0 && spans[0]!.startMs < oldestMs) spans.shift()
     }
     const days = this.#closedSpans.day

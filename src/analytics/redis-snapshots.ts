@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from '../core/clock.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
-import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import type { SnapshotStore, StoredSnapshot } from './snapshot-store.ts'
 
 /** Used part of an ioredis client or Cluster. */
@@ -20,7 +20,7 @@ export interface RedisSnapshotsOptions {
   readonly clock?: Clock | undefined
 }
 
-const OPTIONS: OptionNames<RedisSnapshotsOptions> = { client: true, prefix: true, clock: true }
+const OPTIONS: KnownOptions<RedisSnapshotsOptions> = { client: true, prefix: true, clock: true }
 
 /** Records requested at once. */
 const MAX_CONCURRENT = 64

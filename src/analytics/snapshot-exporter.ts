@@ -2,11 +2,11 @@ import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { type Clock, startAwaitedTimer } from '../core/clock.ts'
 import { type Logger, SILENT } from '../core/logger.ts'
-import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import type { Analytics } from './analytics.ts'
 import { type AnalyticsSnapshot, combineSummaries, type SnapshotRange } from './snapshot.ts'
 import type { SnapshotStore } from './snapshot-store.ts'
-import { GRAINS, type Grain, Summary } from './span-summary.ts'
+import { type Grain, SPAN_LENGTHS, Summary } from './span-summary.ts'
 
 export interface SnapshotExporterOptions {
   readonly analytics: Analytics
@@ -21,7 +21,7 @@ export interface SnapshotExporterOptions {
   readonly node?: string | undefined
 }
 
-const OPTIONS: OptionNames<SnapshotExporterOptions> = {
+const OPTIONS: KnownOptions<SnapshotExporterOptions> = {
   analytics: true,
   clock: true,
   store: true,
@@ -32,9 +32,9 @@ const OPTIONS: OptionNames<SnapshotExporterOptions> = {
 
 /** Retention of a record after its span: hours for a day, days for a month. */
 const RETENTION_MS: Readonly<Record<Grain, number>> = {
-  slice: GRAINS.hour,
-  hour: GRAINS.day,
-  day: 30 * GRAINS.day,
+  slice: SPAN_LENGTHS.hour,
+  hour: SPAN_LENGTHS.day,
+  day: 30 * SPAN_LENGTHS.day,
 }
 
 /** Longest wait for the last export on close. */
@@ -85,7 +85,7 @@ export class SnapshotExporter {
   }
 
   #schedule(): () => void {
-    const { clock, everyMs = GRAINS.slice } = this.#options
+    const { clock, everyMs = SPAN_LENGTHS.slice } = this.#options
     return clock.after(everyMs, () => {
       void this.export()
       this.#cancel = this.#schedule()
@@ -101,7 +101,7 @@ export class SnapshotExporter {
     try {
       for (const record of analytics.summaries(this.#exportedMs)) {
         const name = `${this.node}/${record.grain}/${record.startMs}`
-        const keptUntilMs = record.startMs + GRAINS[record.grain] + RETENTION_MS[record.grain]
+        const keptUntilMs = record.startMs + SPAN_LENGTHS[record.grain] + RETENTION_MS[record.grain]
         await store.put(name, JSON.stringify(record), keptUntilMs - nowMs)
       }
       this.#exportedMs = nowMs

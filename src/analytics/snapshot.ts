@@ -1,7 +1,7 @@
 import { policyError } from '../core/errors.ts'
 import { quote } from '../core/units.ts'
 import type { NameCount } from './heavy-hitters.ts'
-import { GRAINS, type Grain, Summary, spanStart } from './span-summary.ts'
+import { type Grain, SPAN_LENGTHS, Summary, spanStart } from './span-summary.ts'
 
 /** Ranges of a snapshot: the open span and those before, such as 12 of five minutes, 24 hours, 7 days. */
 export const SNAPSHOT_RANGES = {
@@ -64,7 +64,7 @@ export function combineSummaries(
     )
   }
   const { grain, spans } = SNAPSHOT_RANGES[range]
-  const fromMs = spanStart(grain, nowMs) - (spans - 1) * GRAINS[grain]
+  const fromMs = spanStart(grain, nowMs) - (spans - 1) * SPAN_LENGTHS[grain]
   const sum = new Summary(grain, fromMs)
   for (const one of summaries) if (one.grain === grain && one.startMs >= fromMs) sum.merge(one)
   const { total, blocked, clients, topics, rules } = sum
@@ -94,7 +94,7 @@ function historyOf(
 ): readonly HistorySpan[] {
   const lastMs = spanStart(grain, nowMs)
   return Array.from({ length: spans }, (_, index) => {
-    const startMs = lastMs - (spans - 1 - index) * GRAINS[grain]
+    const startMs = lastMs - (spans - 1 - index) * SPAN_LENGTHS[grain]
     const [first, ...more] = summaries.filter(one => one.grain === grain && one.startMs === startMs)
     if (first === undefined) return { startMs, total: 0, blocked: 0, uniqueClients: 0 }
     let sum = first

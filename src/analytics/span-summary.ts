@@ -3,8 +3,8 @@ import { HeavyHitters, type SerializedHeavyHitters } from './heavy-hitters.ts'
 import { HyperLogLog } from './hyperloglog.ts'
 
 /** Lengths of the spans. Each begins at a multiple of its length since the epoch; days are in UTC. */
-export const GRAINS = { slice: 300_000, hour: 3_600_000, day: 86_400_000 } as const
-export type Grain = keyof typeof GRAINS
+export const SPAN_LENGTHS = { slice: 300_000, hour: 3_600_000, day: 86_400_000 } as const
+export type Grain = keyof typeof SPAN_LENGTHS
 
 const LISTS = ['clients', 'topics', 'rules'] as const
 
@@ -44,7 +44,7 @@ export class Summary {
   }
 
   get endMs(): number {
-    return this.startMs + GRAINS[this.grain]
+    return this.startMs + SPAN_LENGTHS[this.grain]
   }
 
   /** Returns the number of distinct clients; cached until the next merge. */
@@ -86,8 +86,8 @@ export class Summary {
   static fromRecord(value: unknown): Summary | undefined {
     if (typeof value !== 'object' || value === null) return undefined
     const { version, grain, startMs, total, blocked, unique, ...lists } = value as Partial<SummaryRecord>
-    if (version !== 1 || grain === undefined || !Object.hasOwn(GRAINS, grain)) return undefined
-    if (!isCount(startMs) || !isCount(total) || !isCount(blocked) || startMs % GRAINS[grain] !== 0)
+    if (version !== 1 || grain === undefined || !Object.hasOwn(SPAN_LENGTHS, grain)) return undefined
+    if (!isCount(startMs) || !isCount(total) || !isCount(blocked) || startMs % SPAN_LENGTHS[grain] !== 0)
       return undefined
     const distinct = typeof unique === 'string' ? HyperLogLog.fromText(unique) : undefined
     if (distinct === undefined || !LISTS.every(list => isFrequent(lists[list]))) return undefined
@@ -102,7 +102,7 @@ export class Summary {
 
 /** Returns the start of the span that contains a time. */
 export function spanStart(grain: Grain, atMs: number): number {
-  return atMs - (atMs % GRAINS[grain])
+  return atMs - (atMs % SPAN_LENGTHS[grain])
 }
 
 function isCount(value: unknown): value is number {

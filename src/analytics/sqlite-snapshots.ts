@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from '../core/clock.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
-import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import type { SnapshotStore, StoredSnapshot } from './snapshot-store.ts'
 
 /** Prepared statement and open database of better-sqlite3, libsql or node:sqlite. */
@@ -18,7 +18,7 @@ export interface SqliteSnapshotsOptions {
   readonly clock?: Clock | undefined
 }
 
-const OPTIONS: OptionNames<SqliteSnapshotsOptions> = { database: true, clock: true }
+const OPTIONS: KnownOptions<SqliteSnapshotsOptions> = { database: true, clock: true }
 
 /**
  * Snapshot store in a SQLite database, possibly that of a rate limit store. Creates its own table. The database stays

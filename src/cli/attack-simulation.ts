@@ -29,26 +29,29 @@ export type AttackerName = keyof typeof ATTACKERS
 
 export const ATTACKER_NAMES = Object.keys(ATTACKERS) as readonly AttackerName[]
 
-export interface DefaultDecision {
+export interface PassedTraffic {
   readonly count: number
   readonly bytes: number
 }
 
 export interface AttackResult {
   readonly attacker: AttackerName
-  readonly passed: Readonly<Record<(typeof ATTACK_OPERATIONS)[number], DefaultDecision>>
+  readonly passed: Readonly<Record<(typeof ATTACK_OPERATIONS)[number], PassedTraffic>>
 }
 
-export interface AttackReport {
+export interface AttackSimulationReport {
   readonly seconds: number
   readonly perSecond: number
   /** Messages and bytes of publishes that pass without a policy; the same number of messages for other actions. */
-  readonly unlimited: DefaultDecision
+  readonly unlimited: PassedTraffic
   readonly attackers: readonly AttackResult[]
 }
 
 /** Floods a policy in virtual time. Each message varies its topic, priority, size and retain flag. */
-export async function attackPolicy(files: readonly string[], env: Terminal['env']): Promise<AttackReport> {
+export async function attackPolicy(
+  files: readonly string[],
+  env: Terminal['env'],
+): Promise<AttackSimulationReport> {
   const { document } = await loadPolicy(files, { env })
   const topics = topicsOf(document)
   const attackers: AttackResult[] = []
@@ -85,7 +88,12 @@ export async function runAttackDemo(
   return EXIT.fine
 }
 
-function describeAttack({ seconds, perSecond, unlimited, attackers }: AttackReport): readonly string[] {
+function describeAttack({
+  seconds,
+  perSecond,
+  unlimited,
+  attackers,
+}: AttackSimulationReport): readonly string[] {
   const all = formatCount(unlimited.count)
   const rows = attackers.map(({ attacker, passed: { publish, subscribe, connect } }) => [
     attacker,
@@ -119,7 +127,7 @@ async function flood(
   topics: readonly ((n: number) => string)[],
   attacker: AttackerName,
   action: Operation,
-): Promise<DefaultDecision> {
+): Promise<PassedTraffic> {
   const clock = new VirtualClock(START_MS)
   const gate = await Gate.fromPolicy(files, { env, clock, store: new MemoryStore({ clock }) })
   const fixed = attacker === 'one client' ? ATTACKERS[attacker]() : undefined

@@ -1,6 +1,6 @@
 import type { Dialect, Message, MessageHeaders, Operation, Sender } from '../core/message.ts'
 import { createSender } from '../index.ts'
-import type { CompiledPolicy, CompiledRule } from '../policy/index.ts'
+import type { CompiledPolicy, CompiledRuleOptions } from '../policy/index.ts'
 
 /** Values of a capture before the last one, and of a wildcard. Fleets have many devices on few sites. */
 const REPEATED_VALUES = 100
@@ -88,7 +88,7 @@ export function fillPattern(pattern: string, dialect: Dialect, index: number): s
   return filled.join(separator)
 }
 
-function onOf({ options }: CompiledRule): Operation {
+function onOf({ options }: CompiledRuleOptions): Operation {
   return options.on ?? 'publish'
 }
 
@@ -107,13 +107,13 @@ function makeSender(index: number): Sender {
 
 /** Returns true if a rule counts by key and cost. */
 function isCounted(
-  rule: CompiledRule,
-): rule is Exclude<CompiledRule, { readonly kind: 'maxSize' | 'unchanged' }> {
+  rule: CompiledRuleOptions,
+): rule is Exclude<CompiledRuleOptions, { readonly kind: 'maxSize' | 'unchanged' }> {
   return rule.kind !== 'maxSize' && rule.kind !== 'unchanged'
 }
 
 /** Returns the headers that rules and senders need, each with a value. */
-function headersFor(all: readonly CompiledRule[], senders: unknown): MessageHeaders | undefined {
+function headersFor(all: readonly CompiledRuleOptions[], senders: unknown): MessageHeaders | undefined {
   const rules = all.filter(isCounted)
   const scopes = rules.flatMap(({ options }) => options.per ?? []).flatMap(scope => scope.split('|'))
   const scoped = scopes.flatMap(scope => (scope.startsWith('header.') ? [scope.slice('header.'.length)] : []))
@@ -128,7 +128,7 @@ function headersFor(all: readonly CompiledRule[], senders: unknown): MessageHead
 }
 
 /** Returns a payload with the fields that costs are read from. */
-function payloadFor(rules: readonly CompiledRule[]): Readonly<Record<string, unknown>> {
+function payloadFor(rules: readonly CompiledRuleOptions[]): Readonly<Record<string, unknown>> {
   const payload: Record<string, unknown> = { value: 21.5, unit: 'C' }
   for (const { options } of rules.filter(isCounted)) {
     if (typeof options.cost !== 'object' || !('payload' in options.cost)) continue

@@ -5,7 +5,7 @@ export const EXIT = { fine: 0, failed: 1, usage: 2, unavailable: 69 } as const
 
 /** Ends a command with a message and an exit code. */
 export class CommandError extends Error {
-  override readonly name = 'CommandFailure'
+  override readonly name = 'CommandError'
   readonly code = 'TOPICGATE_COMMAND'
   readonly exitCode: number
 

@@ -15,8 +15,8 @@ export class SimulatedHandlers {
   readonly #onEnd: (ending: PendingHandler) => void
 
   /** Calls `onEnd` for each handler at its end. */
-  constructor(tell: (ending: PendingHandler) => void) {
-    this.#onEnd = tell
+  constructor(onEnd: (ending: PendingHandler) => void) {
+    this.#onEnd = onEnd
   }
 
   /** Adds a handler. Handlers due at the same millisecond end in the order they started. */

@@ -3,7 +3,7 @@ import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Condition, ConditionSpec } from './condition.ts'
 import { compileHeaderCondition } from './header.ts'
 import { compileFlag, compileProtocol, compileQos } from './packet-conditions.ts'
-import { checkUnknownOptions, type OptionRecord, quote, readOptions } from './parse-helpers.ts'
+import { checkUnknownOptions, expectObject, type OptionRecord, quote } from './parse-helpers.ts'
 import { compilePayload } from './payload-field.ts'
 import { compileSize } from './size.ts'
 import { compileTimeRange } from './time-range.ts'
@@ -81,7 +81,7 @@ function compileObject(
     problems.push({ path, message, remedy: 'flatten the condition' })
     return undefined
   }
-  const words = readOptions(value, path, problems, OBJECT_REMEDY)
+  const words = expectObject(value, path, problems, OBJECT_REMEDY)
   if (!words) return undefined
   const before = problems.length
   checkUnknownOptions(words, KNOWN_WORDS, path, problems)

@@ -3,7 +3,7 @@ import type { Problem } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Message } from '../core/message.ts'
 import type { Condition } from './condition.ts'
-import { checkUnknownOptions, type OptionRecord, quote, readOptions } from './parse-helpers.ts'
+import { checkUnknownOptions, expectObject, type OptionRecord, quote } from './parse-helpers.ts'
 import { type CheckedTest, checkValueTest, VALUE_TEST_WORDS } from './value-test.ts'
 
 type Match = (value: string) => boolean
@@ -53,7 +53,7 @@ export function compileHeaderCondition(
   path: string,
   problems: Problem[],
 ): Condition | undefined {
-  const words = readOptions(value, path, problems, 'write it as { name: x-priority, equals: high }')
+  const words = expectObject(value, path, problems, 'write it as { name: x-priority, equals: high }')
   if (!words) return undefined
   checkUnknownOptions(words, ['name', 'secret', ...VALUE_TEST_WORDS], path, problems)
   const { name } = words

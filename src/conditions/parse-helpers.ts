@@ -3,7 +3,7 @@ import type { Problem } from '../core/errors.ts'
 export type OptionRecord = Readonly<Record<string, unknown>>
 
 /** Returns the properties of an object. Adds a problem and returns undefined if it is not an object. */
-export function readOptions(
+export function expectObject(
   value: unknown,
   path: string,
   problems: Problem[],

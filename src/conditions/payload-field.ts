@@ -1,7 +1,7 @@
 import type { Problem } from '../core/errors.ts'
 import type { Message } from '../core/message.ts'
 import type { Condition } from './condition.ts'
-import { checkUnknownOptions, quote, readOptions } from './parse-helpers.ts'
+import { checkUnknownOptions, expectObject, quote } from './parse-helpers.ts'
 import { type CheckedTest, checkValueTest, compileValueTest, VALUE_TEST_WORDS } from './value-test.ts'
 
 /** Property names and list indexes, from the root of the payload. */
@@ -33,7 +33,7 @@ export function parseFieldPath(text: string): FieldPath | undefined {
  * Returns a field of a message's payload; undefined if it is absent or unreadable. Follows own properties
  * only, so that no name reaches a prototype. Never throws.
  */
-export function readField(message: Message, path: FieldPath): unknown {
+export function readPayloadField(message: Message, path: FieldPath): unknown {
   try {
     let value = message.payload?.()
     for (const step of path) {
@@ -53,7 +53,7 @@ export function readField(message: Message, path: FieldPath): unknown {
  * text cannot be parsed.
  */
 export function compilePayload(value: unknown, path: string, problems: Problem[]): Condition | undefined {
-  const words = readOptions(
+  const words = expectObject(
     value,
     path,
     problems,
@@ -77,7 +77,7 @@ export function compilePayload(value: unknown, path: string, problems: Problem[]
   const checked = checkValueTest(words, path, problems)
   if (!field || !checked) return undefined
   const test = compileValueTest(checked)
-  return message => test(readField(message, field))
+  return message => test(readPayloadField(message, field))
 }
 
 /**

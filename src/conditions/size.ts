@@ -1,11 +1,11 @@
 import { PolicyError, type Problem } from '../core/errors.ts'
 import { parseBytes } from '../core/units.ts'
 import type { Condition } from './condition.ts'
-import { checkUnknownOptions, quote, readOptions } from './parse-helpers.ts'
+import { checkUnknownOptions, expectObject, quote } from './parse-helpers.ts'
 
 /** Compiles `size`: payload bytes between `min` and `max`, both inclusive and optional. */
 export function compileSize(value: unknown, path: string, problems: Problem[]): Condition | undefined {
-  const words = readOptions(value, path, problems, 'write it as { max: 10kB }')
+  const words = expectObject(value, path, problems, 'write it as { max: 10kB }')
   if (!words) return undefined
   const before = problems.length
   checkUnknownOptions(words, ['min', 'max'], path, problems)

@@ -1,5 +1,5 @@
 import { policyError } from './errors.ts'
-import { checkOptionNames, type OptionNames } from './option-names.ts'
+import { checkOptionNames, type KnownOptions } from './option-names.ts'
 
 export interface BackOffOptions {
   /** Maximum of the first wait. Default: 1,000. */
@@ -10,7 +10,7 @@ export interface BackOffOptions {
   readonly seed?: number | undefined
 }
 
-const OPTIONS: OptionNames<BackOffOptions> = { fromMs: true, toMs: true, seed: true }
+const OPTIONS: KnownOptions<BackOffOptions> = { fromMs: true, toMs: true, seed: true }
 
 /**
  * Exponential back-off with random waits: each maximum is twice the one before, and each wait is between half of it and

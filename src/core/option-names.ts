@@ -16,7 +16,7 @@ export function nearest(word: string, candidates: readonly string[]): string | u
 }
 
 /** Names of all options of `T`. The compiler keeps the list complete. */
-export type OptionNames<T> = { readonly [Name in keyof Required<T>]: true }
+export type KnownOptions<T> = { readonly [Name in keyof Required<T>]: true }
 
 /**
  * Throws PolicyError for unknown options, with the most likely name, and for options that are not an object.
@@ -24,7 +24,7 @@ export type OptionNames<T> = { readonly [Name in keyof Required<T>]: true }
  */
 export function checkOptionNames<T extends object>(
   options: T,
-  known: OptionNames<T>,
+  known: KnownOptions<T>,
   path = '',
   remedies: Readonly<Record<string, string>> = {},
 ): void {
@@ -51,7 +51,7 @@ export function checkOptionNames<T extends object>(
 }
 
 /** Returns the given options with these names, as part of a larger object. */
-export function pickOptions<T extends object>(options: T, known: OptionNames<T>): T {
+export function pickOptions<T extends object>(options: T, known: KnownOptions<T>): T {
   return Object.fromEntries(Object.entries(options).filter(([name]) => Object.hasOwn(known, name))) as T
 }
 

@@ -1,5 +1,5 @@
 import type { Middleware } from '../chain/middleware-types.ts'
-import { readMiddlewareMeta } from '../chain/routing/plan-steps.ts'
+import { getBuiltInMeta } from '../chain/routing/plan-steps.ts'
 import { activeLimits, RouteTable } from '../chain/routing/route-table.ts'
 import { RuleRegistry } from '../chain/routing/rule-registry.ts'
 import { planFor } from '../chain/routing/select-behaviour-plan.ts'
@@ -13,7 +13,7 @@ import { compareAge } from '../chain/rules/runtime-entry-order.ts'
 import { compileTiers, type TiersSpec } from '../chain/rules/tiers.ts'
 import { LastPayloads } from '../chain/rules/unchanged-payload-rule.ts'
 import { UsageWarnings } from '../chain/rules/usage-warning.ts'
-import { type BehaviourSpec, compileBehaviour } from '../chain/senders/behaviour.ts'
+import { type BehaviourFactorsSpec, compileBehaviour } from '../chain/senders/behaviour.ts'
 import { getSenderState, SenderState } from '../chain/senders/sender-plan-cache.ts'
 import { SenderRuntimeSettings } from '../chain/senders/sender-runtime-settings.ts'
 import type { Clock } from '../core/clock.ts'
@@ -53,7 +53,7 @@ export interface ChainOptions {
   readonly tierOf?: TierLookupOptions | TierLookupOptions['of'] | undefined
   readonly penalties?: PenaltySpec | undefined
   /** Limits that depend on the sender's behaviour. `{}` uses the default factors 1.2 and 0.3. */
-  readonly behaviour?: BehaviourSpec | undefined
+  readonly behaviour?: BehaviourFactorsSpec | undefined
 }
 
 /** The chain in force at a gate, and the plan of each sender under it. */
@@ -168,7 +168,7 @@ export class GateChain {
   #retainPayloads(): void {
     if (this.lastPayloads.size === 0) return
     const rules = this.registry.entries.flatMap(({ pattern, middleware }) => {
-      const meta = readMiddlewareMeta(middleware)
+      const meta = getBuiltInMeta(middleware)
       return meta?.kind === 'unchanged' && meta.enabled ? [{ rule: meta.unchanged, pattern }] : []
     })
     this.lastPayloads.retain(rules)
@@ -315,7 +315,7 @@ export class GateChain {
 /** Returns the states of a chain that a later chain may adopt. */
 function reloadStates({ entries }: RuleRegistry): readonly ReloadState<unknown>[] {
   return entries.flatMap(({ middleware }) => {
-    const meta = readMiddlewareMeta(middleware)
+    const meta = getBuiltInMeta(middleware)
     return meta?.kind === 'handler' || meta?.kind === 'scale' ? [meta.state] : []
   })
 }

@@ -6,7 +6,7 @@ import type { HandlerMonitor } from './handler-monitor.ts'
 import type { RuntimeEntryType } from './runtime-list.ts'
 
 /** An abusive sender found by one node, and applied by all. */
-export interface AbusiveSender {
+export interface AbusiveSenderEntry {
   readonly whom: SenderPartKey
 }
 
@@ -17,7 +17,10 @@ export interface OpenBreaker {
 }
 
 /** Returns the entry type of abusive senders. */
-export function behaviourEntryType(tracker: BehaviourTracker, clock: Clock): RuntimeEntryType<AbusiveSender> {
+export function behaviourEntryType(
+  tracker: BehaviourTracker,
+  clock: Clock,
+): RuntimeEntryType<AbusiveSenderEntry> {
   return {
     kind: 'behaviour',
     parse: ({ whom: { part, text } }) => ({ id: `${part}:${text}`, given: { whom: { part, text } } }),

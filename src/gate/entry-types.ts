@@ -12,7 +12,7 @@ import {
   type SenderSelector,
 } from '../chain/senders/sender-selector.ts'
 import { checkNested, policyError } from '../core/errors.ts'
-import { checkOptionNames, type OptionNames, pickOptions } from '../core/option-names.ts'
+import { checkOptionNames, type KnownOptions, pickOptions } from '../core/option-names.ts'
 import type { RuntimeEntryType } from './runtime-list.ts'
 
 /** Options of a ban: the banned client, user, device, API key or address. */
@@ -37,18 +37,18 @@ export type RuntimeExemption = ExemptOptions & { readonly name: string }
 
 const OUTCOMES = ['drop', 'reject', 'disconnect'] as const
 
-const SUBJECT: OptionNames<SenderSelector> = {
+const SUBJECT: KnownOptions<SenderSelector> = {
   client: true,
   user: true,
   device: true,
   apiKey: true,
   ip: true,
 }
-const BAN: OptionNames<BanOptions> = { ...SUBJECT, outcome: true }
+const BAN: KnownOptions<BanOptions> = { ...SUBJECT, outcome: true }
 
-const OVERRIDE: OptionNames<OverrideOptions> = { ...SUBJECT, limit: true, rules: true }
+const OVERRIDE: KnownOptions<OverrideOptions> = { ...SUBJECT, limit: true, rules: true }
 
-const TIER: OptionNames<TierAssignmentOptions> = { ...SUBJECT, tier: true }
+const TIER: KnownOptions<TierAssignmentOptions> = { ...SUBJECT, tier: true }
 
 /** Returns the entry type of bans. */
 export function banEntryType(senderOverrides: SenderRuntimeSettings): RuntimeEntryType<BanOptions> {

@@ -18,7 +18,7 @@ import {
   type Operation,
   type Sender,
 } from '../core/message.ts'
-import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import type { RuleInfo } from '../outcomes/rule-info.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
 import { MemoryStore } from '../stores/memory/memory-store.ts'
@@ -36,7 +36,7 @@ import {
 import { type DecisionCounter, GateEmitter } from './gate-emitter.ts'
 import type { GateEvents, PolicyReloadResult } from './gate-events.ts'
 import { loadCompiledPolicy, type PolicySource, type ReadPolicyOptions, watchFiles } from './policy-source.ts'
-import { type GateRunOptions, type GateRunResult, runMessageHandler } from './run-limited.ts'
+import { type GateRunOptions, type HandlerRunResult, runMessageHandler } from './run-limited.ts'
 import { RuntimeConfig } from './runtime-lists.ts'
 
 export type { GateEvents, PolicyReloadResult, PolicySource }
@@ -54,7 +54,7 @@ export interface GateOptions extends ReadPolicyOptions, ChainOptions {
   readonly watch?: boolean | undefined
 }
 
-export const GATE_OPTIONS: OptionNames<GateOptions> = {
+export const GATE_OPTIONS: KnownOptions<GateOptions> = {
   env: true,
   algorithms: true,
   load: true,
@@ -330,7 +330,7 @@ export class Gate {
     message: GivenMessage,
     handler: (decision: Decision) => MaybePromise<T>,
     options: GateRunOptions = {},
-  ): Promise<GateRunResult<T>> {
+  ): Promise<HandlerRunResult<T>> {
     return runMessageHandler(this, this.#completeMessage(message), handler, options)
   }
 

@@ -1,4 +1,4 @@
-import { type ChainEntry, readMiddlewareMeta } from '../chain/routing/plan-steps.ts'
+import { type ChainEntry, getBuiltInMeta } from '../chain/routing/plan-steps.ts'
 import type { Handled, HandlerFeedbackMeta } from '../chain/rules/handler-middleware-types.ts'
 import type { InFlightBound, KeyInFlight } from '../chain/rules/in-flight-slots.ts'
 import type { Clock } from '../core/clock.ts'
@@ -159,7 +159,7 @@ export class HandlerMonitor {
     const previous = this.#entries.map(({ meta }) => meta)
     const counts = new Map<string, number>()
     this.#entries = entries.flatMap(({ pattern, middleware }) => {
-      const meta = readMiddlewareMeta(middleware)
+      const meta = getBuiltInMeta(middleware)
       if (meta?.kind !== 'handler') return []
       const filter = pattern?.levels.join(pattern.dialect === 'mqtt' ? '/' : '.')
       const { name } = meta

@@ -1,4 +1,4 @@
-import { type ChainEntry, readMiddlewareMeta } from '../chain/routing/plan-steps.ts'
+import { type ChainEntry, getBuiltInMeta } from '../chain/routing/plan-steps.ts'
 import { isCompleteKey } from '../chain/rules/key-scope.ts'
 import {
   describeResourceLimit,
@@ -155,7 +155,7 @@ export class ResourceCounts {
   /** Follows the chain now in force and counts all held items again, even if they exceed a limit. */
   setEntries(entries: readonly ChainEntry[]): void {
     const limits = entries.flatMap(({ pattern, middleware }): HeldRule[] => {
-      const meta = readMiddlewareMeta(middleware)
+      const meta = getBuiltInMeta(middleware)
       if (meta?.kind !== 'held' || !meta.enabled) return []
       const filter = pattern?.levels.join(pattern.dialect === 'mqtt' ? '/' : '.')
       return [{ limit: meta.limit, pattern, filter, counts: new Map() }]

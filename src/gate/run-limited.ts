@@ -2,7 +2,7 @@ import type { KeyInFlight } from '../chain/rules/in-flight-slots.ts'
 import { type Clock, sleep, startAwaitedTimer } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
 import type { MaybePromise, Message } from '../core/message.ts'
-import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import type { HandlerMonitor, HandlerSlot } from './handler-monitor.ts'
 
 /** Outcomes of a message that may pass later. */
@@ -15,10 +15,10 @@ export interface GateRunOptions {
   readonly maxWaitMs?: number | undefined
 }
 
-const OPTIONS: OptionNames<GateRunOptions> = { maxWaitMs: true }
+const OPTIONS: KnownOptions<GateRunOptions> = { maxWaitMs: true }
 
 /** Result of `gate.run`: the handler's return value, or the decision that refused the message. */
-export type GateRunResult<T> =
+export type HandlerRunResult<T> =
   | { readonly ran: true; readonly value: T; readonly decision: Decision }
   | { readonly ran: false; readonly decision: Decision }
 
@@ -39,7 +39,7 @@ export async function runMessageHandler<T>(
   message: Message,
   run: (decision: Decision) => MaybePromise<T>,
   options: GateRunOptions,
-): Promise<GateRunResult<T>> {
+): Promise<HandlerRunResult<T>> {
   checkOptionNames(options, OPTIONS)
   const { maxWaitMs = DEFAULT_MAX_WAIT_MS } = options
   const { clock, handlerMonitor } = gate

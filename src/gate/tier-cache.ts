@@ -3,7 +3,7 @@ import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/logger.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { MaybePromise, Sender } from '../core/message.ts'
-import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import { withTimeout } from '../core/with-timeout.ts'
 
 /** Options for looking up the tier of a sender. `of` returns undefined if the tier is unknown. */
@@ -18,7 +18,7 @@ export interface TierLookupOptions {
   readonly keepMs?: number | undefined
 }
 
-const OPTIONS: OptionNames<TierLookupOptions> = { of: true, timeoutMs: true, keepMs: true }
+const OPTIONS: KnownOptions<TierLookupOptions> = { of: true, timeoutMs: true, keepMs: true }
 
 interface Found {
   readonly tier: string | undefined

@@ -1,6 +1,6 @@
 import { policyError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
-import type { OptionNames } from '../core/option-names.ts'
+import type { KnownOptions } from '../core/option-names.ts'
 
 export interface GuardOptions {
   /** Most messages held for one sender, and for all. Default: 1,000 and 100,000. */
@@ -28,7 +28,7 @@ export interface GuardOptions {
   readonly logger?: Logger | undefined
 }
 
-export const GUARD_OPTIONS: OptionNames<GuardOptions> = {
+export const GUARD_OPTIONS: KnownOptions<GuardOptions> = {
   maxHeldPerSender: true,
   maxHeldTotal: true,
   maxHeldBytesPerSender: true,

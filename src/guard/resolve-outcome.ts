@@ -9,7 +9,7 @@ import type { SafeGate } from './safe-gate.ts'
 export class OutcomeResolver {
   readonly #ruleLookup: RuleInfoSource
   readonly #safeGate: SafeGate
-  readonly #sampler = new MessageSampler()
+  readonly #sampler = new DegradeSampler()
 
   constructor(ruleLookup: RuleInfoSource, safeGate: SafeGate) {
     this.#ruleLookup = ruleLookup
@@ -73,7 +73,7 @@ function toDecision(answer: unknown, refusal: Decision): Decision {
  * Chooses 1 message in `n` for each key: the first, the (n + 1)th and so on. Remembers `MAX_SIZES.sampledKeys`
  * keys; beyond that the least recently used key starts anew.
  */
-export class MessageSampler {
+export class DegradeSampler {
   /** Messages since the last chosen one. Least recently used keys come first. */
   readonly #sinceChosen = new Map<string, number>()
 

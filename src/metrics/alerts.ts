@@ -2,7 +2,7 @@ import type { Analytics, DecisionTotals } from '../analytics/analytics.ts'
 import type { Clock } from '../core/clock.ts'
 import { policyError } from '../core/errors.ts'
 import { type Logger, SILENT } from '../core/logger.ts'
-import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import type { Gate } from '../gate/gate.ts'
 import { type AlertReadings, type AlertRule, type BreakerState, defaultAlerts } from './alert-conditions.ts'
 import { type DecisionTimer, type DurationCounts, quantileOf } from './decision-durations.ts'
@@ -43,7 +43,7 @@ export interface AlertsOptions {
   readonly windowMs?: number | undefined
 }
 
-const OPTIONS: OptionNames<AlertsOptions> = {
+const OPTIONS: KnownOptions<AlertsOptions> = {
   gate: true,
   analytics: true,
   durations: true,

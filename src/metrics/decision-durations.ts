@@ -1,6 +1,6 @@
 import type { Decision } from '../core/decision.ts'
 import type { MaybePromise, Message } from '../core/message.ts'
-import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import type { Gate } from '../gate/gate.ts'
 
 /** Upper bounds of the buckets in seconds, from a decision in memory to a store that hangs. */
@@ -17,7 +17,7 @@ export interface DurationsOptions {
   readonly nowMs?: (() => number) | undefined
 }
 
-const OPTIONS: OptionNames<DurationsOptions> = { gate: true, every: true, nowMs: true }
+const OPTIONS: KnownOptions<DurationsOptions> = { gate: true, every: true, nowMs: true }
 
 /** Histogram state: decisions at or under each bound (not cumulative), and above all of them. */
 export interface DurationCounts {

@@ -22,7 +22,7 @@ export {
 } from './alert-conditions.ts'
 export { type Alert, Alerts, type AlertsOptions } from './alerts.ts'
 export { DecisionTimer, type DurationsOptions } from './decision-durations.ts'
-export { collectMetrics, type Family as MetricFamily, type MetricSources } from './metrics.ts'
+export { collectMetrics, type MetricFamily, type MetricSources } from './metrics.ts'
 export { observeMetrics } from './open-telemetry.ts'
 export { registerMetrics } from './prom-client.ts'
 export { METRICS_TYPE, renderMetrics } from './render-metrics.ts'

@@ -45,7 +45,7 @@ export interface MetricSample {
 }
 
 /** Samples of one metric name; a histogram holds its buckets, sum and count. */
-export interface Family {
+export interface MetricFamily {
   readonly name: string
   readonly help: string
   readonly type: 'counter' | 'gauge' | 'histogram'
@@ -63,7 +63,7 @@ export interface Family {
  * Collects all metrics, for expositions other than {@link renderMetrics}. Never rejects; a failing store is reported
  * as down.
  */
-export async function collectMetrics(sources: MetricSources): Promise<readonly Family[]> {
+export async function collectMetrics(sources: MetricSources): Promise<readonly MetricFamily[]> {
   return [
     ...decisionsOf(sources.analytics),
     ...durationsOf(sources.durations),
@@ -72,7 +72,7 @@ export async function collectMetrics(sources: MetricSources): Promise<readonly F
   ]
 }
 
-function decisionsOf(analytics: Analytics): readonly Family[] {
+function decisionsOf(analytics: Analytics): readonly MetricFamily[] {
   const all = analytics.series()
   const labelsOf = ({ rule, tier }: RuleTierCounters): Labels => ({
     rule,
@@ -110,7 +110,7 @@ function decisionsOf(analytics: Analytics): readonly Family[] {
   ]
 }
 
-function durationsOf(durations: DecisionTimer | undefined): readonly Family[] {
+function durationsOf(durations: DecisionTimer | undefined): readonly MetricFamily[] {
   if (durations === undefined) return []
   const { counts, sumSeconds } = durations.counts()
   return [
@@ -124,15 +124,15 @@ function durationsOf(durations: DecisionTimer | undefined): readonly Family[] {
   ]
 }
 
-async function storeOf(store: StoreHealthSource | undefined): Promise<readonly Family[]> {
+async function storeOf(store: StoreHealthSource | undefined): Promise<readonly MetricFamily[]> {
   if (store === undefined) return []
   const labels = { store: store.name }
   const singleSample = (
     name: string,
     help: string,
     value: number | undefined,
-    type: Family['type'] = 'gauge',
-  ): Family[] => (value === undefined ? [] : [{ name, help, type, samples: [{ labels, value }] }])
+    type: MetricFamily['type'] = 'gauge',
+  ): MetricFamily[] => (value === undefined ? [] : [{ name, help, type, samples: [{ labels, value }] }])
   let health: Awaited<ReturnType<StoreHealthSource['health']>>
   try {
     health = await store.health()
@@ -201,7 +201,7 @@ const GUARD = [
   ['timeouts', 'topicgate_guard_timeouts_total', 'Decisions that were late.', 'counter'],
 ] as const
 
-function guardsOf(guards: readonly ObservedGuard[] | undefined): readonly Family[] {
+function guardsOf(guards: readonly ObservedGuard[] | undefined): readonly MetricFamily[] {
   if (guards === undefined) return []
   const all = guards.map(guard => guard.stats())
   return GUARD.flatMap(([key, name, help, type]) => {

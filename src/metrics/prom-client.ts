@@ -1,4 +1,4 @@
-import { collectMetrics, type Family, type Labels, type MetricSources } from './metrics.ts'
+import { collectMetrics, type Labels, type MetricFamily, type MetricSources } from './metrics.ts'
 
 /** Used part of a prom-client registry. */
 export interface PromRegistry {
@@ -18,8 +18,8 @@ interface Value {
  * taken.
  */
 export async function registerMetrics(registry: PromRegistry, sources: MetricSources): Promise<() => void> {
-  let reading: Promise<ReadonlyMap<string, Family>> | undefined
-  const read = (): Promise<ReadonlyMap<string, Family>> => {
+  let reading: Promise<ReadonlyMap<string, MetricFamily>> | undefined
+  const read = (): Promise<ReadonlyMap<string, MetricFamily>> => {
     // The registry collects each metric separately: those collected together share one reading.
     reading ??= collectMetrics(sources)
       .then(families => new Map(families.map(family => [family.name, family])))
@@ -42,7 +42,7 @@ export async function registerMetrics(registry: PromRegistry, sources: MetricSou
   }
 }
 
-function valuesOf({ name, samples, histogram }: Family): readonly Value[] {
+function valuesOf({ name, samples, histogram }: MetricFamily): readonly Value[] {
   if (histogram === undefined) return samples
   let cumulative = 0
   const buckets = histogram.counts.map((count, bucket) => {

@@ -1,4 +1,4 @@
-import { collectMetrics, type Family, type Labels, type MetricSources } from './metrics.ts'
+import { collectMetrics, type Labels, type MetricFamily, type MetricSources } from './metrics.ts'
 
 /** Content type of the result of {@link renderMetrics}. */
 export const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
@@ -12,7 +12,7 @@ export async function renderMetrics(sources: MetricSources): Promise<string> {
   return families.map(renderFamily).join('')
 }
 
-function renderFamily(family: Family): string {
+function renderFamily(family: MetricFamily): string {
   const { name, help, type, samples, histogram } = family
   const head = `# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}\n# TYPE ${name} ${type}\n`
   const lines = samples.map(({ labels, value }) => `${name}${renderLabels(labels)} ${value}\n`)

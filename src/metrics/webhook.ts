@@ -4,7 +4,7 @@ import { type Clock, systemClock } from '../core/clock.ts'
 import { policyError } from '../core/errors.ts'
 import { type Logger, SILENT } from '../core/logger.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
-import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import type { Alert } from './alerts.ts'
 
 /** Used part of `fetch`. */
@@ -38,7 +38,7 @@ export interface WebhookOptions {
   readonly post?: Post | undefined
 }
 
-const OPTIONS: OptionNames<WebhookOptions> = {
+const OPTIONS: KnownOptions<WebhookOptions> = {
   url: true,
   secret: true,
   clock: true,

@@ -1,10 +1,10 @@
 import { checkNested, policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
-import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import { parseDuration } from '../core/units.ts'
 
 /** Outcome of a message that cannot be held, or cannot be held any longer. */
-export type FinalOutcome = 'drop' | 'reject' | 'disconnect'
+export type HoldOverflowOutcome = 'drop' | 'reject' | 'disconnect'
 
 export interface ThrottleOptions {
   /** Longest wait, as a duration; at most five minutes. */
@@ -12,7 +12,7 @@ export interface ThrottleOptions {
   readonly then?: 'drop' | 'disconnect' | undefined
 }
 
-const OPTIONS: OptionNames<ThrottleOptions> = { upTo: true, then: true }
+const OPTIONS: KnownOptions<ThrottleOptions> = { upTo: true, then: true }
 
 /** Bounds of a rule on holding. The guard's bounds replace missing ones. */
 export interface RuleHoldBounds {

@@ -3,7 +3,7 @@ import type { Decision } from '../core/decision.ts'
 import { policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Message } from '../core/message.ts'
-import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 
 export interface DegradeOptions {
   /** Delivers 1 message in this many of each key and drops the others. Default: 1, all. */
@@ -20,7 +20,7 @@ export interface DegradeOptions {
   readonly mark?: string | undefined
 }
 
-const OPTIONS: OptionNames<DegradeOptions> = {
+const OPTIONS: KnownOptions<DegradeOptions> = {
   sample: true,
   keep: true,
   strip: true,

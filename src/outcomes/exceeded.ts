@@ -1,10 +1,10 @@
 import { type Decision, HARSHNESS, type Outcome } from '../core/decision.ts'
 import { policyError } from '../core/errors.ts'
 import type { Dialect, MaybePromise, Message } from '../core/message.ts'
-import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import {
   compileHold,
-  type FinalOutcome,
+  type HoldOverflowOutcome,
   type RuleHoldBounds,
   type ThrottleOptions,
 } from './compile-hold-bounds.ts'
@@ -21,7 +21,7 @@ export interface LatestOptions {
   /** Most bytes held, in payloads and topics. Default: 64 MiB. */
   readonly bytes?: number | string | undefined
   /** Outcome of a message of a topic that finds no room. Default: drop. */
-  readonly then?: FinalOutcome | undefined
+  readonly then?: HoldOverflowOutcome | undefined
 }
 
 /**
@@ -54,7 +54,7 @@ export interface ExceededPlan {
 
 const WORDS = Object.keys(HARSHNESS).filter(word => word !== 'deliver') as readonly ExceededWord[]
 
-const LATEST: OptionNames<LatestOptions> = { topics: true, bytes: true, then: true }
+const LATEST: KnownOptions<LatestOptions> = { topics: true, bytes: true, then: true }
 
 /** Compiles `exceeded`. Throws PolicyError with the path inside it, such as `exceeded.queue.upTo`. */
 export function compileExceeded(

@@ -1,9 +1,9 @@
 import { checkNested, policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Message } from '../core/message.ts'
-import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import { parseBytes } from '../core/units.ts'
-import { type FinalOutcome, readHoldMs } from './compile-hold-bounds.ts'
+import { type HoldOverflowOutcome, readHoldMs } from './compile-hold-bounds.ts'
 import { compilePriority, type PrioritySource } from './read-priority.ts'
 
 export interface QueueOptions {
@@ -18,7 +18,7 @@ export interface QueueOptions {
   /** Longest wait, as a duration. Default: five minutes. */
   readonly upTo?: string | undefined
   /** Outcome of a message that finds no room, is pushed out or waits too long. Default: drop. */
-  readonly then?: FinalOutcome | undefined
+  readonly then?: HoldOverflowOutcome | undefined
 }
 
 /** Bounds and order of the messages that a rule holds for all its senders. */
@@ -27,7 +27,7 @@ export interface QueuePlan {
   readonly maxBytes: number
   /** `Infinity` for `latest`. Because the newest value stays worth delivering. */
   readonly upToMs: number
-  readonly then: FinalOutcome
+  readonly then: HoldOverflowOutcome
   readonly order: 'priority' | 'arrival' | 'latest'
   /** Returns a rank from 0, the lowest, to {@link MOST_URGENT}. Never throws. */
   rankOf(message: Message): number
@@ -35,7 +35,7 @@ export interface QueuePlan {
 
 const RANK_BY_ARRIVAL = (): number => 0
 
-const OPTIONS: OptionNames<QueueOptions> = {
+const OPTIONS: KnownOptions<QueueOptions> = {
   max: true,
   bytes: true,
   order: true,

@@ -1,5 +1,5 @@
 import { readHeaderValues } from '../conditions/header.ts'
-import { parseFieldPath, readField } from '../conditions/payload-field.ts'
+import { parseFieldPath, readPayloadField } from '../conditions/payload-field.ts'
 import { policyError } from '../core/errors.ts'
 import type { Message } from '../core/message.ts'
 
@@ -22,7 +22,8 @@ export function compilePriority(
   path: string,
 ): (message: Message) => number {
   if (source === undefined) {
-    return message => rankOf(readHeaderValues(message, 'priority')[0] ?? readField(message, ['priority']))
+    return message =>
+      rankOf(readHeaderValues(message, 'priority')[0] ?? readPayloadField(message, ['priority']))
   }
   if ('header' in source) {
     const { header } = source
@@ -39,7 +40,7 @@ export function compilePriority(
     const message = `${JSON.stringify(source.payload)} is not a field path`
     throw policyError(`${path}.payload`, message, 'write a path such as priority or meta.urgency')
   }
-  return message => rankOf(readField(message, field))
+  return message => rankOf(readPayloadField(message, field))
 }
 
 function rankOf(value: unknown): number {

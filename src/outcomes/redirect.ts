@@ -2,7 +2,7 @@ import type { Decision } from '../core/decision.ts'
 import { policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { type Dialect, isNonEmptyString, type Message } from '../core/message.ts'
-import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import { fillTemplate, parseTextTemplate, placeholdersOf, type Template } from '../core/template.ts'
 import { GRAMMARS, validTopic } from '../topic/dialect.ts'
 
@@ -16,7 +16,7 @@ export interface RedirectOptions {
   readonly headers?: boolean | undefined
 }
 
-const OPTIONS: OptionNames<RedirectOptions> = { to: true, headers: true }
+const OPTIONS: KnownOptions<RedirectOptions> = { to: true, headers: true }
 
 export interface RedirectPlan {
   readonly to: Template

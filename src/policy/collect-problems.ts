@@ -19,7 +19,7 @@ export function tryOrReport<T>(check: () => T, report: ReportProblem): T | undef
  * Calls a factory and reports all problems of its options, although it stops at the first one. A wrong option is
  * reported, replaced by its value in `neutral` or omitted, and the factory is called again.
  */
-export function createOrReport<Options extends object, T>(
+export function createCollectingProblems<Options extends object, T>(
   make: (options: Options) => T,
   options: Options,
   neutral: Readonly<Record<string, unknown>>,

@@ -1,7 +1,7 @@
 import { type AdaptiveOptions, adaptive } from '../adapt/index.ts'
 import type { Middleware } from '../chain/middleware-types.ts'
 import { parseDuration } from '../core/units.ts'
-import { createOrReport, type ReportProblem, tryOrReport } from './collect-problems.ts'
+import { createCollectingProblems, type ReportProblem, tryOrReport } from './collect-problems.ts'
 import type { PolicyDocument } from './schema.ts'
 
 /** Returns the middleware that scales all rules by the load; undefined if the policy has no `adaptive`. */
@@ -14,7 +14,7 @@ export function compileAdaptive(
   const everyMs =
     every === undefined ? undefined : tryOrReport(() => parseDuration(every), under('every', report))
   const options = { ...rest, everyMs } as AdaptiveOptions
-  return createOrReport(adaptive, options, {}, problem => {
+  return createCollectingProblems(adaptive, options, {}, problem => {
     const path = problem.path === 'everyMs' ? 'every' : (problem.path ?? '')
     report({ ...problem, path, remedy: problem.remedy ?? 'correct it' })
   })

@@ -7,13 +7,13 @@ import {
   type HandlerBreakerOptions,
 } from '../adapt/index.ts'
 import type { Middleware } from '../chain/middleware-types.ts'
-import { compileScopes } from '../chain/rules/key-scope.ts'
+import { createKeyMaker } from '../chain/rules/key-scope.ts'
 import type { SenderResolver } from '../chain/senders/sender-templates.ts'
 import { policyError } from '../core/errors.ts'
 import type { Dialect, Message } from '../core/message.ts'
 import { parseDuration, parsePercent, parseRate } from '../core/units.ts'
 import { captureLevels, type Pattern, parsePattern } from '../topic/pattern.ts'
-import { createOrReport, prefixPaths, type ReportProblem, tryOrReport } from './collect-problems.ts'
+import { createCollectingProblems, prefixPaths, type ReportProblem, tryOrReport } from './collect-problems.ts'
 import { checkScopes } from './compile-rule.ts'
 import type { MiddlewareEntry } from './compiled-policy-types.ts'
 import type { PolicyDocument } from './schema.ts'
@@ -72,7 +72,7 @@ function compileFeedback(
   const make = by === 'aimd' ? aimd : gradient
   return entryOf(
     pattern,
-    createOrReport(given => make(given).admit, options, {}, renamed(report)),
+    createCollectingProblems(given => make(given).admit, options, {}, renamed(report)),
   )
 }
 
@@ -85,7 +85,7 @@ function compileBreaker(
   const { per = 'topic', failures, over, least, open, exceeded } = words
   const pattern = patternOf(words.topic, dialect, report)
   checkScopes(per, pattern?.captures.map(({ name }) => name) ?? [], report)
-  const keys = compileScopes(per)
+  const keys = createKeyMaker(per)
   const keyOf = (message: Message): string => {
     const captures = pattern === undefined ? new Map() : captureLevels(pattern, message.topic)
     const sender = identity?.resolve(message, captures) ?? message.sender
@@ -102,7 +102,7 @@ function compileBreaker(
   const stateKey = JSON.stringify(words)
   return entryOf(
     pattern,
-    createOrReport(given => circuitBreaker(given, stateKey).guard, options, {}, renamed(report)),
+    createCollectingProblems(given => circuitBreaker(given, stateKey).guard, options, {}, renamed(report)),
   )
 }
 

@@ -7,11 +7,11 @@ import type {
   ExceededSpec,
   InFlightOptions,
   LimitOptions,
+  MessageSizeOptions,
   QuotaOptions,
   ResourceLimitOptions,
   RuleOptions,
-  SizeOptions,
-  UnchangedOptions,
+  UnchangedPayloadOptions,
 } from '../chain/rules/rule-options.ts'
 import type { Dialect } from '../core/message.ts'
 import { nearest } from '../core/option-names.ts'
@@ -19,8 +19,8 @@ import { parseBytes } from '../core/units.ts'
 import { compileExceeded } from '../outcomes/exceeded.ts'
 import { findRedirectProblem } from '../outcomes/redirect.ts'
 import { parsePattern } from '../topic/pattern.ts'
-import { createOrReport, type ReportProblem, tryOrReport } from './collect-problems.ts'
-import type { CompiledRule, MiddlewareEntry } from './compiled-policy-types.ts'
+import { createCollectingProblems, type ReportProblem, tryOrReport } from './collect-problems.ts'
+import type { CompiledRuleOptions, MiddlewareEntry } from './compiled-policy-types.ts'
 import type { PolicyRule } from './schema.ts'
 
 const LIMIT_OPTIONS = ['burst', 'initial', 'algorithm'] as const
@@ -43,7 +43,7 @@ export interface RuleCompileContext {
 
 export interface CompiledRuleEntry {
   readonly entry: MiddlewareEntry
-  readonly rule: CompiledRule
+  readonly rule: CompiledRuleOptions
   readonly captures: readonly string[]
 }
 
@@ -82,7 +82,7 @@ export function compileRule(
 }
 
 type CommonOptions = RuleOptions
-type CompiledMiddleware = Pick<MiddlewareEntry, 'middleware'> & { readonly rule: CompiledRule }
+type CompiledMiddleware = Pick<MiddlewareEntry, 'middleware'> & { readonly rule: CompiledRuleOptions }
 
 function commonOptions(rule: Partial<PolicyRule>, context: RuleCompileContext): CommonOptions {
   const { description, on, per, cost, exceeded, message, shadow, fallback, enabled, priority } = rule
@@ -119,7 +119,7 @@ function compileLimit(
   const burst =
     written === undefined ? undefined : tryOrReport(() => parseBytes(written), atPath('burst', report))
   const options: LimitOptions = { ...common, rate, ...defined({ burst, initial, algorithm }) }
-  const middleware = createOrReport(limit, options, { rate: 'unlimited' }, problem => {
+  const middleware = createCollectingProblems(limit, options, { rate: 'unlimited' }, problem => {
     const [first = '', ...rest] = (problem.path ?? '').split('.')
     // The rate is written under `limit`, which may include a burst.
     const inRate = first === 'rate' || (first === 'burst' && written === undefined)
@@ -157,7 +157,7 @@ function compileQuota(
   report: ReportProblem,
 ): CompiledMiddleware | undefined {
   const options: QuotaOptions = { ...common, rate, ...defined({ window: rule.window, zone: rule.zone }) }
-  const middleware = createOrReport(quota, options, { rate: 'unlimited' }, problem => {
+  const middleware = createCollectingProblems(quota, options, { rate: 'unlimited' }, problem => {
     const inRate = ['rate', 'limit', 'algorithm', 'burst'].includes(problem.path ?? '')
     report(inRate ? { ...problem, path: 'quota' } : problem)
   })
@@ -188,7 +188,7 @@ function compileInFlight(
     dialect,
     ...defined({ description, per, exceeded, enabled }),
   } as InFlightOptions
-  const middleware = createOrReport(limit, options, { exceeded: 'throttle' }, report)
+  const middleware = createCollectingProblems(limit, options, { exceeded: 'throttle' }, report)
   return middleware && { middleware, rule: { kind: 'inFlight', options } }
 }
 
@@ -222,7 +222,7 @@ function compileHeld(
     [held]: rule[held],
     ...defined({ description, per, exceeded, enabled, on }),
   } as ResourceLimitOptions
-  const middleware = createOrReport(limit, options, { exceeded: 'reject', [held]: 1 }, report)
+  const middleware = createCollectingProblems(limit, options, { exceeded: 'reject', [held]: 1 }, report)
   return middleware && { middleware, rule: { kind: 'held', options } }
 }
 
@@ -243,8 +243,8 @@ function compileMaxSize(
     const remedy = 'remove it, or write a second rule: every matching rule is applied'
     report({ path: word, message: `\`${word}\` has no effect on \`maxSize\`, which counts nothing`, remedy })
   }
-  const options = { ...common, maxSize } as SizeOptions
-  const middleware = createOrReport(limit, options, { maxSize: 0, exceeded: 'reject' }, report)
+  const options = { ...common, maxSize } as MessageSizeOptions
+  const middleware = createCollectingProblems(limit, options, { maxSize: 0, exceeded: 'reject' }, report)
   return middleware && { middleware, rule: { kind: 'maxSize', options } }
 }
 
@@ -276,8 +276,8 @@ function compileUnchanged(
       remedy,
     })
   }
-  const options = { ...common, unchanged, ...defined({ upTo: rule.upTo }) } as UnchangedOptions
-  const middleware = createOrReport(limit, options, { unchanged: 'drop' }, report)
+  const options = { ...common, unchanged, ...defined({ upTo: rule.upTo }) } as UnchangedPayloadOptions
+  const middleware = createCollectingProblems(limit, options, { unchanged: 'drop' }, report)
   return middleware && { middleware, rule: { kind: 'unchanged', options } }
 }
 

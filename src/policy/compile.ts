@@ -1,11 +1,11 @@
 import type { CustomAlgorithm } from '../algorithms/custom-algorithm-types.ts'
 import { convertLimitToThousandths } from '../algorithms/rescale-limit.ts'
-import { readMiddlewareMeta } from '../chain/routing/plan-steps.ts'
+import { getBuiltInMeta } from '../chain/routing/plan-steps.ts'
 import { compilePenalty, type PenaltySpec } from '../chain/rules/compile-penalty.ts'
 import { exempt } from '../chain/rules/exemption.ts'
 import type { ExemptOptions } from '../chain/rules/rule-options.ts'
 import { compileTiers, type TiersSpec } from '../chain/rules/tiers.ts'
-import { type BehaviourSpec, compileBehaviour } from '../chain/senders/behaviour.ts'
+import { type BehaviourFactorsSpec, compileBehaviour } from '../chain/senders/behaviour.ts'
 import {
   compileIdentity,
   type IdentitySpec,
@@ -16,16 +16,21 @@ import { PolicyError, type Problem } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Dialect } from '../core/message.ts'
 import { parsePattern } from '../topic/pattern.ts'
-import { createOrReport, prefixPaths, type ReportProblem, tryOrReport } from './collect-problems.ts'
+import { createCollectingProblems, prefixPaths, type ReportProblem, tryOrReport } from './collect-problems.ts'
 import { compileAdaptive } from './compile-adaptive.ts'
 import { compileBreakerAndFeedback } from './compile-breaker-and-feedback.ts'
 import { compileRule } from './compile-rule.ts'
 import { compileStore } from './compile-store.ts'
-import type { CompiledPolicy, CompiledRule, LoadedPolicy, MiddlewareEntry } from './compiled-policy-types.ts'
+import type {
+  CompiledPolicy,
+  CompiledRuleOptions,
+  LoadedPolicy,
+  MiddlewareEntry,
+} from './compiled-policy-types.ts'
 import type { PolicyDocument, PolicyExemption } from './schema.ts'
 import { formatPath, type ValuePath } from './source-positions.ts'
 
-export type { CompiledPolicy, CompiledRule, MiddlewareEntry } from './compiled-policy-types.ts'
+export type { CompiledPolicy, CompiledRuleOptions, MiddlewareEntry } from './compiled-policy-types.ts'
 
 /** Compiles the middleware of a policy for a gate. Throws PolicyError, but never for a result of `loadPolicy`. */
 export function compilePolicy(loaded: LoadedPolicy): CompiledPolicy {
@@ -67,7 +72,7 @@ export function compileDocument(
     exemptions.push(made.options)
     exemptionEntries.push(made.entry)
   })
-  const rules: CompiledRule[] = []
+  const rules: CompiledRuleOptions[] = []
   const ruleEntries: MiddlewareEntry[] = []
   const captures = new Set<string>()
   valid.rules?.forEach((rule, index) => {
@@ -101,7 +106,7 @@ export function compileDocument(
     prefixPaths(report, 'penalties'),
   )
   const compiledBehaviour = tryOrReport(
-    () => compileBehaviour(valid.behaviour as BehaviourSpec | undefined),
+    () => compileBehaviour(valid.behaviour as BehaviourFactorsSpec | undefined),
     prefixPaths(report, 'behaviour'),
   )
   if (compiledBehaviour !== undefined && !tiers?.fractional)
@@ -149,7 +154,7 @@ function compileExemption(
     tryOrReport(() => parsePattern(topic, dialect, `topics[${index}]`), report),
   )
   const options: ExemptOptions = { ...entry, ...(topics ? { topics } : {}), dialect }
-  const middleware = createOrReport(exempt, options, {}, problem => {
+  const middleware = createCollectingProblems(exempt, options, {}, problem => {
     const [message = '', known] = problem.message.split('; ')
     const remedy = problem.remedy ?? known ?? 'correct it'
     const path = problem.path?.startsWith('limit') ? 'limit' : (problem.path ?? '')
@@ -212,7 +217,7 @@ function checkThousandths(
   skipsQuotas = false,
 ): void {
   rules.forEach(({ middleware }, index) => {
-    const { limit, reason } = readMiddlewareMeta(middleware)?.rule ?? {}
+    const { limit, reason } = getBuiltInMeta(middleware)?.rule ?? {}
     const isQuota = reason === 'quota_exceeded'
     if (limit === undefined || (skipsQuotas && isQuota)) return
     tryOrReport(

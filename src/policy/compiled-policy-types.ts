@@ -5,13 +5,13 @@ import type {
   ExemptOptions,
   InFlightOptions,
   LimitOptions,
+  MessageSizeOptions,
   QuotaOptions,
   ResourceLimitOptions,
-  SizeOptions,
-  UnchangedOptions,
+  UnchangedPayloadOptions,
 } from '../chain/rules/rule-options.ts'
 import type { Tiers } from '../chain/rules/tiers.ts'
-import type { CompiledBehaviour } from '../chain/senders/behaviour.ts'
+import type { CompiledBehaviourFactors } from '../chain/senders/behaviour.ts'
 import type { IdentitySpec, SenderResolver } from '../chain/senders/sender-templates.ts'
 import type { Position } from '../core/errors.ts'
 import type { Dialect } from '../core/message.ts'
@@ -31,13 +31,13 @@ export interface LoadedPolicy {
 }
 
 /** Options of one compiled rule. */
-export type CompiledRule =
+export type CompiledRuleOptions =
   | { readonly kind: 'limit'; readonly topic?: string; readonly options: LimitOptions }
   | { readonly kind: 'quota'; readonly topic?: string; readonly options: QuotaOptions }
   | { readonly kind: 'inFlight'; readonly topic?: string; readonly options: InFlightOptions }
   | { readonly kind: 'held'; readonly topic?: string; readonly options: ResourceLimitOptions }
-  | { readonly kind: 'maxSize'; readonly topic?: string; readonly options: SizeOptions }
-  | { readonly kind: 'unchanged'; readonly topic?: string; readonly options: UnchangedOptions }
+  | { readonly kind: 'maxSize'; readonly topic?: string; readonly options: MessageSizeOptions }
+  | { readonly kind: 'unchanged'; readonly topic?: string; readonly options: UnchangedPayloadOptions }
 
 /** A middleware and the pattern of its topics; undefined for every topic. */
 export interface MiddlewareEntry {
@@ -55,11 +55,11 @@ export interface CompiledPolicy {
   readonly adaptive: Middleware | undefined
   /** Exemptions, then middleware based on handlers, then rules, each in the order of its list. */
   readonly entries: readonly MiddlewareEntry[]
-  readonly rules: readonly CompiledRule[]
+  readonly rules: readonly CompiledRuleOptions[]
   readonly exemptions: readonly ExemptOptions[]
   readonly tiers: Tiers | undefined
   readonly penalty: CompiledPenalty | undefined
   /** Limits by the behaviour of the sender. */
-  readonly compiledBehaviour: CompiledBehaviour | undefined
+  readonly compiledBehaviour: CompiledBehaviourFactors | undefined
   readonly source: LoadedPolicy
 }

@@ -1,5 +1,10 @@
 export { compilePolicy } from './compile.ts'
-export type { CompiledPolicy, CompiledRule, LoadedPolicy, MiddlewareEntry } from './compiled-policy-types.ts'
+export type {
+  CompiledPolicy,
+  CompiledRuleOptions,
+  LoadedPolicy,
+  MiddlewareEntry,
+} from './compiled-policy-types.ts'
 export { loadPolicy, type PolicyInput } from './load-policy.ts'
 export { redact } from './redact.ts'
 export { type PolicyDocument, policyJsonSchema } from './schema.ts'

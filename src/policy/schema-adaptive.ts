@@ -1,10 +1,10 @@
 import * as z from 'zod'
 import { MESSAGE_COUNT_SIGNALS, SIGNAL_NAMES } from '../adapt/index.ts'
-import { durationSchema, encodeExpectation } from './schema-primitives.ts'
+import { durationSchema, encodeSchemaError } from './schema-primitives.ts'
 
 const level = z
   .union([z.number(), z.string()], {
-    error: encodeExpectation('a level', 'write 1.5 up to 30%, or of the last level 0.5'),
+    error: encodeSchemaError('a level', 'write 1.5 up to 30%, or of the last level 0.5'),
   })
   .meta({
     description: 'A factor up to a load; the last level applies above all others.',
@@ -12,19 +12,19 @@ const level = z
   })
 
 const factor = z
-  .union([z.number(), z.string()], { error: encodeExpectation('a factor', 'write 0.5') })
+  .union([z.number(), z.string()], { error: encodeSchemaError('a factor', 'write 0.5') })
   .meta({ description: 'Factor that limits are multiplied by.', examples: [0.5] })
 
 const fulls = MESSAGE_COUNT_SIGNALS.map(name =>
   z.strictObject(
-    { [name]: z.number({ error: encodeExpectation('a number of messages', 'write 5000') }) },
-    { error: encodeExpectation('a signal') },
+    { [name]: z.number({ error: encodeSchemaError('a number of messages', 'write 5000') }) },
+    { error: encodeSchemaError('a signal') },
   ),
 )
 
 const signal = z
   .union([z.enum(SIGNAL_NAMES), ...fulls], {
-    error: encodeExpectation('a signal', `use ${SIGNAL_NAMES.join(', ')}, or { queue-depth: 5000 }`),
+    error: encodeSchemaError('a signal', `use ${SIGNAL_NAMES.join(', ')}, or { queue-depth: 5000 }`),
   })
   .meta({
     description:
@@ -38,7 +38,7 @@ export const adaptiveSchema = z
     {
       levels: z
         .record(z.string(), level, {
-          error: encodeExpectation(
+          error: encodeSchemaError(
             'a table of levels',
             'write { low: 1.5 up to 30%, medium: 1 up to 70%, high: 0.5 }',
           ),
@@ -55,12 +55,12 @@ export const adaptiveSchema = z
             z.record(
               z.string(),
               z.record(z.string(), factor, {
-                error: encodeExpectation('a table of stages', 'write { 60%: 0.75, 80%: 0.5 }'),
+                error: encodeSchemaError('a table of stages', 'write { 60%: 0.75, 80%: 0.5 }'),
               }),
             ),
           ],
           {
-            error: encodeExpectation(
+            error: encodeSchemaError(
               'a table of stages',
               'write default, or { cpu: { 60%: 0.75, 80%: 0.5 } }',
             ),
@@ -70,7 +70,7 @@ export const adaptiveSchema = z
         .meta({ description: 'Factors by thresholds of a signal; the smallest applicable factor counts.' }),
       signals: z
         .array(signal, {
-          error: encodeExpectation('a list of signals', `write [${SIGNAL_NAMES.join(', ')}]`),
+          error: encodeSchemaError('a list of signals', `write [${SIGNAL_NAMES.join(', ')}]`),
         })
         .optional()
         .meta({
@@ -78,17 +78,17 @@ export const adaptiveSchema = z
         }),
       every: durationSchema.optional().meta({ description: 'How often. Default: 10s.' }),
       across: z
-        .enum(['node', 'fleet'], { error: encodeExpectation('whose load counts', 'write node, or fleet') })
+        .enum(['node', 'fleet'], { error: encodeSchemaError('whose load counts', 'write node, or fleet') })
         .optional()
         .meta({
           description:
             'Whose load counts: that of this node, or the worst of all nodes of the store. Default: node.',
         }),
       node: z
-        .string({ error: encodeExpectation('the name of a node', 'write a text, as gateway-1') })
+        .string({ error: encodeSchemaError('the name of a node', 'write a text, as gateway-1') })
         .optional()
         .meta({ description: 'Name of this node among others. Default: its host and process.' }),
     },
-    { error: encodeExpectation('an object', 'write { every: 10s }, or remove it') },
+    { error: encodeSchemaError('an object', 'write { every: 10s }, or remove it') },
   )
   .meta({ description: 'Limits that follow the load; quotas and exemptions do not.' })

@@ -3,7 +3,7 @@ import { SCOPE_PATTERN, TOPIC_PATTERN } from './schema-patterns.ts'
 import {
   createWholeNumberSchema,
   durationSchema,
-  encodeExpectation,
+  encodeSchemaError,
   percentSchema,
   rateSchema,
   textSchema,
@@ -20,7 +20,7 @@ const topic = textSchema(
 
 const exceeded = z
   .enum(['retry', 'throttle', 'drop', 'reject'], {
-    error: encodeExpectation('an outcome here', 'write retry, throttle, drop or reject'),
+    error: encodeSchemaError('an outcome here', 'write retry, throttle, drop or reject'),
   })
   .optional()
   .meta({ description: 'Outcome for messages it refuses. Default: retry.' })
@@ -33,7 +33,7 @@ export const feedbackSchema = z
   .strictObject(
     {
       by: z
-        .enum(['aimd', 'gradient'], { error: encodeExpectation('a way', 'write aimd or gradient') })
+        .enum(['aimd', 'gradient'], { error: encodeSchemaError('a way', 'write aimd or gradient') })
         .optional()
         .meta({ description: 'Algorithm that sets the rate. Default: aimd.' }),
       latency: durationSchema
@@ -47,7 +47,7 @@ export const feedbackSchema = z
       exceeded,
     },
     {
-      error: encodeExpectation(
+      error: encodeSchemaError(
         'a feedback',
         'write { by: aimd, latency: 100ms, from: 5/s, upTo: 1000/s, start: 100/s }',
       ),
@@ -68,7 +68,7 @@ export const breakerSchema = z
     {
       per: z
         .union([scope, z.array(scope).min(1)], {
-          error: encodeExpectation('a scope', 'write a scope, as topic, or a list of them'),
+          error: encodeSchemaError('a scope', 'write a scope, as topic, or a list of them'),
         })
         .optional()
         .meta({ description: 'Scope of one breaker. Default: topic.' }),
@@ -86,7 +86,7 @@ export const breakerSchema = z
       exceeded,
     },
     {
-      error: encodeExpectation(
+      error: encodeSchemaError(
         'a breaker',
         'write { per: topic, failures: 50%, over: 10s, least: 10, open: 5s }',
       ),

@@ -3,30 +3,30 @@ import {
   booleanSchema,
   createWholeNumberSchema,
   durationSchema,
-  encodeExpectation,
+  encodeSchemaError,
   exceededWords,
   textSchema,
 } from './schema-primitives.ts'
 
 const THEN = z
-  .enum(['drop', 'reject', 'disconnect'], { error: encodeExpectation('an outcome here') })
+  .enum(['drop', 'reject', 'disconnect'], { error: encodeSchemaError('an outcome here') })
   .optional()
-const BYTES = encodeExpectation('a number of bytes', 'write a whole number, or bytes as 16MiB')
+const BYTES = encodeSchemaError('a number of bytes', 'write a whole number, or bytes as 16MiB')
 const bytes = z.union([z.int({ error: BYTES }), z.string({ error: BYTES })], { error: BYTES }).optional()
 const fields = z
   .array(textSchema('a field', 'write a path, as reading.value', 'Path to a field of a JSON payload.'), {
-    error: encodeExpectation('a list of fields', 'write a list, as [value, unit]'),
+    error: encodeSchemaError('a list of fields', 'write a list, as [value, unit]'),
   })
   .optional()
 const throttle = z.strictObject({
   upTo: durationSchema.optional(),
-  then: z.enum(['drop', 'disconnect'], { error: encodeExpectation('an outcome here') }).optional(),
+  then: z.enum(['drop', 'disconnect'], { error: encodeSchemaError('an outcome here') }).optional(),
 })
 const queue = z.strictObject({
   max: createWholeNumberSchema(1, 'Most messages held, of all senders together. Default: 10000.').optional(),
   bytes: bytes.meta({ description: 'Maximum bytes of held payloads and topics. Default: 64 MiB.' }),
   order: z
-    .enum(['priority', 'arrival'], { error: encodeExpectation('an order') })
+    .enum(['priority', 'arrival'], { error: encodeSchemaError('an order') })
     .optional()
     .meta({ description: 'Default: priority, in turns between the senders of one priority.' }),
   priority: z
@@ -37,7 +37,7 @@ const queue = z.strictObject({
         }),
         z.strictObject({ header: textSchema('a header name', 'write a name', 'The header that holds it.') }),
       ],
-      { error: encodeExpectation('a priority', 'write { payload: field } or { header: name }') },
+      { error: encodeSchemaError('a priority', 'write { payload: field } or { header: name }') },
     )
     .optional()
     .meta({ description: 'Source of the priority: low, normal, high, emergency or a number from 0 to 9.' }),
@@ -65,7 +65,7 @@ const degrade = z.strictObject({
   clearRetain: booleanSchema.optional().meta({ description: 'Default: true.' }),
   qos: z
     .union([z.literal(0), z.literal(1), z.literal(2)], {
-      error: encodeExpectation('a QoS', 'write 0, 1 or 2'),
+      error: encodeSchemaError('a QoS', 'write 0, 1 or 2'),
     })
     .optional()
     .meta({ description: 'Maximum QoS of the delivery. Default: 0.' }),
@@ -82,7 +82,7 @@ export const exceededSchema = z
       z.strictObject({ redirect }),
       z.strictObject({ degrade }),
     ],
-    { error: encodeExpectation('an outcome', `use one of ${exceededWords.join(', ')}`) },
+    { error: encodeSchemaError('an outcome', `use one of ${exceededWords.join(', ')}`) },
   )
   .meta({ description: 'Outcome for a message over the limit. Default: reject.' })
 
@@ -105,7 +105,7 @@ export const messageSchema = z
       }),
     ],
     {
-      error: encodeExpectation(
+      error: encodeSchemaError(
         'a message',
         'write a text, or one for each of user, device, api and anonymous',
       ),

@@ -3,11 +3,11 @@ import { OUTCOMES } from '../core/decision.ts'
 import { DURATION_PATTERN, PERCENT_PATTERN, RATE_PATTERN } from './schema-patterns.ts'
 
 /** Encodes the error of a wrong value, `"x" is not NOUN`, with its remedy. Decoded by {@link decodeExpectation}. */
-export function encodeExpectation(noun: string, remedy?: string): string {
+export function encodeSchemaError(noun: string, remedy?: string): string {
   return remedy === undefined ? noun : `${noun}\n${remedy}`
 }
 
-/** Returns the noun and remedy encoded by {@link encodeExpectation}; empty if the schema gives none. */
+/** Returns the noun and remedy encoded by {@link encodeSchemaError}; empty if the schema gives none. */
 export function decodeExpectation(text: string): { readonly noun?: string; readonly remedy?: string } {
   const [noun, remedy] = text.split('\n')
   return noun ? { noun, ...(remedy === undefined ? {} : { remedy }) } : {}
@@ -21,8 +21,8 @@ export function textSchema(
   ...examples: string[]
 ): z.ZodString {
   return z
-    .string({ error: encodeExpectation(noun, remedy) })
-    .min(1, { error: encodeExpectation(noun, remedy) })
+    .string({ error: encodeSchemaError(noun, remedy) })
+    .min(1, { error: encodeSchemaError(noun, remedy) })
     .meta({ description, ...(examples.length > 0 ? { examples } : {}) })
 }
 
@@ -32,7 +32,7 @@ export const nameSchema = textSchema(
   'Unique name, used for state and reports.',
 )
 export const descriptionSchema = z
-  .string({ error: encodeExpectation('a text', 'put it in quotes') })
+  .string({ error: encodeSchemaError('a text', 'put it in quotes') })
   .meta({ description: 'Text for readers of the policy.' })
 export const durationSchema = textSchema(
   'a duration',
@@ -78,11 +78,11 @@ export const templateSchema = textSchema(
 )
 
 export const booleanSchema = z.boolean({
-  error: encodeExpectation('true or false', 'write true or false, without quotes'),
+  error: encodeSchemaError('true or false', 'write true or false, without quotes'),
 })
 
 export function createWholeNumberSchema(least: number, description: string): z.ZodNumber {
-  const error = encodeExpectation(`a whole number of at least ${least}`, `use at least ${least}`)
+  const error = encodeSchemaError(`a whole number of at least ${least}`, `use at least ${least}`)
   return z.int({ error }).min(least, { error }).meta({ description })
 }
 

@@ -9,7 +9,7 @@ import {
   createWholeNumberSchema,
   descriptionSchema,
   durationSchema,
-  encodeExpectation,
+  encodeSchemaError,
   nameSchema,
   percentSchema,
   rateSchema,
@@ -28,7 +28,7 @@ const pattern = textSchema(
 
 const COST_REMEDY =
   'write a number, bytes, light, medium, heavy, premium, { bytes: per 4KiB }, { payload: field }, { header: name } or { topics: … }'
-const UNITS = encodeExpectation(
+const UNITS = encodeSchemaError(
   'a number of units',
   `write a number or one of ${Object.keys(NAMED_COSTS).join(', ')}`,
 )
@@ -39,12 +39,12 @@ const costUnits = z.union(
   ],
   { error: UNITS },
 )
-const BYTES_OF_COST = encodeExpectation(
+const BYTES_OF_COST = encodeSchemaError(
   'a count of bytes',
   'write payload, message (topic and payload), or blocks as per 4KiB',
 )
-const OVERHEAD = encodeExpectation('a number of bytes', 'write a whole number of bytes, or 1kB, 1KiB')
-const LEAST_COST = encodeExpectation('a cost', 'write a number of units, as min: 1')
+const OVERHEAD = encodeSchemaError('a number of bytes', 'write a whole number of bytes, or 1kB, 1KiB')
+const LEAST_COST = encodeSchemaError('a cost', 'write a number of units, as min: 1')
 const leastCost = z
   .number({ error: LEAST_COST })
   .min(0, { error: LEAST_COST })
@@ -54,8 +54,8 @@ const cost = z
   .union(
     [
       z
-        .number({ error: encodeExpectation('a cost', COST_REMEDY) })
-        .min(0, { error: encodeExpectation('a cost', COST_REMEDY) }),
+        .number({ error: encodeSchemaError('a cost', COST_REMEDY) })
+        .min(0, { error: encodeSchemaError('a cost', COST_REMEDY) }),
       z.enum(['bytes', ...(Object.keys(NAMED_COSTS) as (keyof typeof NAMED_COSTS)[])]),
       z.strictObject({
         bytes: textSchema(
@@ -89,19 +89,19 @@ const cost = z
         default: costUnits.optional(),
       }),
     ],
-    { error: encodeExpectation('a cost', COST_REMEDY) },
+    { error: encodeSchemaError('a cost', COST_REMEDY) },
   )
   .meta({
     description:
       'Units a message takes: a number, bytes, a word (light 1, medium 5, heavy 10, premium 50), bytes in full, a payload or header field, or by topic. Default: 1, or bytes where the rate is in bytes.',
   })
 
-const RETAINED = encodeExpectation(
+const RETAINED = encodeSchemaError(
   'a whole number from 1',
   'write messages as retained: 1000, or bytes as retained: 10MB',
 )
-const SIZE = encodeExpectation('a number of bytes', 'write a whole number of bytes, or 256kB, 64KiB')
-const BURST = encodeExpectation('a burst', 'write a whole number of at least 1, or bytes as 2MB')
+const SIZE = encodeSchemaError('a number of bytes', 'write a whole number of bytes, or 256kB, 64KiB')
+const BURST = encodeSchemaError('a burst', 'write a whole number of at least 1, or bytes as 2MB')
 const scope = textSchema(
   'a scope',
   'write global, client, device, user, apiKey, role, tier, ip, topic, pattern, header.NAME or a capture of the topic',
@@ -114,12 +114,12 @@ const scope = textSchema(
 ).meta({ pattern: SCOPE_PATTERN })
 
 const action = z.enum(['publish', 'subscribe', 'connect', 'deliver'], {
-  error: encodeExpectation('an action'),
+  error: encodeSchemaError('an action'),
 })
 
 const enabled = booleanSchema.optional().meta({ description: 'Default: true.' })
 const priority = z
-  .int({ error: encodeExpectation('a whole number', 'write a whole number; higher ones are asked earlier') })
+  .int({ error: encodeSchemaError('a whole number', 'write a whole number; higher ones are asked earlier') })
   .optional()
   .meta({
     description:
@@ -138,7 +138,7 @@ export const ruleSchema = z
       on: action.optional().meta({ description: 'Default: publish.' }),
       per: z
         .union([scope, z.array(scope).min(1)], {
-          error: encodeExpectation(
+          error: encodeSchemaError(
             'a scope',
             'write a scope, as device, or a list of them, as [device, topic]',
           ),
@@ -183,7 +183,7 @@ export const ruleSchema = z
           examples: ['256kB', '64KiB'],
         }),
       unchanged: z
-        .enum(['drop', 'reject'], { error: encodeExpectation('drop or reject', 'write unchanged: drop') })
+        .enum(['drop', 'reject'], { error: encodeSchemaError('drop or reject', 'write unchanged: drop') })
         .optional()
         .meta({
           description:
@@ -207,12 +207,12 @@ export const ruleSchema = z
       // Custom names are known only when the policy is compiled.
       algorithm: z
         .union([z.enum(ALGORITHM_NAMES.filter(name => name !== 'quota')), z.string()], {
-          error: encodeExpectation('an algorithm'),
+          error: encodeSchemaError('an algorithm'),
         })
         .optional()
         .meta({ description: "Default: token-bucket. Or the name of an algorithm of one's own." }),
       window: z
-        .enum(['calendar', 'rolling'], { error: encodeExpectation('a window') })
+        .enum(['calendar', 'rolling'], { error: encodeSchemaError('a window') })
         .optional()
         .meta({
           description: 'Window of a quota: calendar windows start at local midnight. Default: calendar.',
@@ -222,7 +222,7 @@ export const ruleSchema = z
       exceeded: exceededSchema.optional(),
       message: messageSchema.optional(),
       warn: z
-        .array(percentSchema, { error: encodeExpectation('a list of percentages', 'write [80%, 95%]') })
+        .array(percentSchema, { error: encodeSchemaError('a list of percentages', 'write [80%, 95%]') })
         .optional()
         .meta({
           description: 'Shares of the limit at which a warning is emitted, before any refusal.',
@@ -243,7 +243,7 @@ export const ruleSchema = z
             tiers: names('tiers'),
             ips: names('addresses and CIDR blocks'),
           },
-          { error: encodeExpectation('an object of lists', 'write for: { roles: [guest] }') },
+          { error: encodeSchemaError('an object of lists', 'write for: { roles: [guest] }') },
         )
         .optional()
         .meta({ description: 'Senders of the rule: lists are alternatives. Default: all.' }),
@@ -254,7 +254,7 @@ export const ruleSchema = z
         .optional()
         .meta({ description: 'Decides and reports, but refuses nothing. Default: false.' }),
     },
-    { error: encodeExpectation('a rule', 'write an object, as { name: telemetry, limit: 10/s }') },
+    { error: encodeSchemaError('a rule', 'write an object, as { name: telemetry, limit: 10/s }') },
   )
   .meta({
     id: 'rule',
@@ -276,7 +276,7 @@ function names(what: string): z.ZodOptional<z.ZodArray<z.ZodString>> {
   const remedy = `write a list of ${what}, as [a, b]`
   return z
     .array(textSchema('a text', 'put it in quotes', `One of the ${what}.`), {
-      error: encodeExpectation(`a list of ${what}`, remedy),
+      error: encodeSchemaError(`a list of ${what}`, remedy),
     })
     .optional()
 }
@@ -291,7 +291,7 @@ export const exemptSchema = z
       priority,
       topics: z
         .array(pattern, {
-          error: encodeExpectation('a list of topic patterns', 'write ["$SYS/#", "admin/#"]'),
+          error: encodeSchemaError('a list of topic patterns', 'write ["$SYS/#", "admin/#"]'),
         })
         .optional(),
       clients: names('client ids'),
@@ -302,7 +302,7 @@ export const exemptSchema = z
       ips: names('addresses and CIDR blocks'),
       on: z
         .union([action, z.array(action).min(1)], {
-          error: encodeExpectation('an action, or a list of actions'),
+          error: encodeSchemaError('an action, or a list of actions'),
         })
         .optional()
         .meta({
@@ -317,7 +317,7 @@ export const exemptSchema = z
         })
         .optional(),
     },
-    { error: encodeExpectation('an exemption', 'write an object, as { name: operators, roles: [admin] }') },
+    { error: encodeSchemaError('an exemption', 'write an object, as { name: operators, roles: [admin] }') },
   )
   .meta({
     id: 'exemption',

@@ -3,7 +3,7 @@ import { FALLBACKS } from '../stores/store.ts'
 import {
   createWholeNumberSchema,
   durationSchema,
-  encodeExpectation,
+  encodeSchemaError,
   textSchema,
 } from './schema-primitives.ts'
 
@@ -21,13 +21,13 @@ const storeUrl = textSchema(
 
 /** Schema of `fallback`: how to decide while the store is unreachable, for the whole store or one rule. */
 export const fallbackSchema = z
-  .enum(FALLBACKS, { error: encodeExpectation('a fallback', `use one of ${FALLBACKS.join(', ')}`) })
+  .enum(FALLBACKS, { error: encodeSchemaError('a fallback', `use one of ${FALLBACKS.join(', ')}`) })
   .meta({
     description:
       'Who decides while the store is out of reach: memory (the same limits in each node), degraded (the half, or one share of `nodes`), allow or deny. Default: memory.',
   })
 
-const LEASE = encodeExpectation('a lease', 'write auto, none, or { units: 20, ttl: 2s }')
+const LEASE = encodeSchemaError('a lease', 'write auto, none, or { units: 20, ttl: 2s }')
 const lease = z
   .union(
     [
@@ -71,6 +71,6 @@ export const storeSchema = z
         breaker: breaker.optional(),
       }),
     ],
-    { error: encodeExpectation('a store', 'write memory, sqlite:FILE, redis://HOST or nats://HOST') },
+    { error: encodeSchemaError('a store', 'write memory, sqlite:FILE, redis://HOST or nats://HOST') },
   )
   .meta({ description: 'Store for the state of limits. Default: memory.' })

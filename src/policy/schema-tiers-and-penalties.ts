@@ -3,7 +3,7 @@ import { DEFAULT_TIERS } from '../chain/rules/tiers.ts'
 import { SENDER_PARTS } from '../chain/senders/sender-selector.ts'
 import {
   durationSchema,
-  encodeExpectation,
+  encodeSchemaError,
   rateSchema,
   templateSchema,
   textSchema,
@@ -24,7 +24,7 @@ const tier = z.strictObject(
       'x0.5',
     ).optional(),
   },
-  { error: encodeExpectation('a tier', 'write { limit: 60/min burst 100, cost: x1 }') },
+  { error: encodeSchemaError('a tier', 'write { limit: 60/min burst 100, cost: x1 }') },
 )
 
 const assign = z
@@ -37,7 +37,7 @@ const assign = z
         'Tier of senders without a known one.',
       ).optional(),
     },
-    { error: encodeExpectation('an assignment', 'write { from: "{header.tier}", default: free }') },
+    { error: encodeSchemaError('an assignment', 'write { from: "{header.tier}", default: free }') },
   )
   .meta({ description: 'Assignment of tiers. Default: from the broker or `senders`.' })
 
@@ -45,7 +45,7 @@ const assign = z
 export const tiersSchema = z
   .object(
     { assign: assign.optional() },
-    { error: encodeExpectation('tiers', 'write { free: { limit: 60/min burst 100 } }') },
+    { error: encodeSchemaError('tiers', 'write { free: { limit: 60/min burst 100 } }') },
   )
   .catchall(tier)
   .meta({ description: `Limits and prices by tier, over ${Object.keys(DEFAULT_TIERS).join(', ')}.` })
@@ -68,12 +68,12 @@ export const rulePenaltiesSchema = z
         'x2 up to 1h',
       ).optional(),
       per: z
-        .enum(SENDER_PARTS, { error: encodeExpectation('a part of a sender') })
+        .enum(SENDER_PARTS, { error: encodeSchemaError('a part of a sender') })
         .optional()
         .meta({ description: 'Part of the sender that is blocked. Default: the client.' }),
     },
     {
-      error: encodeExpectation(
+      error: encodeSchemaError(
         'penalties',
         'write { block: 60s, after: 3 refusals in 10s, grow: x2 up to 1h }',
       ),
@@ -94,7 +94,7 @@ export const penaltiesSchema = rulePenaltiesSchema
   .extend({
     flapping: z
       .union([connects, z.array(connects).min(1)], {
-        error: encodeExpectation(
+        error: encodeSchemaError(
           'a count of connects',
           'write 5 connects in 10s, or 100 connects in 10s per ip',
         ),

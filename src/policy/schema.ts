@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { adaptiveSchema } from './schema-adaptive.ts'
 import { behaviourSchema } from './schema-behaviour.ts'
 import { breakerSchema, feedbackSchema } from './schema-breaker-and-feedback.ts'
-import { encodeExpectation, templateSchema, textSchema } from './schema-primitives.ts'
+import { encodeSchemaError, templateSchema, textSchema } from './schema-primitives.ts'
 import { exemptSchema, ruleSchema } from './schema-rules.ts'
 import { storeSchema } from './schema-store.ts'
 import { penaltiesSchema, tiersSchema } from './schema-tiers-and-penalties.ts'
@@ -17,15 +17,15 @@ const roles = z
           .record(
             z.string(),
             z.array(textSchema('a role', 'put it in quotes', 'A role.'), {
-              error: encodeExpectation('a list of roles', 'write a list, as [admin]'),
+              error: encodeSchemaError('a list of roles', 'write a list, as [admin]'),
             }),
-            { error: encodeExpectation('a table of roles', 'write { operator: [admin] }') },
+            { error: encodeSchemaError('a table of roles', 'write { operator: [admin] }') },
           )
           .meta({ description: 'Roles for each value of `from`.' }),
       }),
     ],
     {
-      error: encodeExpectation(
+      error: encodeSchemaError(
         'roles',
         'write a template, or { from: "{user}", map: { operator: [admin] } }',
       ),
@@ -43,7 +43,7 @@ const senders = z
       tier: templateSchema.optional(),
       roles: roles.optional(),
     },
-    { error: encodeExpectation('an object', 'write { device: "{topic.device}" }') },
+    { error: encodeSchemaError('an object', 'write { device: "{topic.device}" }') },
   )
   .meta({ description: 'Identity of the sender, in addition to what the broker knows.' })
 
@@ -53,12 +53,12 @@ export const policySchema = z
     {
       $schema: z.string().optional().meta({ description: 'For editors.' }),
       version: z
-        .literal(1, { error: encodeExpectation('a version', 'write version: 1') })
+        .literal(1, { error: encodeSchemaError('a version', 'write version: 1') })
         .optional()
         .meta({ description: 'The version of the format: 1.' }),
-      description: z.string({ error: encodeExpectation('a text', 'put it in quotes') }).optional(),
+      description: z.string({ error: encodeSchemaError('a text', 'put it in quotes') }).optional(),
       dialect: z
-        .enum(['mqtt', 'nats'], { error: encodeExpectation('a dialect') })
+        .enum(['mqtt', 'nats'], { error: encodeSchemaError('a dialect') })
         .optional()
         .meta({ description: 'How topic patterns are read. Default: mqtt.' }),
       store: storeSchema.optional(),
@@ -66,13 +66,13 @@ export const policySchema = z
       tiers: tiersSchema.optional(),
       exempt: z
         .array(exemptSchema, {
-          error: encodeExpectation('a list of exemptions', 'begin each with a dash, or remove it'),
+          error: encodeSchemaError('a list of exemptions', 'begin each with a dash, or remove it'),
         })
         .optional()
         .meta({ description: 'Messages exempt from all rules; the first match decides.' }),
       rules: z
         .array(ruleSchema, {
-          error: encodeExpectation('a list of rules', 'begin each with a dash, or remove it'),
+          error: encodeSchemaError('a list of rules', 'begin each with a dash, or remove it'),
         })
         .optional()
         .meta({ description: 'Limits and quotas; every rule that matches a message is applied.' }),
@@ -82,7 +82,7 @@ export const policySchema = z
       penalties: penaltiesSchema.optional(),
       behaviour: behaviourSchema.optional(),
     },
-    { error: encodeExpectation('a policy', 'write an object, with version: 1 and a list of rules') },
+    { error: encodeSchemaError('a policy', 'write an object, with version: 1 and a list of rules') },
   )
   .meta({ title: 'topicgate policy', description: 'Limits for the messages that pass a broker.' })
 

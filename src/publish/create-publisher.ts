@@ -7,7 +7,7 @@ import { Publisher } from './publisher.ts'
 import type { PublisherStats, PublishTransport } from './types.ts'
 
 /** Methods of every broker's publisher other than `publish`. */
-export interface PublishLimits {
+export interface PublisherControls {
   /**
    * Resolves with true when all messages were sent or dropped, or with false after `withinMs`. To shut down, call
    * `flush`, then `close`.

@@ -5,7 +5,7 @@ import { policyError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Dialect, Sender } from '../core/message.ts'
-import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import { Gate } from '../gate/gate.ts'
 import type { Overflow } from './publish-queue.ts'
 
@@ -29,7 +29,7 @@ export interface PublisherOptions {
 
 export type PublisherSettings = Required<Omit<PublisherOptions, 'sender' | 'clock' | 'logger'>>
 
-export const PUBLISHER_OPTIONS: OptionNames<PublisherOptions> = {
+export const PUBLISHER_OPTIONS: KnownOptions<PublisherOptions> = {
   maxMessages: true,
   maxBytes: true,
   maxAgeMs: true,

@@ -1,5 +1,5 @@
 import { checkNested, policyError } from '../core/errors.ts'
-import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import { parseDuration } from '../core/units.ts'
 import type { LeaseSetting, LeaseSizeSetting } from './leased/open.ts'
 import type { BreakerSettings, ResilienceOptions } from './resilient/open.ts'
@@ -19,7 +19,7 @@ export interface StoreSpec extends ResilienceOptions {
   readonly lease?: LeaseSetting | undefined
 }
 
-const SPEC: OptionNames<StoreSpec> = {
+const SPEC: KnownOptions<StoreSpec> = {
   url: true,
   prefix: true,
   timeout: true,
@@ -29,14 +29,14 @@ const SPEC: OptionNames<StoreSpec> = {
   nodes: true,
   breaker: true,
 }
-const BREAKER: OptionNames<BreakerSettings> = {
+const BREAKER: KnownOptions<BreakerSettings> = {
   threshold: true,
   recovery: true,
   recoveryMs: true,
   health: true,
   healthEveryMs: true,
 }
-const LEASE: OptionNames<LeaseSizeSetting> = { units: true, ttl: true, ttlMs: true }
+const LEASE: KnownOptions<LeaseSizeSetting> = { units: true, ttl: true, ttlMs: true }
 
 /**
  * Returns store options with durations in milliseconds, such as `timeoutMs: 250` for `timeout: '250ms'`. Throws
@@ -50,7 +50,7 @@ export function parseStoreOptions(spec: StoreSpec): StoreSpec {
     ...rest,
     timeoutMs,
     breaker: breaker && readBreaker(breaker),
-    lease: lease && readLease(lease),
+    lease: lease && parseLeaseSetting(lease),
   }
 }
 
@@ -69,7 +69,7 @@ export function readBreaker(breaker: BreakerSettings): BreakerSettings {
 }
 
 /** Parses lease options. Throws PolicyError as {@link parseStoreOptions}. */
-export function readLease(lease: LeaseSetting): LeaseSetting {
+export function parseLeaseSetting(lease: LeaseSetting): LeaseSetting {
   if (typeof lease === 'string') return lease
   checkOptionNames(lease, LEASE, 'lease')
   const { ttl, units } = lease

@@ -1,11 +1,11 @@
 import type { Clock } from '../core/clock.ts'
 import { policyError } from '../core/errors.ts'
 import { type Logger, SILENT } from '../core/logger.ts'
-import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import { openLeased } from './leased/open.ts'
 import { MemoryStore } from './memory/memory-store.ts'
 import { parseStoreOptions, type StoreSpec } from './normalize-store-options.ts'
-import { computeAnswerTimeoutMs, openResilient } from './resilient/open.ts'
+import { computeLateAnswerTimeoutMs, openResilient } from './resilient/open.ts'
 import type { Store } from './store.ts'
 import { STORE_SCHEMES, schemeOf } from './store-url-schemes.ts'
 
@@ -14,7 +14,7 @@ export interface OpenStoreOptions {
   readonly logger?: Logger | undefined
 }
 
-const OPTIONS: OptionNames<OpenStoreOptions> = { clock: true, logger: true }
+const OPTIONS: KnownOptions<OpenStoreOptions> = { clock: true, logger: true }
 
 /**
  * Opens a store by its URL or specification; the caller closes it. Every store but `memory` is wrapped in a
@@ -52,14 +52,18 @@ async function openRemote(spec: StoreSpec, options: OpenStoreOptions & { logger:
       return connectRedisStore(url, {
         logger: options.logger,
         prefix,
-        timeoutMs: computeAnswerTimeoutMs(timeoutMs),
+        timeoutMs: computeLateAnswerTimeoutMs(timeoutMs),
         // The default is the server's clock, because it is the same for all nodes.
         clock: options.clock,
       })
     }
     case 'nats': {
       const { connectNatsKv } = await import('./nats-kv/open.ts')
-      return connectNatsKv(url, { ...options, bucket: prefix, timeoutMs: computeAnswerTimeoutMs(timeoutMs) })
+      return connectNatsKv(url, {
+        ...options,
+        bucket: prefix,
+        timeoutMs: computeLateAnswerTimeoutMs(timeoutMs),
+      })
     }
     case undefined:
       throw policyError(

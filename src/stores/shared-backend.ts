@@ -11,7 +11,7 @@ export interface RedisCommands {
 }
 
 /** Backend connection of a store that other features, such as analytics, may share. */
-export type BackendConnection =
+export type ShareableBackend =
   | {
       readonly kind: 'sqlite'
       /** Runs `work` in its own transaction. Rejects with StoreError if the file cannot be used. */

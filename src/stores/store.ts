@@ -1,6 +1,6 @@
 import type { Limit, Verdict } from '../algorithms/limit-types.ts'
 import type { MaybePromise } from '../core/message.ts'
-import type { BackendConnection } from './shared-backend.ts'
+import type { ShareableBackend } from './shared-backend.ts'
 import type { SharedEntries } from './shared-entries.ts'
 
 export type { Verdict }
@@ -99,7 +99,7 @@ export interface Store {
   /** Runtime entries shared by all nodes; absent if the store belongs to one process. */
   readonly sharedEntries?: SharedEntries | undefined
   /** Connection that other features may share; absent if there is none to share. */
-  readonly backend?: BackendConnection | undefined
+  readonly backend?: ShareableBackend | undefined
   /** Longest duration of a decision in milliseconds, if the store enforces one. */
   readonly answersWithinMs?: number | undefined
   /** Fallback that the store itself applies. */

@@ -4,10 +4,10 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import {
   ATTACK_OPERATIONS,
   type AttackerName,
-  type AttackReport,
+  type AttackSimulationReport,
   attackPolicy,
-  type DefaultDecision,
   formatMegabytes,
+  type PassedTraffic,
 } from '../../src/cli/attack-simulation.ts'
 import { READY_POLICIES } from '../../src/cli/policy-files.ts'
 import { packageFile } from '../../src/core/package-files.ts'
@@ -15,7 +15,7 @@ import { packageFile } from '../../src/core/package-files.ts'
 // After a change of the ready policies: TOPICGATE_OUTCOMES=write npx vitest run test/src/attack.test.ts
 
 const PAGE = join(import.meta.dirname, '../../docs/policies.md')
-const reports = new Map<string, AttackReport>()
+const reports = new Map<string, AttackSimulationReport>()
 
 beforeAll(async () => {
   for (const policy of READY_POLICIES) {
@@ -24,7 +24,7 @@ beforeAll(async () => {
 }, 600_000)
 
 describe.each(READY_POLICIES)('%s', policy => {
-  const passedOf = (attacker: AttackerName, action: (typeof ATTACK_OPERATIONS)[number]): DefaultDecision =>
+  const passedOf = (attacker: AttackerName, action: (typeof ATTACK_OPERATIONS)[number]): PassedTraffic =>
     reports.get(policy)!.attackers.find(result => result.attacker === attacker)!.passed[action]
   const sent = 10_000
 

@@ -5,7 +5,7 @@ import {
   type BehaviourLevel,
   type BehaviourTracker,
   behaviourLevelOf,
-  type CompiledBehaviour,
+  type CompiledBehaviourFactors,
 } from '../senders/behaviour.ts'
 import type { BehaviourLevelPlan, SenderState } from '../senders/sender-plan-cache.ts'
 
@@ -17,12 +17,12 @@ export class BehaviourLevelEvaluator {
   readonly kind = 'behaviour'
   readonly #plans: Readonly<Record<BehaviourLevel, BehaviourLevelPlan>>
   readonly #behaviourTracker: BehaviourTracker
-  readonly #compiledBehaviour: CompiledBehaviour
+  readonly #compiledBehaviour: CompiledBehaviourFactors
 
   constructor(
     plans: Readonly<Record<BehaviourLevel, BehaviourLevelPlan>>,
     behaviourTracker: BehaviourTracker,
-    compiledBehaviour: CompiledBehaviour,
+    compiledBehaviour: CompiledBehaviourFactors,
   ) {
     this.#plans = plans
     this.#behaviourTracker = behaviourTracker

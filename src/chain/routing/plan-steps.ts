@@ -5,7 +5,7 @@ import type { HandlerFeedbackMeta } from '../rules/handler-middleware-types.ts'
 import { type LimitMeta, MIDDLEWARE_META, type Rule } from '../rules/limit-middleware.ts'
 import { type ScaleMeta, scaleRule } from '../rules/load-scaling.ts'
 import type { HeldMeta } from '../rules/resource-limit.ts'
-import type { SizeMeta, SizeRule } from '../rules/size-limit.ts'
+import type { SizeLimitMeta, SizeRule } from '../rules/size-limit.ts'
 import type { UnchangedMiddlewareMeta, UnchangedRuleInPlan } from '../rules/unchanged-payload-rule.ts'
 
 /** A middleware and the pattern that it applies to; undefined for every topic. */
@@ -61,7 +61,7 @@ export type PlanStep = ExemptStep | SizesStep | UnchangedStep | LimitsStep | Cus
 
 type BuiltInMeta =
   | LimitMeta
-  | SizeMeta
+  | SizeLimitMeta
   | CompiledExemption
   | ScaleMeta
   | HandlerFeedbackMeta
@@ -69,7 +69,7 @@ type BuiltInMeta =
   | UnchangedMiddlewareMeta
 
 /** Returns the metadata of built-in middleware; undefined for custom middleware. */
-export function readMiddlewareMeta(middleware: Middleware): BuiltInMeta | undefined {
+export function getBuiltInMeta(middleware: Middleware): BuiltInMeta | undefined {
   return (middleware as { [MIDDLEWARE_META]?: BuiltInMeta })[MIDDLEWARE_META]
 }
 
@@ -85,7 +85,7 @@ export function planSteps(entries: readonly ChainEntry[], action: string): reado
   const limitScaler = scalesOf(entries)
   for (const entry of ordered(entries)) {
     const { pattern, middleware } = entry
-    const meta = readMiddlewareMeta(middleware)
+    const meta = getBuiltInMeta(middleware)
     if (meta === undefined || meta.kind === 'handler') {
       steps.push({ kind: 'custom', middleware, pattern, handler: meta })
       continue
@@ -160,7 +160,7 @@ function scalesOf(entries: readonly ChainEntry[]): ReadonlyMap<ChainEntry, Scale
   const limitScaler = new Map<ChainEntry, ScaleMeta>()
   let nearest: ScaleMeta | undefined
   for (const entry of entries) {
-    const meta = readMiddlewareMeta(entry.middleware)
+    const meta = getBuiltInMeta(entry.middleware)
     if (meta?.kind === 'scale') nearest = meta
     else if (nearest !== undefined) limitScaler.set(entry, nearest)
   }
@@ -190,7 +190,7 @@ function ordered(entries: readonly ChainEntry[]): readonly ChainEntry[] {
     others = []
   }
   for (const entry of entries) {
-    const meta = readMiddlewareMeta(entry.middleware)
+    const meta = getBuiltInMeta(entry.middleware)
     if (meta === undefined) {
       closeStretch()
       order.push(entry)
@@ -205,5 +205,5 @@ function ordered(entries: readonly ChainEntry[]): readonly ChainEntry[] {
 }
 
 function byPriority(a: ChainEntry, b: ChainEntry): number {
-  return (readMiddlewareMeta(b.middleware)?.priority ?? 0) - (readMiddlewareMeta(a.middleware)?.priority ?? 0)
+  return (getBuiltInMeta(b.middleware)?.priority ?? 0) - (getBuiltInMeta(a.middleware)?.priority ?? 0)
 }

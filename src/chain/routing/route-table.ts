@@ -11,12 +11,12 @@ import type { PassDecision } from '../evaluation/combine-verdicts.ts'
 import { CountingConnectEvaluator } from '../evaluation/connect-evaluator.ts'
 import { MemoryEvaluator } from '../evaluation/memory-evaluator.ts'
 import { StoreEvaluator } from '../evaluation/store-evaluator.ts'
-import { isUnconditional } from '../rules/exemption.ts'
+import { isUnconditionalExemption } from '../rules/exemption.ts'
 import type { Override } from '../rules/rate-override.ts'
 import type { LastPayloads } from '../rules/unchanged-payload-rule.ts'
 import type { UsageWarnings } from '../rules/usage-warning.ts'
 import { applyOverrides, inThousandthsIfFractional, overriddenRule } from '../senders/apply-overrides.ts'
-import type { BehaviourLevel, CompiledBehaviour } from '../senders/behaviour.ts'
+import type { BehaviourLevel, CompiledBehaviourFactors } from '../senders/behaviour.ts'
 import { scaleStepsByBehaviour } from '../senders/behaviour-limits.ts'
 import type {
   BehaviourLevelPlan,
@@ -33,7 +33,7 @@ import {
   type SenderRuntimeSettings,
 } from '../senders/sender-runtime-settings.ts'
 import type { SenderResolver } from '../senders/sender-templates.ts'
-import { type ChainEntry, type PlanStep, planSteps, readMiddlewareMeta, recordingOnly } from './plan-steps.ts'
+import { type ChainEntry, getBuiltInMeta, type PlanStep, planSteps, recordingOnly } from './plan-steps.ts'
 import type { RuleRegistry } from './rule-registry.ts'
 
 interface RoutePlan {
@@ -81,7 +81,7 @@ export class RouteTable {
   /** Returns the patterns that apply to a message, in policy order. Undefined means every topic. */
   patternsOf(message: Message): readonly (string | undefined)[] {
     const applicable = this.#routeOf(message).entries.filter(({ middleware }) => {
-      const meta = readMiddlewareMeta(middleware)
+      const meta = getBuiltInMeta(middleware)
       if (meta?.kind === 'size') return meta.size.on === message.on
       if (meta?.kind === 'unchanged') return meta.unchanged.on === message.on
       return meta?.kind !== 'limit' || meta.rule?.on === message.on
@@ -185,7 +185,7 @@ export class RouteTable {
 
   #behaviourEvaluator(
     steps: readonly PlanStep[],
-    compiledBehaviour: CompiledBehaviour,
+    compiledBehaviour: CompiledBehaviourFactors,
     passed: PassDecision,
   ): BehaviourLevelEvaluator {
     const planOf = (level: BehaviourLevel): BehaviourLevelPlan => {
@@ -324,7 +324,7 @@ function senderPlanOf(plan: OperationPlan, topic: string, identity: Sender): Sen
   let senderPlan = plan.senderPlans.get(shape)
   if (senderPlan === undefined) {
     const { evaluator } = plan
-    const firstUnconditional = covering.findIndex(({ meta }) => isUnconditional(meta))
+    const firstUnconditional = covering.findIndex(({ meta }) => isUnconditionalExemption(meta))
     const buckets = covering.length === 0 && evaluator.kind === 'memory' ? evaluator.buckets : undefined
     senderPlan = {
       evaluator: buckets ?? evaluator,

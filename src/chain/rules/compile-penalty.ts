@@ -1,6 +1,6 @@
 import { PolicyError, type Problem, policyError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
-import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import { parseDuration } from '../../core/units.ts'
 import { SENDER_PARTS, type SenderPart } from '../senders/sender-selector.ts'
 import { parseFactor } from './parse-factor.ts'
@@ -44,7 +44,7 @@ export interface CompiledPenalty {
   readonly flapping: readonly FlappingLimit[]
 }
 
-const OPTIONS: OptionNames<PenaltySpec> = { block: true, after: true, grow: true, per: true, flapping: true }
+const OPTIONS: KnownOptions<PenaltySpec> = { block: true, after: true, grow: true, per: true, flapping: true }
 
 const FLAPPING = /^(\d{1,9})\s+connects?\s+(?:in|within)\s+(\S+(?:\s+(?!per\b)\S+)?)(?:\s+per\s+(\w+))?$/
 const AFTER = /^(\d{1,9})\s+refusals?\s+(?:in|within)\s+(\S+(?:\s+\S+)?)$/

@@ -1,5 +1,5 @@
 import { readHeaderValues } from '../../conditions/header.ts'
-import { parseFieldPath, readField } from '../../conditions/payload-field.ts'
+import { parseFieldPath, readPayloadField } from '../../conditions/payload-field.ts'
 import { checkNested, policyError } from '../../core/errors.ts'
 import type { Dialect, Message } from '../../core/message.ts'
 import { checkOptionNames } from '../../core/option-names.ts'
@@ -49,7 +49,7 @@ export function compileCost(cost: Cost | undefined, dialect: Dialect = 'mqtt'): 
         'write a path as cost or reading.units',
       )
     }
-    return { fractional: true, unitsOf: message => clampUnits(readField(message, path), least) }
+    return { fractional: true, unitsOf: message => clampUnits(readPayloadField(message, path), least) }
   }
   if (!('header' in cost)) return fixed(unitsOfWord(cost))
   checkOptionNames(cost, { header: true, min: true }, 'cost')

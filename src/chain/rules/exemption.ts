@@ -4,14 +4,14 @@ import type { Condition } from '../../conditions/condition.ts'
 import type { Decision } from '../../core/decision.ts'
 import { checkNested, checkWord, policyError, UnsupportedError } from '../../core/errors.ts'
 import { OPERATIONS, type Sender } from '../../core/message.ts'
-import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import { parseRate } from '../../core/units.ts'
 import { parsePattern } from '../../topic/pattern.ts'
 import { Trie } from '../../topic/trie.ts'
 import type { Middleware } from '../middleware-types.ts'
 import { compileCost } from './cost.ts'
 import { createRateRule } from './implicit-rate-rule.ts'
-import { compileScopes, findScopeProblem } from './key-scope.ts'
+import { createKeyMaker, findScopeProblem } from './key-scope.ts'
 import { MIDDLEWARE_META, type Rule } from './limit-middleware.ts'
 import type { ExemptOptions, Scope } from './rule-options.ts'
 import { compileSenderLists } from './sender-filter.ts'
@@ -68,7 +68,7 @@ export function exempt(options: ExemptOptions): Middleware {
   return Object.assign(middleware, { [MIDDLEWARE_META]: meta })
 }
 
-export const EXEMPT_OPTIONS: OptionNames<ExemptOptions> = {
+export const EXEMPT_OPTIONS: KnownOptions<ExemptOptions> = {
   name: true,
   description: true,
   topics: true,
@@ -140,7 +140,7 @@ function ownRule(options: ExemptOptions, text: string): Rule | undefined {
       const problem = findScopeProblem(scope, [])
       if (problem !== undefined) throw policyError('', problem)
     }
-    return createRateRule(name, rate, { keys: compileScopes(per), cost })
+    return createRateRule(name, rate, { keys: createKeyMaker(per), cost })
   })
 }
 
@@ -150,6 +150,6 @@ function digest(options: ExemptOptions): string {
 }
 
 /** Returns true if an exemption applies to every message of a covered sender. */
-export function isUnconditional(meta: CompiledExemption): boolean {
+export function isUnconditionalExemption(meta: CompiledExemption): boolean {
   return meta.when === undefined && meta.rule === undefined
 }

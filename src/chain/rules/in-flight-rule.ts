@@ -1,13 +1,13 @@
 import { checkWord, policyError } from '../../core/errors.ts'
-import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import type { HandlerFeedbackMeta } from './handler-middleware-types.ts'
 import { InFlightBound, type InFlightOutcome } from './in-flight-slots.ts'
-import { compileScopes } from './key-scope.ts'
+import { createKeyMaker } from './key-scope.ts'
 import type { InFlightOptions } from './rule-options.ts'
 
 const OUTCOMES: readonly InFlightOutcome[] = ['throttle', 'retry', 'drop', 'reject']
 
-const OPTIONS: OptionNames<InFlightOptions> = {
+const OPTIONS: KnownOptions<InFlightOptions> = {
   name: true,
   description: true,
   inFlight: true,
@@ -48,7 +48,7 @@ export function inFlightMeta(options: InFlightOptions): InFlightMiddlewareMeta {
     )
   const stateKey = JSON.stringify(['inFlight', name, per])
   const max = enabled ? inFlight : Infinity
-  const bound = new InFlightBound(name, max, compileScopes(per), exceeded, stateKey)
+  const bound = new InFlightBound(name, max, createKeyMaker(per), exceeded, stateKey)
   return {
     kind: 'handler',
     name,

@@ -87,7 +87,7 @@ export function findScopeProblem(scope: string, captures: readonly string[]): st
  * Keys are injective: combined parts carry their length, and a part that is too long is replaced by its
  * SHA-256.
  */
-export function compileScopes(per: Scope | readonly Scope[] | undefined): KeyMaker {
+export function createKeyMaker(per: Scope | readonly Scope[] | undefined): KeyMaker {
   const scopes = per === undefined ? ['global'] : typeof per === 'string' ? [per] : [...per]
   const parts = scopes.map(partOf)
   const changing = scopes.some(scope => scope.split('|').some(word => word.startsWith('header.')))

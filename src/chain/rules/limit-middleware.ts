@@ -6,7 +6,7 @@ import { HARSHNESS, type Outcome, type Reason, type Scaled } from '../../core/de
 import { checkNested, checkWord, PolicyError, policyError, UnsupportedError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { OPERATIONS, type Operation } from '../../core/message.ts'
-import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import { parseQuota, parseRate, type Rate } from '../../core/units.ts'
 import { compileExceeded, type ExceededPlan } from '../../outcomes/exceeded.ts'
 import { checkRefusalText } from '../../outcomes/refusal-text.ts'
@@ -16,19 +16,19 @@ import type { Middleware } from '../middleware-types.ts'
 import { type CompiledPenalty, compilePenalty } from './compile-penalty.ts'
 import { type CostMeter, compileCost, countsBytes } from './cost.ts'
 import { inFlightMeta } from './in-flight-rule.ts'
-import { compileScopes, type KeyMaker } from './key-scope.ts'
+import { createKeyMaker, type KeyMaker } from './key-scope.ts'
 import { heldKindOf, heldMeta, type ResourceKind } from './resource-limit.ts'
 import type {
   InFlightOptions,
   LimitOptions,
+  MessageSizeOptions,
   QuotaOptions,
   ResourceLimitOptions,
   RuleOptions,
-  SizeOptions,
-  UnchangedOptions,
+  UnchangedPayloadOptions,
 } from './rule-options.ts'
 import { type CoversSender, compileForLists, type SenderMatchLists } from './sender-filter.ts'
-import { type SizeMeta, sizeMeta } from './size-limit.ts'
+import { type SizeLimitMeta, sizeMeta } from './size-limit.ts'
 import { type UnchangedMiddlewareMeta, unchangedMeta } from './unchanged-payload-rule.ts'
 import { compileUsageWarnings } from './usage-warning.ts'
 
@@ -81,7 +81,7 @@ export interface LimitMeta {
   readonly rule?: Rule | undefined
 }
 
-const RULE: OptionNames<RuleOptions> = {
+const RULE: KnownOptions<RuleOptions> = {
   name: true,
   description: true,
   on: true,
@@ -99,7 +99,7 @@ const RULE: OptionNames<RuleOptions> = {
   priority: true,
   dialect: true,
 }
-export const LIMIT_OPTIONS: OptionNames<LimitOptions> = {
+export const LIMIT_OPTIONS: KnownOptions<LimitOptions> = {
   ...RULE,
   limit: true,
   rate: true,
@@ -107,7 +107,7 @@ export const LIMIT_OPTIONS: OptionNames<LimitOptions> = {
   initial: true,
   algorithm: true,
 }
-export const QUOTA_OPTIONS: OptionNames<QuotaOptions> = {
+export const QUOTA_OPTIONS: KnownOptions<QuotaOptions> = {
   ...RULE,
   quota: true,
   rate: true,
@@ -127,7 +127,12 @@ export const MIDDLEWARE_META: unique symbol = Symbol('topicgate.station')
  * charges adjacent limits in one atomic step. Throws PolicyError.
  */
 export function limit(
-  options: LimitOptions | InFlightOptions | ResourceLimitOptions | SizeOptions | UnchangedOptions,
+  options:
+    | LimitOptions
+    | InFlightOptions
+    | ResourceLimitOptions
+    | MessageSizeOptions
+    | UnchangedPayloadOptions,
 ): Middleware {
   const held = typeof options === 'object' && options !== null ? heldKindOf(options) : undefined
   if (held !== undefined) return heldLimit(options as ResourceLimitOptions, held)
@@ -167,7 +172,7 @@ function inFlightLimit(options: InFlightOptions): Middleware {
   return Object.assign(middleware, { [MIDDLEWARE_META]: inFlightMeta(options) })
 }
 
-function sizeLimit(options: SizeOptions): Middleware {
+function sizeLimit(options: MessageSizeOptions): Middleware {
   const made = sizeMeta(options)
   return tagged('limit', options.name, made)
 }
@@ -284,7 +289,7 @@ function meta(
       'the rate counts bytes, the cost blocks',
       'write the rate in blocks, as 250/s',
     )
-  const keys = compileScopes(options.per)
+  const keys = createKeyMaker(options.per)
   const exceeded = compileExceeded(options.exceeded, options.dialect)
   const { outcome } = exceeded
   checkRefusalText(options.message, 'message')
@@ -330,7 +335,7 @@ function meta(
 function tagged(
   kind: string,
   name: string,
-  made: LimitMeta | SizeMeta | UnchangedMiddlewareMeta,
+  made: LimitMeta | SizeLimitMeta | UnchangedMiddlewareMeta,
 ): Middleware {
   const middleware: Middleware = () => {
     throw new UnsupportedError(

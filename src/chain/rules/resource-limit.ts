@@ -1,9 +1,9 @@
 import type { Decision, Outcome, Reason } from '../../core/decision.ts'
 import { policyError } from '../../core/errors.ts'
 import type { Operation } from '../../core/message.ts'
-import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import { parseBytes, quote } from '../../core/units.ts'
-import { compileScopes, type KeyMaker } from './key-scope.ts'
+import { createKeyMaker, type KeyMaker } from './key-scope.ts'
 import type { ResourceLimitOptions } from './rule-options.ts'
 
 /** Kinds of items that a broker holds for its clients, as named in rules. */
@@ -26,7 +26,7 @@ const REASONS: Readonly<Record<ResourceKind, Reason>> = {
 /** Outcomes of a message that would exceed a limit of held items. */
 const OUTCOMES: readonly Outcome[] = ['reject', 'drop', 'disconnect']
 
-const OPTIONS: OptionNames<ResourceLimitOptions> = {
+const OPTIONS: KnownOptions<ResourceLimitOptions> = {
   name: true,
   description: true,
   connections: true,
@@ -105,7 +105,7 @@ export function heldMeta(options: ResourceLimitOptions, held: ResourceKind): Hel
     remaining: 0,
     retryAfterMs: ASK_AGAIN_MS,
   } as const)
-  const limit = { name, held, most, isBytes, keys: compileScopes(per), refusal }
+  const limit = { name, held, most, isBytes, keys: createKeyMaker(per), refusal }
   return { kind: 'held', name, enabled, priority: 0, limit }
 }
 

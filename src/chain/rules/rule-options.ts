@@ -141,7 +141,7 @@ export interface ResourceLimitOptions {
 }
 
 /** Options of a maximum message size. It counts nothing and is evaluated before limits. */
-export interface SizeOptions {
+export interface MessageSizeOptions {
   /** Unique in a gate. */
   readonly name: string
   readonly description?: string | undefined
@@ -166,7 +166,7 @@ export interface SizeOptions {
  * Options of a rule that refuses messages whose payload equals the last one that passed on their topic. It counts
  * nothing and is evaluated before limits.
  */
-export interface UnchangedOptions {
+export interface UnchangedPayloadOptions {
   /** Unique in a gate. */
   readonly name: string
   readonly description?: string | undefined

@@ -1,7 +1,7 @@
 import { compileAddresses } from '../../conditions/cidr.ts'
 import { policyError } from '../../core/errors.ts'
 import { isNonEmptyString, type Sender } from '../../core/message.ts'
-import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 
 /** Lists of senders by their parts. One entry of one list is enough. */
 export interface SenderMatchLists {
@@ -29,7 +29,7 @@ const PARTS = {
   tiers: 'tier',
 } as const
 
-const SENDER_LISTS: OptionNames<SenderMatchLists> = {
+const SENDER_LISTS: KnownOptions<SenderMatchLists> = {
   clients: true,
   devices: true,
   users: true,

@@ -4,13 +4,13 @@ import { holdsFor } from '../../conditions/condition.ts'
 import { type Decision, HARSHNESS, type Outcome, PASSED } from '../../core/decision.ts'
 import { checkNested, policyError } from '../../core/errors.ts'
 import type { Message, Operation } from '../../core/message.ts'
-import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import { parseBytes } from '../../core/units.ts'
 import { compileExceeded, type ExceededPlan } from '../../outcomes/exceeded.ts'
 import { checkRefusalText } from '../../outcomes/refusal-text.ts'
 import type { RefusalWords } from '../../outcomes/rule-info.ts'
 import { type CompiledPenalty, compilePenalty } from './compile-penalty.ts'
-import type { SizeOptions } from './rule-options.ts'
+import type { MessageSizeOptions } from './rule-options.ts'
 import { type CoversSender, compileForLists, type SenderMatchLists } from './sender-filter.ts'
 
 /** A rule that refuses messages above a size. It counts nothing, so it has neither key nor state. */
@@ -34,7 +34,7 @@ export interface SizeRule {
 }
 
 /** Metadata of a maximum size. */
-export interface SizeMeta {
+export interface SizeLimitMeta {
   readonly kind: 'size'
   readonly enabled: boolean
   readonly priority: number
@@ -45,7 +45,7 @@ export interface SizeMeta {
 /** Outcomes that delay a message. Useless here, because a message that is too large never passes. */
 const WAITING: readonly string[] = ['throttle', 'queue', 'latest', 'retry']
 
-const SIZE: OptionNames<SizeOptions> = {
+const SIZE: KnownOptions<MessageSizeOptions> = {
   name: true,
   description: true,
   on: true,
@@ -62,7 +62,7 @@ const SIZE: OptionNames<SizeOptions> = {
 }
 
 /** Compiles a maximum size. Throws PolicyError. */
-export function sizeMeta(options: SizeOptions): SizeMeta {
+export function sizeMeta(options: MessageSizeOptions): SizeLimitMeta {
   checkOptionNames(options, SIZE)
   const { name, description, on = 'publish', message, shadow = false } = options
   if (typeof name !== 'string' || name === '')

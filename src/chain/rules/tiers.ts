@@ -2,7 +2,7 @@ import { checkNested, PolicyError, type Problem, policyError } from '../../core/
 import { hashLongPart } from '../../core/hash-long-part.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { isNonEmptyString, type Sender } from '../../core/message.ts'
-import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import { parseRate, quote } from '../../core/units.ts'
 import type { CostMeter } from './cost.ts'
 import { createRateRule } from './implicit-rate-rule.ts'
@@ -72,9 +72,9 @@ const PER_SENDER: KeyMaker = {
   keyOf: ({ sender }) => senderKeyOf(sender),
 }
 
-const TIER: OptionNames<TierSpec> = { limit: true, cost: true }
+const TIER: KnownOptions<TierSpec> = { limit: true, cost: true }
 
-const ASSIGN: OptionNames<NonNullable<TiersSpec['assign']>> = { from: true, default: true }
+const ASSIGN: KnownOptions<NonNullable<TiersSpec['assign']>> = { from: true, default: true }
 
 /** Compiles tiers. Returns undefined if there are none. Throws PolicyError with all problems. */
 export function compileTiers(spec: TiersSpec | undefined): Tiers | undefined {

@@ -7,12 +7,12 @@ import { checkNested, policyError } from '../../core/errors.ts'
 import { hashLongPart } from '../../core/hash-long-part.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Message, Sender } from '../../core/message.ts'
-import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import { parseDuration } from '../../core/units.ts'
 import { compileExceeded, type ExceededPlan } from '../../outcomes/exceeded.ts'
 import { captureLevels, type Pattern } from '../../topic/pattern.ts'
-import { compileScopes, isCompleteKey, type KeyMaker } from './key-scope.ts'
-import type { UnchangedOptions } from './rule-options.ts'
+import { createKeyMaker, isCompleteKey, type KeyMaker } from './key-scope.ts'
+import type { UnchangedPayloadOptions } from './rule-options.ts'
 import { type CoversSender, compileForLists, type SenderMatchLists } from './sender-filter.ts'
 
 /** A rule that refuses messages whose payload equals the last one of their topic. It counts nothing. */
@@ -53,7 +53,7 @@ export interface UnchangedRuleInPlan {
 
 const OUTCOMES: readonly string[] = ['drop', 'reject']
 
-const UNCHANGED: OptionNames<UnchangedOptions> = {
+const UNCHANGED: KnownOptions<UnchangedPayloadOptions> = {
   name: true,
   description: true,
   on: true,
@@ -70,7 +70,7 @@ const UNCHANGED: OptionNames<UnchangedOptions> = {
 }
 
 /** Compiles an `unchanged` rule. Throws PolicyError. */
-export function unchangedMeta(options: UnchangedOptions): UnchangedMiddlewareMeta {
+export function unchangedMeta(options: UnchangedPayloadOptions): UnchangedMiddlewareMeta {
   checkOptionNames(options, UNCHANGED)
   const { name, description, on = 'publish', unchanged: outcome, per = 'client', shadow = false } = options
   if (typeof name !== 'string' || name === '')
@@ -97,7 +97,7 @@ export function unchangedMeta(options: UnchangedOptions): UnchangedMiddlewareMet
     upToMs,
     shadow,
     exceeded: compileExceeded(outcome, options.dialect),
-    keys: compileScopes(scopes.includes('topic') ? scopes : [...scopes, 'topic']),
+    keys: createKeyMaker(scopes.includes('topic') ? scopes : [...scopes, 'topic']),
     isByTopic: others.length === 0,
     when: options.when === undefined ? undefined : compileCondition(options.when, 'when'),
     whenSpec: options.when,

@@ -5,7 +5,7 @@ import type { Message } from '../../core/message.ts'
 import type { PlanStep } from '../routing/plan-steps.ts'
 import type { CostMeter } from '../rules/cost.ts'
 import type { Rule } from '../rules/limit-middleware.ts'
-import type { BehaviourLevel, CompiledBehaviour } from './behaviour.ts'
+import type { BehaviourLevel, CompiledBehaviourFactors } from './behaviour.ts'
 
 /**
  * Returns the steps of a route for a behaviour level, with limits multiplied. If load scales them too, the
@@ -15,7 +15,7 @@ import type { BehaviourLevel, CompiledBehaviour } from './behaviour.ts'
 export function scaleStepsByBehaviour(
   steps: readonly PlanStep[],
   behaviourLevel: BehaviourLevel,
-  { factors }: CompiledBehaviour,
+  { factors }: CompiledBehaviourFactors,
 ): readonly PlanStep[] {
   return steps.map(step => {
     if (step.kind !== 'limits') return step

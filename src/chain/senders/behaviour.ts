@@ -2,7 +2,7 @@ import type { Decision } from '../../core/decision.ts'
 import { PolicyError, type Problem } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Sender } from '../../core/message.ts'
-import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import { parseFactor } from '../rules/parse-factor.ts'
 import { getSenderSubject, SENDER_PARTS, type SenderPart, type SenderPartKey } from './sender-selector.ts'
 
@@ -10,7 +10,7 @@ import { getSenderSubject, SENDER_PARTS, type SenderPart, type SenderPartKey } f
 export type BehaviourLevel = 'good' | 'usual' | 'abusive'
 
 /** Limits that depend on the sender's behaviour. */
-export interface BehaviourSpec {
+export interface BehaviourFactorsSpec {
   /** Factor on the limits of good senders, such as 1.2 or `x1.2`. Default: 1.2. */
   readonly good?: number | string | undefined
   /** Factor on the limits of abusive senders. Default: 0.3. */
@@ -27,15 +27,17 @@ export const BEHAVIOUR_FACTORS: Readonly<Record<BehaviourLevel, number>> = {
 }
 
 /** Compiled limits by behaviour. */
-export interface CompiledBehaviour {
+export interface CompiledBehaviourFactors {
   readonly factors: Readonly<Record<BehaviourLevel, number>>
   readonly per: SenderPart
 }
 
-const OPTIONS: OptionNames<BehaviourSpec> = { good: true, abusive: true, per: true }
+const OPTIONS: KnownOptions<BehaviourFactorsSpec> = { good: true, abusive: true, per: true }
 
 /** Compiles behaviour. Returns undefined if there is none. Throws PolicyError with all problems. */
-export function compileBehaviour(spec: BehaviourSpec | undefined): CompiledBehaviour | undefined {
+export function compileBehaviour(
+  spec: BehaviourFactorsSpec | undefined,
+): CompiledBehaviourFactors | undefined {
   if (spec === undefined) return undefined
   checkOptionNames(spec, OPTIONS)
   const { per = 'client' } = spec

@@ -4,7 +4,7 @@ import type { MaybePromise, Message, Operation, Sender } from '../../core/messag
 import type { PassDecision } from '../evaluation/combine-verdicts.ts'
 import type { ExemptStep, PlanStep } from '../routing/plan-steps.ts'
 import type { Rule } from '../rules/limit-middleware.ts'
-import type { BehaviourCount, CompiledBehaviour } from './behaviour.ts'
+import type { BehaviourCount, CompiledBehaviourFactors } from './behaviour.ts'
 import type { Ban } from './sender-runtime-settings.ts'
 
 /** A rule that may be for some senders only. */
@@ -43,7 +43,7 @@ export interface BehaviourLevelPlan {
   readonly evaluator: Pick<BaseEvaluator<string>, 'decide'>
 }
 
-/** BaseEvaluator the messages of a sender: one implementation for each kind of chain. */
+/** Evaluates the messages of a sender: one implementation for each kind of chain. */
 export type Evaluator =
   | MemoryChainEvaluator
   | BaseEvaluator<'token-buckets'>
@@ -85,7 +85,7 @@ export interface SenderPlan {
 /** Behaviour count of a sender, and the policy words it was found by. */
 export interface BehaviourState {
   readonly identity: Sender
-  readonly compiledBehaviour: CompiledBehaviour
+  readonly compiledBehaviour: CompiledBehaviourFactors
   /** Undefined for a sender without a name. */
   readonly count: BehaviourCount | undefined
 }

@@ -4,7 +4,7 @@ import type { CompiledPenalty } from '../rules/compile-penalty.ts'
 import type { Override } from '../rules/rate-override.ts'
 import { compareAge, type EntryAge } from '../rules/runtime-entry-order.ts'
 import type { Tier, Tiers } from '../rules/tiers.ts'
-import { BehaviourTracker, type CompiledBehaviour } from './behaviour.ts'
+import { BehaviourTracker, type CompiledBehaviourFactors } from './behaviour.ts'
 import { SenderIndex } from './sender-selector.ts'
 
 /** A ban of a sender. */
@@ -65,7 +65,7 @@ export class SenderRuntimeSettings {
   readonly behaviourTracker = new BehaviourTracker()
   tiers: Tiers | undefined
   /** Limits by behaviour, if there are any. */
-  compiledBehaviour: CompiledBehaviour | undefined
+  compiledBehaviour: CompiledBehaviourFactors | undefined
   /** Penalty of all rules without one of their own. Limits connects if it has `flapping`. */
   penalty: CompiledPenalty | undefined
   /** Counts the connects that `penalty` limits. */

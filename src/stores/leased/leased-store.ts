@@ -2,8 +2,8 @@ import { type Limit, toGrains } from '../../algorithms/limit-types.ts'
 import { type Clock, startAwaitedTimer, systemClock } from '../../core/clock.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { MaybePromise } from '../../core/message.ts'
-import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
-import type { BackendConnection } from '../shared-backend.ts'
+import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
+import type { ShareableBackend } from '../shared-backend.ts'
 import type { SharedEntries } from '../shared-entries.ts'
 import type { Charge, StateSelector, Store, StoreEvent, StoreHealth, Verdict } from '../store.ts'
 import type { Lease } from './lease.ts'
@@ -34,7 +34,7 @@ export interface LeasedHealth extends StoreHealth {
   }
 }
 
-const OPTIONS: OptionNames<LeasedStoreOptions> = {
+const OPTIONS: KnownOptions<LeasedStoreOptions> = {
   units: true,
   ttlMs: true,
   nodes: true,
@@ -85,7 +85,7 @@ export class LeasedStore implements Store {
     return this.#store.sharedEntries
   }
 
-  get backend(): BackendConnection | undefined {
+  get backend(): ShareableBackend | undefined {
     return this.#store.backend
   }
 

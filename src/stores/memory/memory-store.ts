@@ -2,7 +2,7 @@ import { ALGORITHM_NAMES, type Limit, toGrains } from '../../algorithms/limit-ty
 import { type Clock, steady, systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
-import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import type { Charge, StateSelector, Store, StoreHealth, TableFullWarning, Verdict } from '../store.ts'
 import { KeyTable } from './table.ts'
 
@@ -24,7 +24,7 @@ export interface MemoryStoreOptions {
   readonly maxKeysPerRule?: number | undefined
 }
 
-const OPTIONS: OptionNames<MemoryStoreOptions> = { clock: true, maxKeysPerRule: true }
+const OPTIONS: KnownOptions<MemoryStoreOptions> = { clock: true, maxKeysPerRule: true }
 
 /** State in this process: synchronous and bounded; idle keys are removed. The default store. */
 export class MemoryStore implements Store {

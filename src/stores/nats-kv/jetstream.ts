@@ -4,7 +4,7 @@ import { makeHeaders, type NatsLink } from './connection.ts'
 /** JetStream error codes that do not mean a fault (ADR-1 of NATS, errors.json of the server). */
 export const NO_MESSAGE = 10037
 export const STREAM_EXISTS = 10058
-export const NO_STREAM = 10059
+export const STREAM_NOT_FOUND_CODE = 10059
 /** Also returned while another node creates the same stream. */
 export const SUBJECTS_OVERLAP = 10065
 export const WRONG_SEQUENCE = 10071
@@ -109,9 +109,9 @@ export function convertApiError({ err_code, description }: JetStreamApiError): S
 }
 
 /** Returns true if the stream does not exist and has to be created again. */
-export function isConsumerMissing(error: unknown): boolean {
+export function isStreamMissing(error: unknown): boolean {
   const { cause } = error as { readonly cause?: { readonly err_code?: unknown } | undefined }
-  return cause?.err_code === NO_STREAM
+  return cause?.err_code === STREAM_NOT_FOUND_CODE
 }
 
 function parse(data: Uint8Array): { readonly error?: JetStreamApiError; readonly seq?: unknown } {

@@ -2,10 +2,10 @@ import { BackOff } from '../../core/back-off.ts'
 import { type Clock, systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import { type Logger, SILENT } from '../../core/logger.ts'
-import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import { type LeaseSetting, openLeased } from '../leased/open.ts'
-import { readBreaker, readLease } from '../normalize-store-options.ts'
-import { computeAnswerTimeoutMs, openResilient, type ResilienceOptions } from '../resilient/open.ts'
+import { parseLeaseSetting, readBreaker } from '../normalize-store-options.ts'
+import { computeLateAnswerTimeoutMs, openResilient, type ResilienceOptions } from '../resilient/open.ts'
 import type { ResilientStore } from '../resilient/resilient-store.ts'
 import { describeNatsError, type NatsConnection } from './connection.ts'
 import { NatsKvStore, type NatsKvStoreOptions } from './store.ts'
@@ -50,14 +50,14 @@ const SHARED = {
   nodes: true,
   breaker: true,
 } as const
-const KV_OPTIONS: OptionNames<OpenNatsKvOptions> = {
+const KV_OPTIONS: KnownOptions<OpenNatsKvOptions> = {
   ...SHARED,
   ttlMs: true,
   maxKeys: true,
   random: true,
   lease: true,
 }
-const STREAM_OPTIONS: OptionNames<OpenNatsStreamOptions> = { ...SHARED, maxUnits: true }
+const STREAM_OPTIONS: KnownOptions<OpenNatsStreamOptions> = { ...SHARED, maxUnits: true }
 
 type Connect = (options: object) => Promise<NatsConnection>
 
@@ -82,8 +82,8 @@ export async function openNatsKv(url: string, options: OpenNatsKvOptions = {}): 
     lease: leaseOption = 'auto',
     ...rest
   } = options
-  const [breaker, lease] = [readBreaker(breakerWords), readLease(leaseOption)]
-  const shared = await connectNatsKv(url, { ...rest, timeoutMs: computeAnswerTimeoutMs(timeoutMs) })
+  const [breaker, lease] = [readBreaker(breakerWords), parseLeaseSetting(leaseOption)]
+  const shared = await connectNatsKv(url, { ...rest, timeoutMs: computeLateAnswerTimeoutMs(timeoutMs) })
   return openResilient(openLeased(shared, lease, options), { ...options, breaker })
 }
 
@@ -101,7 +101,7 @@ export async function openNatsStream(
   checkOptionNames(options, STREAM_OPTIONS)
   const { fallback, nodes, breaker: breakerWords = {}, timeoutMs, ...rest } = options
   const breaker = readBreaker(breakerWords)
-  const store = await connectNatsStream(url, { ...rest, timeoutMs: computeAnswerTimeoutMs(timeoutMs) })
+  const store = await connectNatsStream(url, { ...rest, timeoutMs: computeLateAnswerTimeoutMs(timeoutMs) })
   return openResilient(store, { ...options, breaker })
 }
 

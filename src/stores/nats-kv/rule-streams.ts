@@ -4,8 +4,8 @@ import {
   convertApiError,
   type JetStreamApi,
   NO_MESSAGE,
-  NO_STREAM,
   NOT_STORED_CODE,
+  STREAM_NOT_FOUND_CODE,
   type StreamConfig,
 } from './jetstream.ts'
 import { ManagedStream, NS_PER_MS } from './stream.ts'
@@ -133,11 +133,11 @@ export class RuleStreams {
         `STREAM.INFO.${name}`,
         { subjects_filter: filter },
         deadlineMs,
-        NO_STREAM,
+        STREAM_NOT_FOUND_CODE,
       )
       if (answer.error !== undefined) continue
       count += Object.keys(answer.value.state.subjects ?? {}).length
-      await this.#jetstream.call(`STREAM.PURGE.${name}`, { filter }, deadlineMs, NO_STREAM)
+      await this.#jetstream.call(`STREAM.PURGE.${name}`, { filter }, deadlineMs, STREAM_NOT_FOUND_CODE)
     }
     return count
   }

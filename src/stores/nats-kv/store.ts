@@ -3,7 +3,7 @@ import { type Clock, systemClock } from '../../core/clock.ts'
 import { policyError, StoreError } from '../../core/errors.ts'
 import { type Logger, SILENT } from '../../core/logger.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
-import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import type { Charge, StateSelector, Store, StoreHealth, Verdict } from '../store.ts'
 import { KvBucket } from './bucket.ts'
 import { KvEntryUpdater } from './charge-entries.ts'
@@ -46,7 +46,7 @@ export interface NatsKvStoreOptions {
   readonly logger?: Logger | undefined
 }
 
-const OPTIONS: OptionNames<NatsKvStoreOptions> = {
+const OPTIONS: KnownOptions<NatsKvStoreOptions> = {
   connection: true,
   onClose: true,
   problem: true,

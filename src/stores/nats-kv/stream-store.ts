@@ -2,7 +2,7 @@ import { type Limit, toGrains } from '../../algorithms/limit-types.ts'
 import { type Clock, systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
-import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import type { Charge, StateSelector, Store, StoreHealth, Verdict } from '../store.ts'
 import { deadlineIn, type NatsConnection, NatsLink } from './connection.ts'
 import { JetStreamApi } from './jetstream.ts'
@@ -32,7 +32,7 @@ export interface NatsStreamStoreOptions {
   readonly maxUnits?: number | undefined
 }
 
-const OPTIONS: OptionNames<NatsStreamStoreOptions> = {
+const OPTIONS: KnownOptions<NatsStreamStoreOptions> = {
   connection: true,
   onClose: true,
   problem: true,

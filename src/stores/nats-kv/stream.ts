@@ -1,9 +1,9 @@
 import { StoreError } from '../../core/errors.ts'
 import {
-  isConsumerMissing,
+  isStreamMissing,
   type JetStreamApi,
-  NO_STREAM,
   STREAM_EXISTS,
+  STREAM_NOT_FOUND_CODE,
   type StreamConfig,
   type StreamInfo,
   SUBJECTS_OVERLAP,
@@ -43,7 +43,7 @@ export class ManagedStream {
       } catch (error) {
         // After a failure it is checked again, because the server may have restarted without it.
         this.#ready = undefined
-        if (last || !isConsumerMissing(error)) throw error
+        if (last || !isStreamMissing(error)) throw error
       }
     }
   }
@@ -81,7 +81,7 @@ export class ManagedStream {
       `STREAM.PURGE.${this.name}`,
       { filter, seq },
       deadlineMs,
-      NO_STREAM,
+      STREAM_NOT_FOUND_CODE,
     )
     return answer.error === undefined ? answer.value.purged : 0
   }
@@ -92,7 +92,7 @@ export class ManagedStream {
       `STREAM.INFO.${name}`,
       undefined,
       deadlineMs,
-      NO_STREAM,
+      STREAM_NOT_FOUND_CODE,
     )
     if (found.error === undefined) return this.#updateConfig(found.value.config, deadlineMs)
     const made = await this.#jetstream.call<StreamInfo>(
@@ -108,7 +108,7 @@ export class ManagedStream {
       `STREAM.INFO.${name}`,
       undefined,
       deadlineMs,
-      NO_STREAM,
+      STREAM_NOT_FOUND_CODE,
     )
     if (theirs.error === undefined) return this.#updateConfig(theirs.value.config, deadlineMs)
     throw new StoreError(

@@ -1,5 +1,5 @@
 import { StoreError } from '../../core/errors.ts'
-import type { OptionNames } from '../../core/option-names.ts'
+import type { KnownOptions } from '../../core/option-names.ts'
 
 /** Redis client as used by the store; see {@link fromIoredis} and {@link fromNodeRedis}. */
 export interface RedisClient {
@@ -48,7 +48,7 @@ export interface RedisAdapterOptions {
   readonly owned?: boolean | undefined
 }
 
-export const REDIS_ADAPTER_OPTIONS: OptionNames<RedisAdapterOptions> = { onError: true, owned: true }
+export const REDIS_ADAPTER_OPTIONS: KnownOptions<RedisAdapterOptions> = { onError: true, owned: true }
 
 /** Returns the error of a command that cannot be sent, with the cause. */
 export function notConnected(client: RedisClient): StoreError {

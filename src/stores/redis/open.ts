@@ -1,9 +1,9 @@
 import type { ConnectionOptions } from 'node:tls'
 import { StoreError } from '../../core/errors.ts'
 import { SILENT } from '../../core/logger.ts'
-import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import { readBreaker } from '../normalize-store-options.ts'
-import { computeAnswerTimeoutMs, openResilient, type ResilienceOptions } from '../resilient/open.ts'
+import { computeLateAnswerTimeoutMs, openResilient, type ResilienceOptions } from '../resilient/open.ts'
 import type { ResilientStore } from '../resilient/resilient-store.ts'
 import { fromIoredis, type IoredisClient, type IoredisCluster } from './from-ioredis.ts'
 import { RedisStore, type RedisStoreOptions } from './store.ts'
@@ -28,7 +28,7 @@ export interface OpenRedisOptions extends ConnectRedisOptions, ResilienceOptions
   readonly timeoutMs?: number | undefined
 }
 
-const OPTIONS: OptionNames<OpenRedisOptions> = {
+const OPTIONS: KnownOptions<OpenRedisOptions> = {
   prefix: true,
   timeoutMs: true,
   clock: true,
@@ -67,7 +67,7 @@ export async function openRedis(
   checkOptionNames(options, OPTIONS)
   const { fallback, nodes, timeoutMs, breaker: words = {}, ...rest } = options
   const breaker = readBreaker(words)
-  const store = await connectRedisStore(urls, { ...rest, timeoutMs: computeAnswerTimeoutMs(timeoutMs) })
+  const store = await connectRedisStore(urls, { ...rest, timeoutMs: computeLateAnswerTimeoutMs(timeoutMs) })
   const clock = typeof options.clock === 'object' ? options.clock : undefined
   return openResilient(store, { ...options, breaker, clock })
 }

@@ -4,10 +4,10 @@ import { policyError, StoreError } from '../../core/errors.ts'
 import { type Logger, SILENT } from '../../core/logger.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { MaybePromise } from '../../core/message.ts'
-import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import { withTimeout } from '../../core/with-timeout.ts'
 import { LimitHistories } from '../persistence/limit-history.ts'
-import type { BackendConnection } from '../shared-backend.ts'
+import type { ShareableBackend } from '../shared-backend.ts'
 import type { Charge, StateSelector, Store, StoreHealth, Verdict } from '../store.ts'
 import { notConnected, type RedisClient } from './client.ts'
 import { type AnyRedisClient, adaptRedisClient } from './client-adapter.ts'
@@ -52,7 +52,7 @@ export interface RedisStoreOptions {
   readonly logger?: Logger | undefined
 }
 
-const OPTIONS: OptionNames<RedisStoreOptions> = {
+const OPTIONS: KnownOptions<RedisStoreOptions> = {
   client: true,
   prefix: true,
   timeoutMs: true,
@@ -77,7 +77,7 @@ export class RedisStore implements Store {
   readonly name = 'redis'
   readonly algorithms: ReadonlySet<string> = new Set(ALGORITHM_NAMES)
   readonly sharedEntries: RedisSharedEntries
-  readonly backend: BackendConnection
+  readonly backend: ShareableBackend
   readonly #client: RedisClient
   readonly #keys: StateKeyBuilder
   readonly #scripts = new Scripts()

@@ -33,7 +33,7 @@ const ANSWER_TIMEOUT_FACTOR = 4
 const START_TIMEOUT_MS = 1_000
 
 /** Returns how long a store behind a {@link ResilientStore} waits for an answer. */
-export function computeAnswerTimeoutMs(timeoutMs: number | undefined): number {
+export function computeLateAnswerTimeoutMs(timeoutMs: number | undefined): number {
   return ANSWER_TIMEOUT_FACTOR * (timeoutMs ?? DEFAULT_DECISION_TIMEOUT_MS)
 }
 

@@ -5,7 +5,7 @@ import type { Logger } from '../../core/logger.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { MaybePromise } from '../../core/message.ts'
 import { errorText, timeoutError, withTimeout } from '../../core/with-timeout.ts'
-import type { BackendConnection } from '../shared-backend.ts'
+import type { ShareableBackend } from '../shared-backend.ts'
 import type { SharedEntries } from '../shared-entries.ts'
 import type {
   BreakerState,
@@ -46,7 +46,7 @@ export class ResilientStore implements Store {
   readonly name: string
   readonly algorithms: ReadonlySet<string>
   readonly sharedEntries: SharedEntries | undefined
-  readonly backend: BackendConnection | undefined
+  readonly backend: ShareableBackend | undefined
   readonly answersWithinMs: number
   readonly fallback: Fallback
   readonly #store: Store

@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from '../../core/clock.ts'
 import { policyError } from '../../core/errors.ts'
 import { type Logger, SILENT } from '../../core/logger.ts'
-import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import { FALLBACKS, type Fallback, type Store } from '../store.ts'
 
 export interface ResilientStoreOptions {
@@ -23,7 +23,7 @@ export interface ResilientStoreOptions {
   readonly logger?: Logger | undefined
 }
 
-const OPTIONS: OptionNames<ResilientStoreOptions> = {
+const OPTIONS: KnownOptions<ResilientStoreOptions> = {
   store: true,
   timeoutMs: true,
   fallback: true,

@@ -3,7 +3,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { sleep, systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
-import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
+import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import type { SqliteDatabase } from './driver-types.ts'
 import { isLocked, wrapSqliteError } from './sqlite-errors.ts'
 import { SqliteStore, type SqliteStoreOptions } from './store.ts'
@@ -22,7 +22,7 @@ const DRIVERS: readonly (readonly [name: string, className: string])[] = [
   ['node:sqlite', 'DatabaseSync'],
 ]
 
-const OPTIONS: OptionNames<OpenSqliteOptions> = {
+const OPTIONS: KnownOptions<OpenSqliteOptions> = {
   clock: true,
   logger: true,
   maxKeysPerRule: true,

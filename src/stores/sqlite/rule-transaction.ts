@@ -15,7 +15,7 @@ import {
   type Statements,
   type StateRow,
   type StoredKey,
-  withBindableKeys,
+  toBindableRows,
 } from './statements.ts'
 
 /** Key of the shared counter of a rule full of keys that refuse; numbers sort before all text and bytes. */
@@ -83,7 +83,7 @@ export class RuleTransaction {
   /** Returns the keys after one in file order, without those used by this transaction. */
   after(key: StoredKey, maxRows: number): KeyedRow[] {
     if (this.#row === undefined) return []
-    return withBindableKeys(this.#statements.after.all(this.#row.id, key, maxRows))
+    return toBindableRows(this.#statements.after.all(this.#row.id, key, maxRows))
   }
 
   /** Returns true if this transaction uses a stored key. */

@@ -4,8 +4,8 @@ import { type Clock, steady, systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import { type Logger, SILENT } from '../../core/logger.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
-import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
-import type { BackendConnection } from '../shared-backend.ts'
+import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
+import type { ShareableBackend } from '../shared-backend.ts'
 import type { SharedEntries } from '../shared-entries.ts'
 import type { Charge, StateSelector, Store, StoreEvent, StoreHealth, Verdict } from '../store.ts'
 import { querySingleValue, type SqliteDatabase } from './driver-types.ts'
@@ -15,7 +15,7 @@ import { wrapSqliteError } from './sqlite-errors.ts'
 import { sqliteSharedEntries } from './sqlite-shared-entries.ts'
 import { SWEEP_START, type Swept, sweep } from './sweep.ts'
 import { Transactions } from './transactions.ts'
-import { findDatabaseFile, type WatchedDatabaseFile } from './watched-file.ts'
+import { type WatchedDatabaseFile, watchDatabaseFile } from './watched-file.ts'
 
 const LOCK_WAIT_MS = 2_000
 /** Interval of sweep slices; shorter if a slice removed many rows. */
@@ -43,7 +43,7 @@ export interface SqliteStoreOptions {
   readonly lockWaitMs?: number | undefined
 }
 
-const OPTIONS: OptionNames<SqliteStoreOptions> = {
+const OPTIONS: KnownOptions<SqliteStoreOptions> = {
   database: true,
   closesDatabase: true,
   clock: true,
@@ -62,7 +62,7 @@ export class SqliteStore implements Store {
   readonly name = 'sqlite'
   readonly algorithms: ReadonlySet<string> = new Set(ALGORITHM_NAMES)
   readonly sharedEntries: SharedEntries
-  readonly backend: BackendConnection
+  readonly backend: ShareableBackend
   readonly #clock: Clock
   readonly #logger: Logger
   #database: SqliteDatabase
@@ -94,7 +94,7 @@ export class SqliteStore implements Store {
     )
     try {
       prepareDatabase(this.#database)
-      this.#file = findDatabaseFile(this.#database)
+      this.#file = watchDatabaseFile(this.#database)
       this.#transactions = new Transactions(this.#database, {
         clock: this.#clock,
         lockWaitMs: options.lockWaitMs ?? LOCK_WAIT_MS,
@@ -206,7 +206,7 @@ export class SqliteStore implements Store {
       prepareDatabase(database)
       this.#transactions.use(database)
       this.#database = database
-      this.#file = findDatabaseFile(database)
+      this.#file = watchDatabaseFile(database)
       this.#broken = undefined
       this.#sweepPosition = SWEEP_START
       this.#logger.warn({ file: path }, `the file of the SQLite store ${what}: it was opened again`)

@@ -20,7 +20,7 @@ export class WatchedDatabaseFile {
 }
 
 /** Returns the file of a database; undefined in memory. */
-export function findDatabaseFile(database: SqliteDatabase): WatchedDatabaseFile | undefined {
+export function watchDatabaseFile(database: SqliteDatabase): WatchedDatabaseFile | undefined {
   const { file } = database.prepare('PRAGMA database_list').get() as { readonly file: string | null }
   return file === '' || file === null ? undefined : new WatchedDatabaseFile(file)
 }

@@ -2,7 +2,7 @@ import { Writable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { AckSender, MAX_BATCHED_ACKS } from '../../../brokers/mqtt/ack-sender.ts'
 import type { ReceivingClient } from '../../../brokers/mqtt/client-types.ts'
-import { ConnectionKeepAlive } from '../../../brokers/mqtt/keep-alive.ts'
+import { KeepAlivePinger } from '../../../brokers/mqtt/keep-alive.ts'
 import { type ContinueReading, ReceivedMessage } from '../../../brokers/mqtt/message.ts'
 import { MAX_ACK_WINDOW, OrderedAcks } from '../../../brokers/mqtt/ordered-acks.ts'
 import { Gate } from '../../../src/index.ts'
@@ -24,7 +24,7 @@ function openAcks() {
   })
   const client = { connected: true, options: {}, stream, _sendPacket: (packet: object) => sent.push(packet) }
   const receiving = client as unknown as ReceivingClient
-  const acks = new AckSender(receiving, new ConnectionKeepAlive(receiving, new FakeClock()))
+  const acks = new AckSender(receiving, new KeepAlivePinger(receiving, new FakeClock()))
   const arrive = (messageId: number, goOn: ContinueReading, qos: 0 | 1 | 2 = 1): ReceivedMessage => {
     const packet = { topic: 'a', payload: Buffer.alloc(1), qos, messageId }
     return new ReceivedMessage(new Gate(), {}, 'a', packet, acks.connectionId, goOn, 'due')

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { HandlerQueue } from '../../../brokers/nats/handler-queue.ts'
+import { HandlerBacklog } from '../../../brokers/nats/handler-queue.ts'
 import { type DeliveryProcessor, ReceivedMessage } from '../../../brokers/nats/message.ts'
 import { parseNatsOptions } from '../../../brokers/nats/options.ts'
 import { PASSED } from '../../../src/core/decision.ts'
@@ -23,7 +23,7 @@ function createMessage(text: string): ReceivedMessage {
 
 describe('a handler queue', () => {
   it('returns messages in order, without those that were abandoned', () => {
-    const queue = new HandlerQueue()
+    const queue = new HandlerBacklog()
     const all = numbers(5).map(createMessage)
     for (const each of all) expect(queue.add(each)).toBe(true)
     all[1]!.isSettled = true
@@ -33,7 +33,7 @@ describe('a handler queue', () => {
   })
 
   it('is bounded by the bytes of payloads', () => {
-    const queue = new HandlerQueue()
+    const queue = new HandlerBacklog()
     const half = 'x'.repeat(MAX_SIZES.waitingForHandlerBytes / 2)
     const added = [half, half, 'x'].map(text => queue.add(createMessage(text)))
     expect(added).toEqual([true, true, false])
@@ -42,7 +42,7 @@ describe('a handler queue', () => {
   })
 
   it('counts messages that wait elsewhere for a handler of their key', () => {
-    const queue = new HandlerQueue()
+    const queue = new HandlerBacklog()
     const message = createMessage('x')
     expect(queue.reserve(message)).toBe(true)
     expect(queue.count).toBe(1)

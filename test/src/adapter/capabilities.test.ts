@@ -3,7 +3,7 @@ import {
   assertSupported,
   describeHeldLimits,
   describeUnsupported,
-  warnOnReload,
+  warnUnsupportedOnReload,
 } from '../../../src/adapter/capabilities.ts'
 import { UnsupportedError } from '../../../src/core/errors.ts'
 import { Gate } from '../../../src/gate/gate.ts'
@@ -38,7 +38,7 @@ it('problems of a policy applied later are logged until the warning is stopped',
     warn: (_context: object, text = '') => void lines.push(text),
     error() {},
   }
-  const stop = warnOnReload(gate, logger, () => ['one', 'two'])
+  const stop = warnUnsupportedOnReload(gate, logger, () => ['one', 'two'])
   await gate.apply({ version: 1, rules: [] })
   expect(lines).toEqual(['one', 'two'])
   stop()

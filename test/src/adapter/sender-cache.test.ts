@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { keyOfSender, keyOfUnknownSender, SenderCache } from '../../../src/adapter/sender-cache.ts'
+import { cacheKeyOfUnknownSender, keyOfSender, SenderCache } from '../../../src/adapter/sender-cache.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import type { Sender } from '../../../src/core/message.ts'
 
@@ -73,6 +73,6 @@ describe('keys of senders', () => {
 
   it('of unknown senders equal no key of a sender', () => {
     const forged = [{ client: 'a' }, { client: 'a', roles: [] }, {}].map(keyOfSender)
-    for (const topic of forged) expect(forged).not.toContain(keyOfUnknownSender(topic))
+    for (const topic of forged) expect(forged).not.toContain(cacheKeyOfUnknownSender(topic))
   })
 })

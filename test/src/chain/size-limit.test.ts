@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { limit } from '../../../src/chain/rules/limit-middleware.ts'
 import type { Message } from '../../../src/core/message.ts'
-import { type Decision, Gate, PolicyError, type SizeOptions } from '../../../src/index.ts'
+import { type Decision, Gate, type MessageSizeOptions, PolicyError } from '../../../src/index.ts'
 import { refusalText } from '../../../src/outcomes/refusal-text.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { gateOn, STORE_NAMES, useStores } from './each-store.ts'
@@ -105,7 +105,7 @@ describe.each(STORE_NAMES)('a maximum size, on the %s store', store => {
 
 describe('a maximum size in code', () => {
   const make = (options: object): (() => unknown) => {
-    return () => limit({ name: 'a', maxSize: '1kB', ...options } as SizeOptions)
+    return () => limit({ name: 'a', maxSize: '1kB', ...options } as MessageSizeOptions)
   }
 
   it('has its own refusal text', () => {

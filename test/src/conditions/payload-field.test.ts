@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { parseFieldPath, readField } from '../../../src/conditions/payload-field.ts'
+import { parseFieldPath, readPayloadField } from '../../../src/conditions/payload-field.ts'
 import { holds, holdsOf, messageWith, pathsOf, problemsOf } from './conditions.ts'
 
 const hasField = (payload: unknown, field: string): boolean => holdsOf(payload, { field, exists: true })
@@ -159,8 +159,8 @@ describe('a payload field', () => {
 
   it('returns its value for other uses, undefined if it is absent', () => {
     const message = messageWith({ payload: () => ({ a: [{ b: null }] }) })
-    expect(readField(message, ['a', 0, 'b'])).toBeNull()
-    expect(readField(message, ['a', 1])).toBeUndefined()
+    expect(readPayloadField(message, ['a', 0, 'b'])).toBeNull()
+    expect(readPayloadField(message, ['a', 1])).toBeUndefined()
   })
 
   it('reports a missing test and an unknown property at once', () => {

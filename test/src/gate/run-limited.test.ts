@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Message } from '../../../src/core/message.ts'
-import { createSender, Gate, type GateRunResult, limit } from '../../../src/index.ts'
+import { createSender, Gate, type HandlerRunResult, limit } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 const messageOf = (topic: string): Message => ({ topic, on: 'publish', sender: createSender({}), size: 1 })
@@ -59,7 +59,7 @@ describe('gate.run', () => {
 
   it('waits as the outcome requires, up to its maximum', async () => {
     const { gate, clock } = gateOf(limit({ name: 'r', rate: '1/s', exceeded: 'throttle' }))
-    const results: GateRunResult<number>[] = []
+    const results: HandlerRunResult<number>[] = []
     for (const maxWaitMs of [0, 1_000, 999]) {
       void gate
         .run(messageOf('jobs.a'), () => clock.now(), { maxWaitMs })

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
-import { MessageSampler } from '../../../src/guard/resolve-outcome.ts'
+import { DegradeSampler } from '../../../src/guard/resolve-outcome.ts'
 import type { OutcomeFunction } from '../../../src/outcomes/exceeded.ts'
 import { setScene } from './scene.ts'
 
@@ -100,7 +100,7 @@ describe('degrading with a sample', () => {
   })
 
   it('remembers a bounded number of keys, the most recently used', () => {
-    const sampler = new MessageSampler()
+    const sampler = new DegradeSampler()
     for (let index = 0; index <= MAX_SIZES.sampledKeys; index++)
       expect(sampler.isChosen(`${index}`, 2)).toBe(true)
     expect(sampler.isChosen(`${MAX_SIZES.sampledKeys}`, 2)).toBe(false)

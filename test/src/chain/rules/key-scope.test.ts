@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { compileScopes, describeKey, findScopeProblem } from '../../../../src/chain/rules/key-scope.ts'
+import { createKeyMaker, describeKey, findScopeProblem } from '../../../../src/chain/rules/key-scope.ts'
 import type { Sender } from '../../../../src/core/message.ts'
 
 function keyOf(per: string, sender: Sender): string {
   const message = { topic: 'a/b', on: 'publish' as const, sender, size: 1 }
-  return compileScopes(per).keyOf({ message, sender, pattern: 'a/#', captures: new Map() })
+  return createKeyMaker(per).keyOf({ message, sender, pattern: 'a/#', captures: new Map() })
 }
 
 describe('per: ip', () => {
@@ -38,7 +38,7 @@ describe('per: ip', () => {
 it('describes a key, whatever its parts contain', () => {
   const sender = { client: 'c', user: '2:x' }
   const message = { topic: 'a/b', on: 'publish' as const, sender, size: 1 }
-  const key = compileScopes(['user', 'client', 'ip']).keyOf({
+  const key = createKeyMaker(['user', 'client', 'ip']).keyOf({
     message,
     sender,
     pattern: '',

@@ -9,7 +9,7 @@ import { PASSED } from '../../../../src/core/decision.ts'
 import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
 import type { Message } from '../../../../src/core/message.ts'
 import { Guard } from '../../../../src/guard/guard.ts'
-import { Gate, MemoryStore, PolicyError, type UnchangedOptions } from '../../../../src/index.ts'
+import { Gate, MemoryStore, PolicyError, type UnchangedPayloadOptions } from '../../../../src/index.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'
 import { gateOn, STORE_NAMES, useStores } from '../each-store.ts'
 
@@ -141,7 +141,7 @@ describe.each(STORE_NAMES)('a rule against repeated payloads, on the %s store', 
 })
 
 async function gateOf(
-  rule: Partial<UnchangedOptions> = {},
+  rule: Partial<UnchangedPayloadOptions> = {},
 ): Promise<{ gate: Gate; clock: FakeClock; check: (payload: string, more?: Partial<Message>) => string }> {
   const clock = new FakeClock(0)
   const gate = new Gate({ clock }).use(limit({ name: 'repeats', unchanged: 'drop', ...rule }))
@@ -388,7 +388,7 @@ describe('a rule against repeated payloads that cannot be', () => {
     [{ penalties: { block: '1h' } }, /there is no option `penalties`/],
   ] as const)('%j is refused', (wrong, message) => {
     const make = (): unknown =>
-      limit({ name: 'repeats', unchanged: 'drop', ...wrong } as unknown as UnchangedOptions)
+      limit({ name: 'repeats', unchanged: 'drop', ...wrong } as unknown as UnchangedPayloadOptions)
     expect(make).toThrow(PolicyError)
     expect(make).toThrow(message)
   })
