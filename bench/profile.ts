@@ -1,5 +1,5 @@
 import type { Rule } from '../src/chain/rules/limit-middleware.ts'
-import { findCachedState, type SenderState } from '../src/chain/senders/sender-plan-cache.ts'
+import { findCachedState, type SenderState } from '../src/chain/senders/sender-state.ts'
 import { systemClock } from '../src/core/clock.ts'
 import { type Decision, MemoryStore, type Message } from '../src/index.ts'
 import { STAGES } from './breakdown.ts'

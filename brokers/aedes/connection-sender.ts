@@ -1,6 +1,6 @@
 import type { Client, ConnectPacket } from 'aedes'
 import { findForwardedIp } from '../../src/adapter/trusted-proxies.ts'
-import { createSender } from '../../src/chain/senders/sender-plan-cache.ts'
+import { createSender } from '../../src/chain/senders/sender-state.ts'
 import { canonicalIp } from '../../src/conditions/cidr.ts'
 import type { Logger } from '../../src/core/logger.ts'
 import type { Sender } from '../../src/core/message.ts'

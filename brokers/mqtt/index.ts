@@ -1,7 +1,7 @@
 export type { BackOffOptions } from '../../src/core/back-off.ts'
 export type { PublisherControls } from '../../src/publish/create-publisher.ts'
-export type { Priority, QueuedPublishOptions } from '../../src/publish/message-options.ts'
 export type { PublisherOptions, PublishRate } from '../../src/publish/options.ts'
+export type { Priority, QueuedPublishOptions } from '../../src/publish/queued-publish-options.ts'
 export type { Published, PublisherStats } from '../../src/publish/types.ts'
 export type { MqttClient, PublishOptions, PublishPacket, ReceivingClient } from './client-types.ts'
 export { type ConsumerLimiter, type ConsumerStats, limitConsumer } from './limit-consumer.ts'

@@ -1,5 +1,5 @@
 import { cacheKeyOfUnknownSender, keyOfSender, SenderCache } from '../../src/adapter/sender-cache.ts'
-import { createSender } from '../../src/chain/senders/sender-plan-cache.ts'
+import { createSender } from '../../src/chain/senders/sender-state.ts'
 import type { Sender } from '../../src/core/message.ts'
 import type { PublishPacket } from './client-types.ts'
 import type { Identify } from './options.ts'

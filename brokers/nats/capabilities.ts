@@ -1,4 +1,4 @@
-import { describeHeldLimits, describeUnsupported } from '../../src/adapter/capabilities.ts'
+import { describeHeldLimits, describeUnsupported } from '../../src/adapter/unsupported-outcomes.ts'
 import type { Outcome } from '../../src/core/decision.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import type { RuleInfo } from '../../src/outcomes/rule-info.ts'

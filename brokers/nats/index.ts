@@ -1,6 +1,6 @@
 export type { PublisherControls } from '../../src/publish/create-publisher.ts'
-export type { Priority, QueuedPublishOptions } from '../../src/publish/message-options.ts'
 export type { PublisherOptions, PublishRate } from '../../src/publish/options.ts'
+export type { Priority, QueuedPublishOptions } from '../../src/publish/queued-publish-options.ts'
 export type { Published, PublisherStats } from '../../src/publish/types.ts'
 export type {
   JetStreamConsumer,

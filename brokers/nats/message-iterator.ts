@@ -1,4 +1,4 @@
-import { assertSupported } from '../../src/adapter/capabilities.ts'
+import { assertSupported } from '../../src/adapter/unsupported-outcomes.ts'
 import type { MaybePromise } from '../../src/core/message.ts'
 import { AsyncBuffer } from './async-buffer.ts'
 import { type Capabilities, findUnsupported, NATS_CAPABILITIES } from './capabilities.ts'

@@ -11,7 +11,7 @@ import { HandlerBacklog } from './handler-queue.ts'
 import { extendHeaders, type HeadersFactory } from './headers.ts'
 import type { LimiterState } from './limiter-state.ts'
 import { type DeliveryProcessor, type MessageLimits, ReceivedMessage } from './message.ts'
-import type { SenderWithQueue } from './sender-with-queue.ts'
+import type { SenderWithQueue } from './sender-held-queue.ts'
 import type { CachedSubject } from './subject-cache.ts'
 
 /** Handles a message that may pass. If it throws or rejects, the error is counted and logged. */

@@ -1,4 +1,4 @@
-import { createSender } from '../../src/chain/senders/sender-plan-cache.ts'
+import { createSender } from '../../src/chain/senders/sender-state.ts'
 import { type Clock, sleep } from '../../src/core/clock.ts'
 import type { Message } from '../../src/core/message.ts'
 import type { Gate } from '../../src/gate/gate.ts'

@@ -1,8 +1,8 @@
 import { cacheKeyOfUnknownSender, keyOfSender, SenderCache } from '../../src/adapter/sender-cache.ts'
-import { createSender } from '../../src/chain/senders/sender-plan-cache.ts'
+import { createSender } from '../../src/chain/senders/sender-state.ts'
 import type { Sender } from '../../src/core/message.ts'
 import type { NatsMessage } from './client-types.ts'
-import { SenderWithQueue } from './sender-with-queue.ts'
+import { SenderWithQueue } from './sender-held-queue.ts'
 import { CachedSubject, SubjectBytesCache } from './subject-cache.ts'
 
 /** Returns what the application knows of a message's sender. */

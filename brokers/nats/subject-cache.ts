@@ -2,7 +2,7 @@ import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Sender } from '../../src/core/message.ts'
 import { decodedSubjectOf, setSubjectText, subjectBytesOf, unwrapCoreMessage } from './client-internals.ts'
 import type { NatsMessage } from './client-types.ts'
-import { SenderWithQueue } from './sender-with-queue.ts'
+import { SenderWithQueue } from './sender-held-queue.ts'
 
 /** Subject of messages, which is also a sender if there is no `identify`. */
 export class CachedSubject extends SenderWithQueue {

@@ -1,4 +1,4 @@
-import type { SenderState } from '../chain/senders/sender-plan-cache.ts'
+import type { SenderState } from '../chain/senders/sender-state.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
 import type { Message, Sender } from '../core/message.ts'

@@ -1,4 +1,4 @@
-import type { SenderState } from '../chain/senders/sender-plan-cache.ts'
+import type { SenderState } from '../chain/senders/sender-state.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Sender } from '../core/message.ts'
 import type { RuleCounters } from './rule-counters.ts'

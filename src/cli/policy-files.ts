@@ -3,7 +3,7 @@ import { join, parse } from 'node:path'
 import { PolicyError, type Problem } from '../core/errors.ts'
 import { packageFile } from '../core/package-files.ts'
 import { CommandError, EXIT } from './command-error.ts'
-import { readOverlayName, readPolicyFiles } from './environment.ts'
+import { readOverlayName, readPolicyFiles } from './environment-variables.ts'
 import type { Terminal } from './terminal.ts'
 
 /** Policies included in the package, each as config/NAME.yaml. */

@@ -1,8 +1,8 @@
 import { Command, CommanderError, type OutputConfiguration } from 'commander'
 import { readVersion } from '../core/package-files.ts'
 import { EXIT, explainError } from './command-error.ts'
+import { addBrokerCommands } from './commands-broker.ts'
 import { addPolicyCommands } from './commands-policy.ts'
-import { addBrokerCommands } from './commands-server.ts'
 import { addSetupCommands } from './commands-setup.ts'
 import { type Terminal, write } from './terminal.ts'
 

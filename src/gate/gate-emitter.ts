@@ -1,4 +1,4 @@
-import type { SenderState } from '../chain/senders/sender-plan-cache.ts'
+import type { SenderState } from '../chain/senders/sender-state.ts'
 import type { Decision } from '../core/decision.ts'
 import { policyError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'

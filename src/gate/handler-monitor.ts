@@ -1,5 +1,5 @@
 import { type ChainEntry, getBuiltInMeta } from '../chain/routing/plan-steps.ts'
-import type { Handled, HandlerFeedbackMeta } from '../chain/rules/handler-middleware-types.ts'
+import type { Handled, HandlerFeedbackMeta } from '../chain/rules/handler-feedback-types.ts'
 import type { InFlightBound, KeyInFlight } from '../chain/rules/in-flight-slots.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'

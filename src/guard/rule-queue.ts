@@ -8,7 +8,7 @@ import type { QueuePlan } from '../outcomes/queue-plan.ts'
 import { type Ask, createOverflowRefusal, type Enact, isIdentified, isPassing } from './guard-types.ts'
 import type { HeldQueue, HoldBudget } from './hold-budget.ts'
 import { KeyQueue, type KeyQueueEntry, type SubQueue } from './key-queue.ts'
-import type { QueueChecks } from './queue-checks.ts'
+import type { QueueChecks } from './queue-head-checks.ts'
 import { QueueShares } from './queue-shares.ts'
 import type { SenderQueuedMessages } from './sender-queued-messages.ts'
 

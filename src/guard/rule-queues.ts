@@ -4,7 +4,7 @@ import { DEFAULT_LATEST_PLAN, DEFAULT_QUEUE } from '../outcomes/queue-plan.ts'
 import type { RuleInfoSource } from '../outcomes/rule-info.ts'
 import type { PendingCheckLimiter } from './concurrent-checks.ts'
 import type { HoldBudget } from './hold-budget.ts'
-import { QueueChecks } from './queue-checks.ts'
+import { QueueChecks } from './queue-head-checks.ts'
 import { type QueueRequest, RuleQueue } from './rule-queue.ts'
 
 /** Queues of all rules of a guard. */

@@ -3,7 +3,7 @@ import { policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { type Dialect, isNonEmptyString, type Message } from '../core/message.ts'
 import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
-import { fillTemplate, parseTextTemplate, placeholdersOf, type Template } from '../core/template.ts'
+import { fillTemplate, parseTextTemplate, placeholdersOf, type Template } from '../core/text-template.ts'
 import { GRAMMARS, validTopic } from '../topic/dialect.ts'
 
 export interface RedirectOptions {

@@ -2,7 +2,7 @@ import type { Decision } from '../core/decision.ts'
 import { checkNested, policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { isNonEmptyString, type Sender } from '../core/message.ts'
-import { fillTemplate, parseTextTemplate, placeholdersOf } from '../core/template.ts'
+import { fillTemplate, parseTextTemplate, placeholdersOf } from '../core/text-template.ts'
 import type { RefusalWords, RuleInfo, SenderKind } from './rule-info.ts'
 
 export const SENDER_KINDS: readonly SenderKind[] = ['user', 'device', 'api', 'anonymous']

@@ -8,7 +8,7 @@ import {
 } from '../adapt/index.ts'
 import type { Middleware } from '../chain/middleware-types.ts'
 import { createKeyMaker } from '../chain/rules/key-scope.ts'
-import type { SenderResolver } from '../chain/senders/sender-templates.ts'
+import type { SenderResolver } from '../chain/senders/sender-identity-templates.ts'
 import { policyError } from '../core/errors.ts'
 import type { Dialect, Message } from '../core/message.ts'
 import { parseDuration, parsePercent, parseRate } from '../core/units.ts'

@@ -11,7 +11,7 @@ import {
   type IdentitySpec,
   parseSenderTemplate,
   type SenderResolver,
-} from '../chain/senders/sender-templates.ts'
+} from '../chain/senders/sender-identity-templates.ts'
 import { PolicyError, type Problem } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Dialect } from '../core/message.ts'

@@ -12,7 +12,7 @@ import type {
 } from '../chain/rules/rule-options.ts'
 import type { Tiers } from '../chain/rules/tiers.ts'
 import type { CompiledBehaviourFactors } from '../chain/senders/behaviour.ts'
-import type { IdentitySpec, SenderResolver } from '../chain/senders/sender-templates.ts'
+import type { IdentitySpec, SenderResolver } from '../chain/senders/sender-identity-templates.ts'
 import type { Position } from '../core/errors.ts'
 import type { Dialect } from '../core/message.ts'
 import type { StoreSpec } from '../stores/normalize-store-options.ts'

@@ -1,4 +1,4 @@
-import { createSender } from '../chain/senders/sender-plan-cache.ts'
+import { createSender } from '../chain/senders/sender-state.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Sender } from '../core/message.ts'
 import type { Gate } from '../gate/gate.ts'

@@ -1,6 +1,6 @@
 import type { Limit, Verdict } from '../algorithms/limit-types.ts'
 import type { MaybePromise } from '../core/message.ts'
-import type { ShareableBackend } from './shared-backend.ts'
+import type { ShareableBackend } from './backend-connection.ts'
 import type { SharedEntries } from './shared-entries.ts'
 
 export type { Verdict }

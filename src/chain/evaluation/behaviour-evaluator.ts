@@ -7,7 +7,7 @@ import {
   behaviourLevelOf,
   type CompiledBehaviourFactors,
 } from '../senders/behaviour.ts'
-import type { BehaviourLevelPlan, SenderState } from '../senders/sender-plan-cache.ts'
+import type { BehaviourLevelPlan, SenderState } from '../senders/sender-state.ts'
 
 /**
  * Decides by the sender's behaviour level and counts the result. The count is cached on the sender state, so

@@ -15,7 +15,7 @@ import {
   type UnchangedRuleInPlan,
 } from '../rules/unchanged-payload-rule.ts'
 import { shareOfUnits } from '../senders/behaviour-limits.ts'
-import type { OperationPlan, SenderState } from '../senders/sender-plan-cache.ts'
+import type { OperationPlan, SenderState } from '../senders/sender-state.ts'
 import { combineDecisions, passDecisionFor, shortenWait } from './combine-verdicts.ts'
 import {
   combineStepVerdicts,

@@ -7,7 +7,7 @@ import type { ExemptStep, RuleInPlan } from '../routing/plan-steps.ts'
 import { keyOf } from '../rules/key.ts'
 import { decideSize, type SizeRule } from '../rules/size-limit.ts'
 import type { UsageWarnings } from '../rules/usage-warning.ts'
-import type { SenderState } from '../senders/sender-plan-cache.ts'
+import type { SenderState } from '../senders/sender-state.ts'
 import {
   allowDecision,
   combineDecisions,

@@ -6,7 +6,7 @@ import type { KeyTable } from '../../stores/memory/table.ts'
 import type { RuleInPlan } from '../routing/plan-steps.ts'
 import { keyOf } from '../rules/key.ts'
 import type { Rule } from '../rules/limit-middleware.ts'
-import type { SenderState } from '../senders/sender-plan-cache.ts'
+import type { SenderState } from '../senders/sender-state.ts'
 import type { RuleVerdict } from './combine-verdicts.ts'
 
 /** Marks a rule whose cost varies from message to message. */

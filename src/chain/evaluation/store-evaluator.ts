@@ -13,7 +13,7 @@ import {
   type UnchangedRuleInPlan,
 } from '../rules/unchanged-payload-rule.ts'
 import type { UsageWarnings } from '../rules/usage-warning.ts'
-import type { SenderState } from '../senders/sender-plan-cache.ts'
+import type { SenderState } from '../senders/sender-state.ts'
 import {
   combineDecisions,
   combineVerdicts,

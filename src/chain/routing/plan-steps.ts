@@ -1,7 +1,7 @@
 import type { Pattern } from '../../topic/pattern.ts'
 import type { Middleware } from '../middleware-types.ts'
 import type { CompiledExemption } from '../rules/exemption.ts'
-import type { HandlerFeedbackMeta } from '../rules/handler-middleware-types.ts'
+import type { HandlerFeedbackMeta } from '../rules/handler-feedback-types.ts'
 import { type LimitMeta, MIDDLEWARE_META, type Rule } from '../rules/limit-middleware.ts'
 import { type ScaleMeta, scaleRule } from '../rules/load-scaling.ts'
 import type { HeldMeta } from '../rules/resource-limit.ts'

@@ -8,7 +8,7 @@ import { captureLevels } from '../../topic/pattern.ts'
 import { Router } from '../../topic/router.ts'
 import { BehaviourLevelEvaluator } from '../evaluation/behaviour-evaluator.ts'
 import type { PassDecision } from '../evaluation/combine-verdicts.ts'
-import { CountingConnectEvaluator } from '../evaluation/connect-evaluator.ts'
+import { CountingConnectEvaluator } from '../evaluation/connect-counting-evaluator.ts'
 import { MemoryEvaluator } from '../evaluation/memory-evaluator.ts'
 import { StoreEvaluator } from '../evaluation/store-evaluator.ts'
 import { isUnconditionalExemption } from '../rules/exemption.ts'
@@ -18,6 +18,13 @@ import type { UsageWarnings } from '../rules/usage-warning.ts'
 import { applyOverrides, inThousandthsIfFractional, overriddenRule } from '../senders/apply-overrides.ts'
 import type { BehaviourLevel, CompiledBehaviourFactors } from '../senders/behaviour.ts'
 import { scaleStepsByBehaviour } from '../senders/behaviour-limits.ts'
+import type { SenderResolver } from '../senders/sender-identity-templates.ts'
+import {
+  type Ban,
+  banDecision,
+  type EffectiveOverrides,
+  type SenderRuntimeSettings,
+} from '../senders/sender-runtime-settings.ts'
 import type {
   BehaviourLevelPlan,
   Evaluator,
@@ -25,14 +32,7 @@ import type {
   SelectiveRule,
   SenderPlan,
   SenderState,
-} from '../senders/sender-plan-cache.ts'
-import {
-  type Ban,
-  banDecision,
-  type EffectiveOverrides,
-  type SenderRuntimeSettings,
-} from '../senders/sender-runtime-settings.ts'
-import type { SenderResolver } from '../senders/sender-templates.ts'
+} from '../senders/sender-state.ts'
 import { type ChainEntry, getBuiltInMeta, type PlanStep, planSteps, recordingOnly } from './plan-steps.ts'
 import type { RuleRegistry } from './rule-registry.ts'
 

@@ -1,4 +1,4 @@
-import type { OperationPlan, SenderState } from '../senders/sender-plan-cache.ts'
+import type { OperationPlan, SenderState } from '../senders/sender-state.ts'
 
 /** Returns the plan in force for a sender: that of its behaviour level, if the policy has `behaviour`. */
 export function planFor(

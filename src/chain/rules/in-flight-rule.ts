@@ -1,6 +1,6 @@
 import { checkWord, policyError } from '../../core/errors.ts'
 import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
-import type { HandlerFeedbackMeta } from './handler-middleware-types.ts'
+import type { HandlerFeedbackMeta } from './handler-feedback-types.ts'
 import { InFlightBound, type InFlightOutcome } from './in-flight-slots.ts'
 import { createKeyMaker } from './key-scope.ts'
 import type { InFlightOptions } from './rule-options.ts'

@@ -9,7 +9,7 @@ import type {
   SubscriptionEvents,
 } from './client.ts'
 import { REDIS_ADAPTER_OPTIONS } from './client.ts'
-import { type RedisConnectionState, watchRedisHandshake } from './connection-watchdog.ts'
+import { type RedisConnectionState, watchRedisHandshake } from './handshake-timeout.ts'
 
 interface Commands extends Emitting {
   readonly status: string

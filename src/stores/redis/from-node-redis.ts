@@ -10,7 +10,7 @@ import type {
   SubscriptionEvents,
 } from './client.ts'
 import { REDIS_ADAPTER_OPTIONS } from './client.ts'
-import { watchRedisHandshake } from './connection-watchdog.ts'
+import { watchRedisHandshake } from './handshake-timeout.ts'
 
 const RECONNECT_MS = 20
 

@@ -5,7 +5,7 @@ import type { Logger } from '../../core/logger.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { MaybePromise } from '../../core/message.ts'
 import { errorText, timeoutError, withTimeout } from '../../core/with-timeout.ts'
-import type { ShareableBackend } from '../shared-backend.ts'
+import type { ShareableBackend } from '../backend-connection.ts'
 import type { SharedEntries } from '../shared-entries.ts'
 import type {
   BreakerState,

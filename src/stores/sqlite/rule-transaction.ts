@@ -1,12 +1,12 @@
 import type { Limit } from '../../algorithms/limit-types.ts'
 import { decodeCells, encodeCells } from '../persistence/encode-cells.ts'
-import { fingerprintLimit, parseLimitFingerprint } from '../persistence/limit-fingerprint.ts'
 import {
   appendPeriod,
   findLimitChanges,
   type LimitHistory,
   type LimitPeriod,
-} from '../persistence/limit-history.ts'
+} from '../persistence/limit-change-history.ts'
+import { fingerprintLimit, parseLimitFingerprint } from '../persistence/limit-fingerprint.ts'
 import { forgettableAt, freshCells, type LimitChange, migrateState } from '../persistence/migrate-state.ts'
 import { decodeText, encodeSqliteText } from './encode-text.ts'
 import {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { RefusalAggregator } from '../../../src/analytics/refusal-aggregator.ts'
 import { RuleCounters } from '../../../src/analytics/rule-counters.ts'
-import { SenderState } from '../../../src/chain/senders/sender-plan-cache.ts'
+import { SenderState } from '../../../src/chain/senders/sender-state.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { zipf } from './zipf.ts'
 

@@ -2,8 +2,8 @@ import { holdsFor } from '../../conditions/condition.ts'
 import type { Decision } from '../../core/decision.ts'
 import type { MaybePromise, Message } from '../../core/message.ts'
 import type { CompiledPenalty } from '../rules/compile-penalty.ts'
-import type { Evaluator, SenderState } from '../senders/sender-plan-cache.ts'
 import type { ConnectCounter } from '../senders/sender-runtime-settings.ts'
+import type { Evaluator, SenderState } from '../senders/sender-state.ts'
 
 /** Counts connects before the chain decides, except those that an exemption lets pass. */
 export class CountingConnectEvaluator {

@@ -10,7 +10,7 @@ import {
   readOverlayName,
   readPolicyFiles,
   readStoreOverlay,
-} from '../../../src/cli/environment.ts'
+} from '../../../src/cli/environment-variables.ts'
 import { requirePolicyFiles, resolvePolicyFiles } from '../../../src/cli/policy-files.ts'
 import { loadPolicy } from '../../../src/policy/index.ts'
 import { Folder } from './folder.ts'

@@ -3,7 +3,7 @@ import { readHeaderValues } from '../../conditions/header.ts'
 import { PolicyError, type Problem, policyError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Message, Sender } from '../../core/message.ts'
-import { parseTextTemplate, placeholdersOf } from '../../core/template.ts'
+import { parseTextTemplate, placeholdersOf } from '../../core/text-template.ts'
 
 /** Parts of a sender that a policy may set. */
 const PARTS = ['client', 'user', 'device', 'apiKey', 'tier'] as const

@@ -9,7 +9,7 @@ import {
   readMaxPacketBytes,
   readMonitoringOptions,
   readNoticesTopic,
-} from './environment.ts'
+} from './environment-variables.ts'
 import {
   appendOptionValue,
   parseDurationArgument,

@@ -4,7 +4,7 @@ import {
   describeHeldLimits,
   describeUnsupported,
   warnUnsupportedOnReload,
-} from '../../../src/adapter/capabilities.ts'
+} from '../../../src/adapter/unsupported-outcomes.ts'
 import { UnsupportedError } from '../../../src/core/errors.ts'
 import { Gate } from '../../../src/gate/gate.ts'
 

@@ -5,7 +5,7 @@ import {
   appendPeriod,
   findLimitChanges,
   LimitHistories,
-} from '../../../../src/stores/persistence/limit-history.ts'
+} from '../../../../src/stores/persistence/limit-change-history.ts'
 
 const limitOf = (name: string, count: number): Limit =>
   createLimit({ name, algorithm: 'token-bucket', count, periodMs: 1_000 })

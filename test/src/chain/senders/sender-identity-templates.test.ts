@@ -4,7 +4,7 @@ import {
   compileIdentity,
   type IdentitySpec,
   type SenderResolver,
-} from '../../../../src/chain/senders/sender-templates.ts'
+} from '../../../../src/chain/senders/sender-identity-templates.ts'
 import { PolicyError } from '../../../../src/core/errors.ts'
 import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
 import type { Message, MessageHeaders, Sender } from '../../../../src/core/message.ts'
