@@ -1,5 +1,5 @@
 import type { Rule } from '../src/chain/rules/limit-middleware.ts'
-import { findCachedState, type SenderState } from '../src/chain/senders/sender-state.ts'
+import { findSenderState, type SenderState } from '../src/chain/senders/sender-state.ts'
 import { systemClock } from '../src/core/clock.ts'
 import { type Decision, MemoryStore, type Message } from '../src/index.ts'
 import { STAGES } from './breakdown.ts'
@@ -43,7 +43,7 @@ async function measure(stage: number, outcome: keyof typeof RATES): Promise<numb
   const messages = Array.from({ length: SENDERS }, (_, index) => makeMessage(load, index))
   for (const message of messages) gate.check(message)
   const { store } = gate
-  const first = findCachedState(load.senders[0]!)!
+  const first = findSenderState(load.senders[0]!)!
   const { routes, senderPlan } = first
   const { evaluator } = senderPlan!
   const last = senderPlan!.plan.steps.at(-1)
@@ -82,7 +82,7 @@ async function measure(stage: number, outcome: keyof typeof RATES): Promise<numb
 
   function step(message: Message): boolean {
     const nowMs = stage >= 6 ? systemClock.now() : startMs
-    const senderState = findCachedState(message.sender)!
+    const senderState = findSenderState(message.sender)!
     if (stage >= 1) {
       const isSame =
         senderState.routes === routes &&

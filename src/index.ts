@@ -53,7 +53,7 @@ export type {
 export type { Middleware, MiddlewareContext, Next } from './chain/middleware-types.ts'
 export type { PenaltySpec } from './chain/rules/compile-penalty.ts'
 export { exempt } from './chain/rules/exemption.ts'
-export type { Handled } from './chain/rules/handler-feedback-types.ts'
+export type { HandlerResult } from './chain/rules/handler-feedback-types.ts'
 export type { KeyInFlight } from './chain/rules/in-flight-slots.ts'
 export { limit, quota } from './chain/rules/limit-middleware.ts'
 export type { LoadSource } from './chain/rules/load-source-registry.ts'
@@ -100,8 +100,8 @@ export type { HandlerSlot, NoHandlerSlot } from './gate/handler-monitor.ts'
 export type { BrokerResource, ResourceCounts, ResourceHolder } from './gate/resource-counts.ts'
 export type { GateRunOptions, HandlerRunResult } from './gate/run-limited.ts'
 export type {
-  EntryChange,
   RuntimeEntry,
+  RuntimeEntryChange,
   RuntimeEntryKind,
   RuntimeEntryOptions,
 } from './gate/runtime-entry.ts'

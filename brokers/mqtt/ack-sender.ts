@@ -1,4 +1,4 @@
-import { canReleaseQoS2, sendAck, socketOf, stopCountingQoS2 } from './client-internals.ts'
+import { canAckQoS2Separately, sendAck, socketOf, stopCountingQoS2 } from './client-internals.ts'
 import type { Corkable, ReceivingClient } from './client-types.ts'
 import type { KeepAlivePinger } from './keep-alive.ts'
 import type { ReceivedMessage } from './message.ts'
@@ -45,7 +45,7 @@ export class AckSender {
 
   /** Returns true if a message can be acknowledged separately from the client. */
   canAcknowledgeSeparately({ qos, stage }: ReceivedMessage): boolean {
-    return qos !== 2 || stage !== 'due' || canReleaseQoS2(this.#client)
+    return qos !== 2 || stage !== 'due' || canAckQoS2Separately(this.#client)
   }
 
   /** Makes the client bring the next message before this one is acknowledged. */

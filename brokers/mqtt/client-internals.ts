@@ -29,7 +29,7 @@ export function findMissingMembers(client: ReceivingClient): readonly string[] {
   const internals = client as Internals
   const missing: string[] = []
   if (typeof internals._sendPacket !== 'function') missing.push('_sendPacket')
-  if (!canReleaseQoS2(client)) missing.push('_releaseIncomingQoS2Publish')
+  if (!canAckQoS2Separately(client)) missing.push('_releaseIncomingQoS2Publish')
   return missing
 }
 
@@ -48,7 +48,7 @@ export function socketOf(client: ReceivingClient): Corkable | undefined {
 }
 
 /** Returns true if a QoS 2 message can be acknowledged separately from the client, which must stop counting it. */
-export function canReleaseQoS2(client: ReceivingClient): boolean {
+export function canAckQoS2Separately(client: ReceivingClient): boolean {
   const {
     _sendPacket: send,
     _trackIncomingQoS2Publish: track,

@@ -7,7 +7,7 @@ import { copyMessageBytes } from './client-internals.ts'
 import type { JetStreamMessage, NatsMessage, NatsPublishTarget } from './client-types.ts'
 import { extendHeaders } from './headers.ts'
 import { messageIdOf, type ReceivedMessage } from './message.ts'
-import type { NatsSettings } from './options.ts'
+import type { NatsLimiterSettings } from './options.ts'
 import type { PendingWork } from './pending-work.ts'
 
 /** Result of publishing a copy: stored or sent, no target, or not confirmed. */
@@ -23,7 +23,7 @@ const LONGEST_ACK_BYTES = 65_536
  */
 export class ConfirmedCopyPublisher {
   readonly #gate: Gate
-  readonly #settings: NatsSettings
+  readonly #settings: NatsLimiterSettings
   readonly #publisher: NatsPublishTarget | undefined
   readonly #errorLog: ErrorLog
   readonly #pendingWork: PendingWork
@@ -31,7 +31,7 @@ export class ConfirmedCopyPublisher {
 
   constructor(
     gate: Gate,
-    settings: NatsSettings,
+    settings: NatsLimiterSettings,
     publisher: NatsPublishTarget | undefined,
     errorLog: ErrorLog,
     pendingWork: PendingWork,

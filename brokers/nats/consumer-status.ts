@@ -78,12 +78,12 @@ export class ConsumerStatusReporter {
 
 /** Returns the status for an error of a pull. */
 export function statusOfError(error: Error): string {
-  if (isMissingError(error)) return 'consumer_not_found'
+  if (isConsumerMissingError(error)) return 'consumer_not_found'
   return /heartbeats missed/i.test(error.message) ? 'heartbeats_missed' : 'no_responders'
 }
 
 /** Returns true if an error means that a consumer or its stream does not exist, in either client generation. */
-export function isMissingError(error: unknown): boolean {
+export function isConsumerMissingError(error: unknown): boolean {
   const { message, code } = Object(error) as { readonly message?: unknown; readonly code?: unknown }
   return (
     code === 404 || code === '404' || /consumer (deleted|not found)|stream not found/i.test(String(message))

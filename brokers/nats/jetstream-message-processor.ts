@@ -9,7 +9,7 @@ import type { CopyPublishResult } from './confirmed-publish.ts'
 import type { LimiterState } from './limiter-state.ts'
 import { messageIdOf, type ReceivedMessage } from './message.ts'
 import { HANDLER_QUEUE_FULL, type Handler, MessageProcessor } from './message-processor.ts'
-import type { NatsSettings } from './options.ts'
+import type { NatsLimiterSettings } from './options.ts'
 
 export interface JetStreamMessageProcessorOptions {
   /** True if all messages are known to come from one consumer. */
@@ -31,7 +31,7 @@ const NANOS_PER_MS = 1_000_000
 /** Returns the processor options for a consumer. */
 export function processorOptions(
   info: ConsumerInfo | undefined,
-  settings: NatsSettings,
+  settings: NatsLimiterSettings,
 ): JetStreamMessageProcessorOptions {
   const { ack_policy: policy = 'explicit', ack_wait, backoff, max_deliver = -1 } = info?.config ?? {}
   const { max_ack_pending = -1 } = info?.config ?? {}

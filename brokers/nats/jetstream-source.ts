@@ -5,7 +5,7 @@ import type { ConsumerMessages, JetStreamConsumer, JetStreamMessage, PullConsume
 import {
   type ConsumerStatus,
   ConsumerStatusReporter,
-  isMissingError,
+  isConsumerMissingError,
   statusOfError,
 } from './consumer-status.ts'
 import type { JetStreamMessageProcessor } from './jetstream-message-processor.ts'
@@ -177,9 +177,9 @@ export class PacedConsumerSource<M extends JetStreamMessage> implements Consumer
   async #handleFailure(cause: unknown): Promise<void> {
     const error = cause instanceof Error ? cause : new Error(String(cause))
     // A pull from a missing consumer gets no answer, just as without a leader.
-    const found = isMissingError(error) ? error : await this.#findMissing(error)
+    const found = isConsumerMissingError(error) ? error : await this.#findMissing(error)
     this.#statusReporter.reportStatus(statusOfError(found), found)
-    if (this.#pull.abort_on_missing_resource && isMissingError(found)) this.#end(found)
+    if (this.#pull.abort_on_missing_resource && isConsumerMissingError(found)) this.#end(found)
   }
 
   /** Checks that the consumer exists after an empty pull. Rejects if it does not. */
@@ -192,7 +192,7 @@ export class PacedConsumerSource<M extends JetStreamMessage> implements Consumer
     try {
       await this.#consumer.info()
     } catch (cause) {
-      if (isMissingError(cause)) return cause as Error
+      if (isConsumerMissingError(cause)) return cause as Error
     }
     return fallback
   }

@@ -12,7 +12,7 @@ import type { NatsMessage, NatsPublishTarget } from './client-types.ts'
 import { ConfirmedCopyPublisher } from './confirmed-publish.ts'
 import type { ReceivedMessage } from './message.ts'
 import type { MessageSource } from './message-source.ts'
-import { type LimitNatsOptions, type NatsSettings, parseNatsOptions } from './options.ts'
+import { completeNatsSettings, type LimitNatsOptions, type NatsLimiterSettings } from './options.ts'
 import { PendingWork } from './pending-work.ts'
 import { SenderLookup } from './sender-lookup.ts'
 import { isSystem } from './subject-cache.ts'
@@ -50,7 +50,7 @@ export interface MessageCounters {
 export class LimiterState {
   readonly gate: Gate
   readonly guard: Guard
-  readonly settings: NatsSettings
+  readonly settings: NatsLimiterSettings
   readonly senders: SenderLookup
   readonly refusals: RefusalLog
   readonly logger: Logger
@@ -87,7 +87,7 @@ export class LimiterState {
 
   constructor(gate: Gate, options: LimitNatsOptions) {
     this.gate = gate
-    this.settings = parseNatsOptions(options)
+    this.settings = completeNatsSettings(options)
     const logger = options.logger ?? gate.logger
     this.logger = logger
     this.guard = new Guard(gate, {

@@ -76,7 +76,7 @@ const OPTIONS: KnownOptions<LimitNatsOptions> = {
 }
 
 /** Options with their defaults. */
-export interface NatsSettings {
+export interface NatsLimiterSettings {
   readonly headers: HeadersFactory | undefined
   readonly deadLetter: RedirectPlan | undefined
   readonly confirm: boolean
@@ -95,7 +95,7 @@ export interface NatsSettings {
 }
 
 /** Returns the options with their defaults. Throws PolicyError for an invalid number or dead-letter subject. */
-export function parseNatsOptions(options: LimitNatsOptions): NatsSettings {
+export function completeNatsSettings(options: LimitNatsOptions): NatsLimiterSettings {
   checkOptionNames(options, OPTIONS, '', RENAMED_GUARD_OPTIONS)
   for (const [name, value] of Object.entries(options)) {
     if (typeof value !== 'number' || value > 0) continue

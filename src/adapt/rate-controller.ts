@@ -1,5 +1,5 @@
 import type { Middleware } from '../chain/middleware-types.ts'
-import type { Handled, HandlerFeedbackMeta } from '../chain/rules/handler-feedback-types.ts'
+import type { HandlerFeedbackMeta, HandlerResult } from '../chain/rules/handler-feedback-types.ts'
 import { MIDDLEWARE_META } from '../chain/rules/limit-middleware.ts'
 import { ReloadState } from '../chain/rules/reload-state.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
@@ -159,7 +159,7 @@ export function createRateController(
     priority: 0,
     outcome: exceeded,
     state: reloadState,
-    observe: (_message, { durationMs, ok }: Handled) => observe(durationMs, ok),
+    observe: (_message, { durationMs, ok }: HandlerResult) => observe(durationMs, ok),
     refusal: () => {
       const state = reloadState.value
       const tokens = tokensAt(state, state.clock.now())

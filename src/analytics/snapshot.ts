@@ -22,7 +22,7 @@ export interface TopList {
 }
 
 /** Hour or day of the history. */
-export interface HistorySpan {
+export interface PeriodTotals {
   readonly startMs: number
   readonly total: number
   readonly blocked: number
@@ -43,8 +43,8 @@ export interface AnalyticsSnapshot {
   readonly uniqueClients: number
   readonly topBlocked: { readonly clients: TopList; readonly topics: TopList; readonly rules: TopList }
   /** The last 24 hours and 30 days, oldest first, including empty ones; the last is still open. */
-  readonly hourly: readonly HistorySpan[]
-  readonly daily: readonly HistorySpan[]
+  readonly hourly: readonly PeriodTotals[]
+  readonly daily: readonly PeriodTotals[]
 }
 
 /**
@@ -91,7 +91,7 @@ function historyOf(
   grain: Grain,
   spans: number,
   nowMs: number,
-): readonly HistorySpan[] {
+): readonly PeriodTotals[] {
   const lastMs = spanStart(grain, nowMs)
   return Array.from({ length: spans }, (_, index) => {
     const startMs = lastMs - (spans - 1 - index) * SPAN_LENGTHS[grain]

@@ -8,13 +8,13 @@ interface SnapshotStatement {
   all(...values: (string | number)[]): unknown[]
   run(...values: (string | number)[]): unknown
 }
-export interface SnapshotDatabase {
+export interface AnalyticsDatabase {
   prepare(sql: string): SnapshotStatement
   exec(sql: string): unknown
 }
 
 export interface SqliteSnapshotsOptions {
-  readonly database: SnapshotDatabase
+  readonly database: AnalyticsDatabase
   readonly clock?: Clock | undefined
 }
 

@@ -1,5 +1,5 @@
 import type { Dialect, Message, MessageHeaders, Operation, Sender } from '../core/message.ts'
-import { createSender, type Handled, keyOfSender, SenderCache } from '../index.ts'
+import { createSender, type HandlerResult, keyOfSender, SenderCache } from '../index.ts'
 import { LineError } from './line-splitter.ts'
 import { CapturedMessage } from './message-from-fields.ts'
 
@@ -9,7 +9,7 @@ export interface CaptureRecord {
   readonly atMs: number
   readonly message: Message
   /** Result of its handler, if it was recorded. */
-  readonly handled: Handled | undefined
+  readonly handled: HandlerResult | undefined
 }
 
 type Fields = Readonly<Record<string, unknown>>
@@ -113,7 +113,7 @@ function readSender(fields: Fields): Sender {
 }
 
 /** Parses `took`, the whole milliseconds from admission to the end of the handler, and `ok`, its success. */
-function readHandled(fields: Fields): Handled | undefined {
+function readHandled(fields: Fields): HandlerResult | undefined {
   const took = fields.took ?? undefined
   const ok = fields.ok ?? undefined
   if (took !== undefined && !isWhole(took)) throw invalidField('took', took, 'whole milliseconds, as 120')

@@ -3,11 +3,11 @@ import type { BrokerCommandOptions } from './broker.ts'
 import { CommandError, EXIT } from './command-error.ts'
 import { policyOption } from './commands-policy.ts'
 import {
-  healthPortOf,
+  healthPortFromEnv,
+  monitoringOptionsFromEnv,
   NOTICES_TOPIC,
   readLogLevel,
   readMaxPacketBytes,
-  readMonitoringOptions,
   readNoticesTopic,
 } from './environment-variables.ts'
 import {
@@ -95,7 +95,7 @@ export function addBrokerCommands(
         const remedy = 'add --trust-proxy with their addresses'
         throw new CommandError(`--proxy-protocol needs proxies that are trusted (${remedy})`, EXIT.usage)
       }
-      const seen = readMonitoringOptions(env)
+      const seen = monitoringOptionsFromEnv(env)
       requirePackages('broker')
       const { runBroker } = await import('./broker.ts')
       const options = {
@@ -103,7 +103,7 @@ export function addBrokerCommands(
         host: flags.host,
         port: flags.port,
         wsPort: flags.ws === true ? DEFAULT_WS_PORT : flags.ws,
-        healthPort: flags.health ?? healthPortOf(env),
+        healthPort: flags.health ?? healthPortFromEnv(env),
         logLevel: flags.logLevel ?? readLogLevel(env, LOG_LEVELS) ?? 'info',
         trustProxy,
         proxyProtocol: flags.proxyProtocol ?? false,

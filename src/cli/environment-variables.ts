@@ -30,7 +30,7 @@ type Env = Terminal['env']
 type Variable = keyof typeof ENV_VARIABLES
 
 /** Returns the policy files named by the environment. */
-export function readPolicyFiles(env: Env): readonly string[] {
+export function policyFilesFromEnv(env: Env): readonly string[] {
   return (read(env, 'TOPICGATE_POLICY') ?? '').split(delimiter).filter(file => file !== '')
 }
 
@@ -70,7 +70,7 @@ export function readStoreOverlay(env: Env): object | undefined {
   return given.length === 0 ? undefined : { store: Object.fromEntries(given) }
 }
 
-export function healthPortOf(env: Env): number | undefined {
+export function healthPortFromEnv(env: Env): number | undefined {
   const text = read(env, 'TOPICGATE_HEALTH')
   return text === undefined ? undefined : readWith('TOPICGATE_HEALTH', () => readPort(text))
 }
@@ -92,7 +92,7 @@ export function readNoticesTopic(env: Env): string | undefined {
 }
 
 /** Returns the monitoring options of the environment. */
-export function readMonitoringOptions(env: Env): {
+export function monitoringOptionsFromEnv(env: Env): {
   readonly auditLog: string | undefined
   readonly analyticsStore: string | undefined
   readonly webhookUrl: string | undefined

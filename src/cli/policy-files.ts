@@ -3,7 +3,7 @@ import { join, parse } from 'node:path'
 import { PolicyError, type Problem } from '../core/errors.ts'
 import { packageFile } from '../core/package-files.ts'
 import { CommandError, EXIT } from './command-error.ts'
-import { readOverlayName, readPolicyFiles } from './environment-variables.ts'
+import { policyFilesFromEnv, readOverlayName } from './environment-variables.ts'
 import type { Terminal } from './terminal.ts'
 
 /** Policies included in the package, each as config/NAME.yaml. */
@@ -17,7 +17,7 @@ export function requirePolicyFiles(
   env: Terminal['env'],
   example: string,
 ): readonly string[] {
-  const files = given.length > 0 ? given : readPolicyFiles(env)
+  const files = given.length > 0 ? given : policyFilesFromEnv(env)
   if (files.length > 0) return files
   throw new CommandError(`no policy was given (topicgate ${example})`, EXIT.usage)
 }

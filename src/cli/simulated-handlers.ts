@@ -1,12 +1,12 @@
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Message } from '../core/message.ts'
-import type { Handled } from '../index.ts'
+import type { HandlerResult } from '../index.ts'
 
 /** A message whose handler is running. */
 interface PendingHandler {
   readonly dueMs: number
   readonly message: Message
-  readonly handled: Handled
+  readonly handled: HandlerResult
 }
 
 /** Running handlers on a virtual clock, ordered by their end. Above the maximum, the first ends early. */
@@ -20,7 +20,7 @@ export class SimulatedHandlers {
   }
 
   /** Adds a handler. Handlers due at the same millisecond end in the order they started. */
-  add(atMs: number, message: Message, handled: Handled): void {
+  add(atMs: number, message: Message, handled: HandlerResult): void {
     const waiting = this.#waiting
     const dueMs = atMs + handled.durationMs
     let place = waiting.length

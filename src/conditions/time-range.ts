@@ -1,7 +1,7 @@
 import type { Problem } from '../core/errors.ts'
 import type { Condition } from './condition.ts'
 import { type OptionRecord, quote } from './parse-helpers.ts'
-import { localClockOf } from './zoned-time.ts'
+import { getZonedClock } from './zoned-time.ts'
 
 /** Seconds of the local day; `fromSecond` inclusive, `toSecond` exclusive. */
 export interface TimeRange {
@@ -125,9 +125,9 @@ function readDays(words: unknown, path: string, problems: Problem[]): number {
   return days
 }
 
-function readZone(zone: unknown, path: string, problems: Problem[]): ReturnType<typeof localClockOf> {
+function readZone(zone: unknown, path: string, problems: Problem[]): ReturnType<typeof getZonedClock> {
   const clock =
-    zone === undefined ? localClockOf('UTC') : typeof zone === 'string' ? localClockOf(zone) : undefined
+    zone === undefined ? getZonedClock('UTC') : typeof zone === 'string' ? getZonedClock(zone) : undefined
   if (!clock) problems.push({ path, message: `${quote(zone)} is not a time zone`, remedy: ZONE_REMEDY })
   return clock
 }

@@ -57,7 +57,7 @@ export class ZonedClock {
 const clocks = new Map<string, ZonedClock>()
 
 /** Returns the shared clock of an IANA zone, in any case; undefined if there is no such zone. */
-export function localClockOf(zone: string): ZonedClock | undefined {
+export function getZonedClock(zone: string): ZonedClock | undefined {
   let format: Intl.DateTimeFormat
   try {
     format = new Intl.DateTimeFormat('en-US', {

@@ -155,7 +155,7 @@ class MonotoneClock implements SteadyClock {
 const STEADY = new WeakMap<Clock, SteadyClock>()
 
 /** Returns the monotone form of a clock; the same object for each call with the same clock. */
-export function steady(clock: Clock): SteadyClock {
+export function toMonotonicClock(clock: Clock): SteadyClock {
   if ('lagMs' in clock) return clock as SteadyClock
   let made = STEADY.get(clock)
   if (made === undefined) {

@@ -1,5 +1,5 @@
 import type { Middleware } from '../chain/middleware-types.ts'
-import { getBuiltInMeta } from '../chain/routing/plan-steps.ts'
+import { getMiddlewareMeta } from '../chain/routing/plan-steps.ts'
 import { activeLimits, RouteTable } from '../chain/routing/route-table.ts'
 import { RuleRegistry } from '../chain/routing/rule-registry.ts'
 import { planFor } from '../chain/routing/select-behaviour-plan.ts'
@@ -168,7 +168,7 @@ export class GateChain {
   #retainPayloads(): void {
     if (this.lastPayloads.size === 0) return
     const rules = this.registry.entries.flatMap(({ pattern, middleware }) => {
-      const meta = getBuiltInMeta(middleware)
+      const meta = getMiddlewareMeta(middleware)
       return meta?.kind === 'unchanged' && meta.enabled ? [{ rule: meta.unchanged, pattern }] : []
     })
     this.lastPayloads.retain(rules)
@@ -315,7 +315,7 @@ export class GateChain {
 /** Returns the states of a chain that a later chain may adopt. */
 function reloadStates({ entries }: RuleRegistry): readonly ReloadState<unknown>[] {
   return entries.flatMap(({ middleware }) => {
-    const meta = getBuiltInMeta(middleware)
+    const meta = getMiddlewareMeta(middleware)
     return meta?.kind === 'handler' || meta?.kind === 'scale' ? [meta.state] : []
   })
 }

@@ -1,5 +1,5 @@
 import type { Middleware } from '../chain/middleware-types.ts'
-import { getBuiltInMeta } from '../chain/routing/plan-steps.ts'
+import { getMiddlewareMeta } from '../chain/routing/plan-steps.ts'
 import { PolicyError, type Problem, policyError } from '../core/errors.ts'
 import type { Dialect } from '../core/message.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
@@ -39,7 +39,7 @@ export function checkPolicySupport(
   if (problem !== undefined)
     problems.push({ ...source.locate('adaptive.across'), message: problem, remedy: NODE_REMEDY })
   entries.forEach(({ middleware }, index) => {
-    const limit = getBuiltInMeta(middleware)?.rule?.limit
+    const limit = getMiddlewareMeta(middleware)?.rule?.limit
     const refusal = limit && findStoreLimitProblem(store, limit)
     if (refusal === undefined) return
     const at = index - exemptions.length
@@ -54,7 +54,7 @@ const NODE_REMEDY =
 
 /** Returns the reason why adaptive() cannot use the load of all nodes of a store. Memory stores have this node only. */
 function findAcrossProblem(middleware: Middleware, store: Store): string | undefined {
-  const meta = getBuiltInMeta(middleware)
+  const meta = getMiddlewareMeta(middleware)
   if (meta?.kind !== 'scale' || meta.across === 'node') return undefined
   if (store.sharedEntries !== undefined || store instanceof MemoryStore) return undefined
   return `the ${store.name} store does not share the load of nodes`
@@ -64,7 +64,7 @@ function findAcrossProblem(middleware: Middleware, store: Store): string | undef
 export function checkLimitSupport(middleware: Middleware, store: Store): void {
   const problem = findAcrossProblem(middleware, store)
   if (problem !== undefined) throw policyError('across', problem, NODE_REMEDY)
-  const limit = getBuiltInMeta(middleware)?.rule?.limit
+  const limit = getMiddlewareMeta(middleware)?.rule?.limit
   const refusal = limit && findStoreLimitProblem(store, limit)
   if (refusal !== undefined) throw policyError(limit!.name, refusal, REMEDY)
 }

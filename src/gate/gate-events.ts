@@ -2,7 +2,7 @@ import type { LimitWarning } from '../chain/rules/usage-warning.ts'
 import type { Decision, Scaled } from '../core/decision.ts'
 import type { Message } from '../core/message.ts'
 import type { BreakerStateEvent, TableFullWarning } from '../stores/store.ts'
-import type { EntryChange } from './runtime-entry.ts'
+import type { RuntimeEntryChange } from './runtime-entry.ts'
 
 /** Events of a gate. Listeners run synchronously, one after another. Errors that they throw are logged. */
 export interface GateEvents {
@@ -19,7 +19,7 @@ export interface GateEvents {
   /** The current factor of adaptive limits; undefined if limits apply as written. */
   scaled: [scaled: Scaled | undefined]
   /** A runtime entry was added or removed, or it expired. */
-  audit: [change: EntryChange]
+  audit: [change: RuntimeEntryChange]
 }
 
 export type PolicyReloadResult =

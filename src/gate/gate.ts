@@ -3,8 +3,8 @@ import type { Middleware } from '../chain/middleware-types.ts'
 import { planFor } from '../chain/routing/select-behaviour-plan.ts'
 import { LoadSources } from '../chain/rules/load-source-registry.ts'
 import { keyUnderRule } from '../chain/rules/rule-info.ts'
-import { createSender, findCachedState, type SenderState } from '../chain/senders/sender-state.ts'
-import { type Clock, type SteadyClock, steady, systemClock } from '../core/clock.ts'
+import { createSender, findSenderState, type SenderState } from '../chain/senders/sender-state.ts'
+import { type Clock, type SteadyClock, systemClock, toMonotonicClock } from '../core/clock.ts'
 import type { Decision, Outcome } from '../core/decision.ts'
 import { checkWord, policyError, UnsupportedError } from '../core/errors.ts'
 import { type Logger, SILENT } from '../core/logger.ts'
@@ -106,7 +106,7 @@ export class Gate {
 
   constructor(options: GateOptions = {}) {
     checkGateOptions(options)
-    this.clock = steady(options.clock ?? systemClock)
+    this.clock = toMonotonicClock(options.clock ?? systemClock)
     this.logger = options.logger ?? SILENT
     this.store = options.store ?? new MemoryStore({ clock: this.clock })
     this.#openedSpec = options.store === undefined ? { url: 'memory' } : undefined
@@ -185,7 +185,7 @@ export class Gate {
   check(given: GivenMessage): MaybePromise<Decision> {
     const message = given as Message
     const nowMs = this.clock.now()
-    let senderState = findCachedState(message.sender)
+    let senderState = findSenderState(message.sender)
     // The likely case first: same sender, same topic as before, and no change of rules.
     if (
       senderState === undefined ||

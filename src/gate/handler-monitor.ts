@@ -1,5 +1,5 @@
-import { type ChainEntry, getBuiltInMeta } from '../chain/routing/plan-steps.ts'
-import type { Handled, HandlerFeedbackMeta } from '../chain/rules/handler-feedback-types.ts'
+import { type ChainEntry, getMiddlewareMeta } from '../chain/routing/plan-steps.ts'
+import type { HandlerFeedbackMeta, HandlerResult } from '../chain/rules/handler-feedback-types.ts'
 import type { InFlightBound, KeyInFlight } from '../chain/rules/in-flight-slots.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
@@ -8,7 +8,7 @@ import type { Dialect, Message, Sender } from '../core/message.ts'
 import { matches, type Pattern } from '../topic/pattern.ts'
 
 /** Called for each message that a handler has finished. */
-export type HandledListener = (message: Message, handled: Handled) => void
+export type HandledListener = (message: Message, handled: HandlerResult) => void
 
 /** A running handler that counts against the `inFlight` limits. */
 export interface HandlerSlot {
@@ -90,7 +90,7 @@ export class HandlerMonitor {
   }
 
   /** Records the result of a handler. Never throws. */
-  record(message: Message, handled: Handled): void {
+  record(message: Message, handled: HandlerResult): void {
     try {
       for (const { filter, dialect, meta } of this.#entries) {
         if (filter === undefined || matches(filter, message.topic, dialect)) meta.observe(message, handled)
@@ -159,7 +159,7 @@ export class HandlerMonitor {
     const previous = this.#entries.map(({ meta }) => meta)
     const counts = new Map<string, number>()
     this.#entries = entries.flatMap(({ pattern, middleware }) => {
-      const meta = getBuiltInMeta(middleware)
+      const meta = getMiddlewareMeta(middleware)
       if (meta?.kind !== 'handler') return []
       const filter = pattern?.levels.join(pattern.dialect === 'mqtt' ? '/' : '.')
       const { name } = meta

@@ -1,4 +1,4 @@
-import { type ChainEntry, getBuiltInMeta } from '../chain/routing/plan-steps.ts'
+import { type ChainEntry, getMiddlewareMeta } from '../chain/routing/plan-steps.ts'
 import type { AdaptiveHost, ScaleMeta } from '../chain/rules/load-scaling.ts'
 
 /** Adaptive middleware of a gate's chain. Each one measures as long as it is in the chain. */
@@ -15,7 +15,7 @@ export class LimitScaler {
   setEntries(entries: readonly ChainEntry[]): void {
     const current = new Map<object, ScaleMeta>()
     for (const { middleware } of entries) {
-      const meta = getBuiltInMeta(middleware)
+      const meta = getMiddlewareMeta(middleware)
       if (meta?.kind === 'scale') current.set(meta.state.value, meta)
     }
     // New ones first, because a failing start must change nothing.

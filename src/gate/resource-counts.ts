@@ -1,4 +1,4 @@
-import { type ChainEntry, getBuiltInMeta } from '../chain/routing/plan-steps.ts'
+import { type ChainEntry, getMiddlewareMeta } from '../chain/routing/plan-steps.ts'
 import { isCompleteKey } from '../chain/rules/key-scope.ts'
 import {
   describeResourceLimit,
@@ -55,7 +55,7 @@ interface HeldHost {
   report(decision: Decision, message: Message): void
 }
 
-export interface NewHeldItem {
+export interface NewBrokerResource {
   readonly kind: ResourceKind
   readonly message: Message
   readonly bytes?: number | undefined
@@ -109,14 +109,14 @@ export class ResourceCounts {
   }
 
   /** Returns and reports the refusal of a message that would exceed a limit. Counts nothing. */
-  check(item: NewHeldItem): Decision | undefined {
+  check(item: NewBrokerResource): Decision | undefined {
     const refusal = this.#refusalOf(this.#createItem(item), item)
     if (refusal !== undefined) this.#host.report(refusal, item.message)
     return refusal
   }
 
   /** Counts an item in place of another, or returns a refusal and counts nothing. */
-  add(added: NewHeldItem): BrokerResource | Decision {
+  add(added: NewBrokerResource): BrokerResource | Decision {
     const item = this.#createItem(added)
     const refusal = this.#refusalOf(item, added)
     if (refusal !== undefined) return refusal
@@ -124,7 +124,7 @@ export class ResourceCounts {
   }
 
   /** Counts an item that is held already, even if it exceeds a limit. */
-  restore(held: NewHeldItem): BrokerResource {
+  restore(held: NewBrokerResource): BrokerResource {
     return this.#addItem(this.#createItem(held), held)
   }
 
@@ -155,7 +155,7 @@ export class ResourceCounts {
   /** Follows the chain now in force and counts all held items again, even if they exceed a limit. */
   setEntries(entries: readonly ChainEntry[]): void {
     const limits = entries.flatMap(({ pattern, middleware }): HeldRule[] => {
-      const meta = getBuiltInMeta(middleware)
+      const meta = getMiddlewareMeta(middleware)
       if (meta?.kind !== 'held' || !meta.enabled) return []
       const filter = pattern?.levels.join(pattern.dialect === 'mqtt' ? '/' : '.')
       return [{ limit: meta.limit, pattern, filter, counts: new Map() }]
@@ -177,14 +177,14 @@ export class ResourceCounts {
     }
   }
 
-  #createItem({ kind, message, bytes = 0, isOwned = true }: NewHeldItem): BrokerResource {
+  #createItem({ kind, message, bytes = 0, isOwned = true }: NewBrokerResource): BrokerResource {
     const { topic, on, sender, size, qos, retain, protocol } = message
     const withoutPayload: Message = { topic, on, sender, size, qos, retain, protocol }
     return { kind, message: withoutPayload, bytes, isOwned, shares: [] }
   }
 
   /** Exemptions read `message`, because they may need its payload. */
-  #refusalOf(item: BrokerResource, { message, replaced }: NewHeldItem): Decision | undefined {
+  #refusalOf(item: BrokerResource, { message, replaced }: NewBrokerResource): Decision | undefined {
     let refusal: Decision | undefined
     for (const { rule, key, amount } of this.#sharesOf(item)) {
       const freed = replaced?.shares.find(share => share.rule === rule && share.key === key)?.amount ?? 0
@@ -197,7 +197,7 @@ export class ResourceCounts {
     return refusal !== undefined && this.#host.isExempt(message) ? undefined : refusal
   }
 
-  #addItem(item: BrokerResource, { message, replaced }: NewHeldItem): BrokerResource {
+  #addItem(item: BrokerResource, { message, replaced }: NewBrokerResource): BrokerResource {
     this.remove(replaced)
     this.#items.add(item)
     // Exempt items take no room from others.

@@ -28,7 +28,7 @@ export const RUNTIME_ENTRY_KINDS = ['ban', 'override', 'exemption', 'tier', 'beh
 export type RuntimeEntryKind = (typeof RUNTIME_ENTRY_KINDS)[number]
 
 /** A change of runtime entries, for the audit log. */
-export interface EntryChange {
+export interface RuntimeEntryChange {
   readonly kind: RuntimeEntryKind
   readonly action: 'added' | 'removed' | 'expired'
   readonly id: string

@@ -3,8 +3,8 @@ import { policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import {
   createRuntimeEntry,
-  type EntryChange,
   type RuntimeEntry,
+  type RuntimeEntryChange,
   type RuntimeEntryKind,
   type RuntimeEntryOptions,
 } from './runtime-entry.ts'
@@ -22,7 +22,7 @@ export interface RuntimeEntryType<Given> {
 export interface RuntimeListHooks {
   readonly clock: Clock
   changed(): void
-  audit(change: EntryChange): void
+  audit(change: RuntimeEntryChange): void
   /** Shares an entry with the other nodes; undefined if it was removed. */
   share(kind: RuntimeEntryKind, id: string, entry: RuntimeEntry | undefined): Promise<void>
 }
@@ -185,7 +185,7 @@ export class RuntimeList<Given extends object> {
     if (nextMs < Infinity) this.#scheduleExpiry(Math.max(nextMs, earliestMs))
   }
 
-  #audit(action: EntryChange['action'], entry: RuntimeEntry, by: string, reason: string): void {
+  #audit(action: RuntimeEntryChange['action'], entry: RuntimeEntry, by: string, reason: string): void {
     this.#hooks.audit({
       kind: this.#entryType.kind,
       action,

@@ -36,7 +36,7 @@ export interface HeldQueue extends SlicedTask {
 }
 
 /** Longest time a message may wait, and the outcome after that time or if there is no room. */
-export interface HoldTimeout {
+export interface HoldTimeLimit {
   readonly maxHoldMs: number
   readonly overflow: Outcome
   /** True if the rule sets the time. */
@@ -49,7 +49,7 @@ export class HoldBudget {
   readonly safeGate: SafeGate
   readonly work: SlicedWork
   isClosed = false
-  readonly #bounds: HoldTimeout
+  readonly #bounds: HoldTimeLimit
   readonly #ruleLookup: RuleInfoSource
   readonly #perSender: number
   readonly #total: number
@@ -164,7 +164,7 @@ export class HoldBudget {
   }
 
   /** Returns the bounds on holding a message: the rule's own, else the guard's. */
-  boundsOf(decision: Decision | undefined): HoldTimeout {
+  boundsOf(decision: Decision | undefined): HoldTimeLimit {
     const hold =
       decision?.rule === undefined ? undefined : this.#ruleLookup.ruleOf?.(decision.rule)?.exceeded.hold
     if (hold === undefined) return this.#bounds

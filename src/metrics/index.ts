@@ -3,7 +3,7 @@ export { RedisSnapshots, type RedisSnapshotsOptions } from '../analytics/redis-s
 export type { RuleMetrics } from '../analytics/rule-counters.ts'
 export type {
   AnalyticsSnapshot,
-  HistorySpan as AnalyticsSpan,
+  PeriodTotals as AnalyticsSpan,
   SnapshotRange as AnalyticsRange,
   TopList,
 } from '../analytics/snapshot.ts'

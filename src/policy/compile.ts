@@ -1,6 +1,6 @@
 import type { CustomAlgorithm } from '../algorithms/custom-algorithm-types.ts'
 import { convertLimitToThousandths } from '../algorithms/rescale-limit.ts'
-import { getBuiltInMeta } from '../chain/routing/plan-steps.ts'
+import { getMiddlewareMeta } from '../chain/routing/plan-steps.ts'
 import { compilePenalty, type PenaltySpec } from '../chain/rules/compile-penalty.ts'
 import { exempt } from '../chain/rules/exemption.ts'
 import type { ExemptOptions } from '../chain/rules/rule-options.ts'
@@ -217,7 +217,7 @@ function checkThousandths(
   skipsQuotas = false,
 ): void {
   rules.forEach(({ middleware }, index) => {
-    const { limit, reason } = getBuiltInMeta(middleware)?.rule ?? {}
+    const { limit, reason } = getMiddlewareMeta(middleware)?.rule ?? {}
     const isQuota = reason === 'quota_exceeded'
     if (limit === undefined || (skipsQuotas && isQuota)) return
     tryOrReport(

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { ALGORITHM_NAMES } from '../algorithms/limit-types.ts'
-import { NAMED_COSTS } from '../chain/rules/rule-options.ts'
+import { COST_WEIGHTS } from '../chain/rules/rule-options.ts'
 import { conditionSchema } from './schema-conditions.ts'
 import { exceededSchema, messageSchema } from './schema-exceeded.ts'
 import { QUOTA_PATTERN, SCOPE_PATTERN, TOPIC_PATTERN } from './schema-patterns.ts'
@@ -30,12 +30,12 @@ const COST_REMEDY =
   'write a number, bytes, light, medium, heavy, premium, { bytes: per 4KiB }, { payload: field }, { header: name } or { topics: … }'
 const UNITS = encodeSchemaError(
   'a number of units',
-  `write a number or one of ${Object.keys(NAMED_COSTS).join(', ')}`,
+  `write a number or one of ${Object.keys(COST_WEIGHTS).join(', ')}`,
 )
 const costUnits = z.union(
   [
     z.number({ error: UNITS }).min(0, { error: UNITS }),
-    z.enum(Object.keys(NAMED_COSTS) as (keyof typeof NAMED_COSTS)[]),
+    z.enum(Object.keys(COST_WEIGHTS) as (keyof typeof COST_WEIGHTS)[]),
   ],
   { error: UNITS },
 )
@@ -56,7 +56,7 @@ const cost = z
       z
         .number({ error: encodeSchemaError('a cost', COST_REMEDY) })
         .min(0, { error: encodeSchemaError('a cost', COST_REMEDY) }),
-      z.enum(['bytes', ...(Object.keys(NAMED_COSTS) as (keyof typeof NAMED_COSTS)[])]),
+      z.enum(['bytes', ...(Object.keys(COST_WEIGHTS) as (keyof typeof COST_WEIGHTS)[])]),
       z.strictObject({
         bytes: textSchema(
           'a count of bytes',

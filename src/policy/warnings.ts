@@ -1,4 +1,4 @@
-import { NAMED_COSTS } from '../chain/rules/rule-options.ts'
+import { COST_WEIGHTS } from '../chain/rules/rule-options.ts'
 import { DEFAULT_TIERS } from '../chain/rules/tiers.ts'
 import type { ConditionSpec } from '../conditions/condition.ts'
 import type { Problem } from '../core/errors.ts'
@@ -317,12 +317,12 @@ function capacityOf(rule: PolicyRule): number | undefined {
 /** Returns the minimum cost of a message; 0 if there is none. */
 function leastCost({ cost }: PolicyRule): number {
   if (typeof cost === 'number') return cost
-  if (typeof cost === 'string') return cost === 'bytes' ? 0 : NAMED_COSTS[cost]
+  if (typeof cost === 'string') return cost === 'bytes' ? 0 : COST_WEIGHTS[cost]
   if (cost === undefined) return 0
   if ('bytes' in cost) return Math.max(cost.min ?? 1, overheadUnits(cost))
   if (!('topics' in cost)) return cost.min ?? 1
   const costs = [...Object.values(cost.topics), cost.default ?? 1]
-  return Math.min(...costs.map(each => (typeof each === 'number' ? each : NAMED_COSTS[each])))
+  return Math.min(...costs.map(each => (typeof each === 'number' ? each : COST_WEIGHTS[each])))
 }
 
 /** Returns the units of overhead in a cost by bytes. */

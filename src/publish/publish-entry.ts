@@ -2,7 +2,7 @@ import type { Clock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
 import type { Linked, LinkedList } from '../core/linked-list.ts'
 import type { Message } from '../core/message.ts'
-import type { Published, QueueEntryOptions } from './types.ts'
+import type { Published, PublishQueueOptions } from './types.ts'
 
 /** Message that waits to be published. */
 export class PublishEntry<C> implements Linked<PublishEntry<C>> {
@@ -36,7 +36,7 @@ export class PublishEntry<C> implements Linked<PublishEntry<C>> {
   constructor(
     message: Message,
     clientData: C,
-    { rank, latest, signal }: QueueEntryOptions,
+    { rank, latest, signal }: PublishQueueOptions,
     order: number,
     sinceMs: number,
     resolve: (published: Published) => void,

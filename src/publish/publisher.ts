@@ -11,7 +11,13 @@ import { PublishEntry, PublishResults } from './publish-entry.ts'
 import { PublishQueue, type QueuePartition } from './publish-queue.ts'
 import { AdmissionController } from './queue-admission.ts'
 import { SlowDownPacer } from './slow-down-pacer.ts'
-import type { Published, PublisherStats, PublishTransport, QueueEntryOptions, SendFailure } from './types.ts'
+import type {
+  Published,
+  PublisherStats,
+  PublishQueueOptions,
+  PublishTransport,
+  SendFailure,
+} from './types.ts'
 
 /** Outcomes after which a message waits. */
 const WAITING_OUTCOMES: ReadonlySet<string> = new Set(['throttle', 'queue', 'latest', 'retry'])
@@ -96,7 +102,7 @@ export class Publisher<C> {
   }
 
   /** Publishes a message when the gate allows it, and resolves with the result. Never rejects. */
-  publish(message: Message, clientData: C, placement: QueueEntryOptions): Promise<Published> {
+  publish(message: Message, clientData: C, placement: PublishQueueOptions): Promise<Published> {
     const { signal } = placement
     return new Promise(resolve => {
       const onAborted = (): void => this.#abort(entry)

@@ -1,6 +1,6 @@
 import { type PolicyError, policyError } from '../core/errors.ts'
 import { MOST_URGENT, PRIORITY_WORDS } from '../outcomes/read-priority.ts'
-import type { QueueEntryOptions } from './types.ts'
+import type { PublishQueueOptions } from './types.ts'
 
 /** Priority of a message: a word, or a whole number from 0 to 9. */
 export type Priority = keyof typeof PRIORITY_WORDS | number
@@ -23,7 +23,7 @@ export function parseQueueParams({
   priority = 'normal',
   latest,
   signal,
-}: QueuedPublishOptions): QueueEntryOptions | PolicyError {
+}: QueuedPublishOptions): PublishQueueOptions | PolicyError {
   if (signal !== undefined && typeof signal?.addEventListener !== 'function')
     return policyError('signal', 'is not an AbortSignal', 'give the `signal` of an AbortController')
   const rank =

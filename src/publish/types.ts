@@ -69,7 +69,7 @@ export interface PublisherStats {
 }
 
 /** Options of a message in the publisher's queue. */
-export interface QueueEntryOptions {
+export interface PublishQueueOptions {
   readonly rank: number
   readonly latest: boolean
   readonly signal?: AbortSignal | undefined

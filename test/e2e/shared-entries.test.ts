@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { EntryChange } from '../../src/gate/runtime-entry.ts'
+import type { RuntimeEntryChange } from '../../src/gate/runtime-entry.ts'
 import { createSender, Gate, keepAuditLog, limit, openStore, type Store } from '../../src/index.ts'
 import { NatsKvStore } from '../../src/stores/nats-kv/index.ts'
 import { RedisStore } from '../../src/stores/redis/index.ts'
@@ -117,12 +117,12 @@ describe.each(Object.keys(STORES))('runtime entries of one node on %s', name => 
     await shared.end()
   })
 
-  async function node(its = clock): Promise<{ gate: Gate; store: Store; audit: EntryChange[] }> {
+  async function node(its = clock): Promise<{ gate: Gate; store: Store; audit: RuntimeEntryChange[] }> {
     const store = await shared.open()
     const gate = new Gate({ store, clock: its, tiers: {} }).use(
       limit({ name: 'r', rate: '2/h', per: 'client' }),
     )
-    const audit: EntryChange[] = []
+    const audit: RuntimeEntryChange[] = []
     gate.on('audit', change => audit.push(change))
     open.push({ gate, store })
     return { gate, store, audit }
@@ -172,7 +172,7 @@ describe.each(Object.keys(STORES))('runtime entries of one node on %s', name => 
       readFileSync(join(folder, `${index}.jsonl`), 'utf8')
         .trimEnd()
         .split('\n')
-        .map(line => JSON.parse(line) as EntryChange),
+        .map(line => JSON.parse(line) as RuntimeEntryChange),
     )
     expect(written[0]!.find(({ id }) => id === 'client:vip')).toMatchObject({
       ...{ action: 'added', kind: 'override', by: 'unknown', reason: 'emergency' },

@@ -19,9 +19,9 @@ import type { OperationPlan, SenderState } from '../senders/sender-state.ts'
 import { combineDecisions, passDecisionFor, shortenWait } from './combine-verdicts.ts'
 import {
   combineStepVerdicts,
-  computeExemptionWait,
   createCharge,
   exemptionDecision,
+  exemptionRetryAfterMs,
   matchingRules,
 } from './store-evaluator.ts'
 
@@ -181,7 +181,7 @@ export async function explainPlan(
                 ),
               ),
             Math.min(
-              ...exemptions.map(({ own }) => (own === undefined ? Infinity : computeExemptionWait(own))),
+              ...exemptions.map(({ own }) => (own === undefined ? Infinity : exemptionRetryAfterMs(own))),
             ),
           )),
   }
@@ -233,7 +233,7 @@ export function peekSteps(
     return andThen(peekVerdicts([step.own], store, message, senderState, nowMs), ([own]) =>
       own!.allowed
         ? [exemptionDecision(step, own)]
-        : peekFrom(place + 1, Math.min(exemptAfterMs, computeExemptionWait(own!))),
+        : peekFrom(place + 1, Math.min(exemptAfterMs, exemptionRetryAfterMs(own!))),
     )
   }
   return peekFrom(0, Infinity)

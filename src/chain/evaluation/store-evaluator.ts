@@ -4,7 +4,7 @@ import { andThen } from '../../core/maybe-promise.ts'
 import type { MaybePromise, Message } from '../../core/message.ts'
 import type { Charge, Store, Verdict } from '../../stores/store.ts'
 import type { MiddlewareContext } from '../middleware-types.ts'
-import type { CustomStep, ExemptStep, LimitsStep, PlanStep, RuleInPlan } from '../routing/plan-steps.ts'
+import type { ExemptStep, LimitsStep, MiddlewareStep, PlanStep, RuleInPlan } from '../routing/plan-steps.ts'
 import { capturesOf, keyOf } from '../rules/key.ts'
 import { decideSize } from '../rules/size-limit.ts'
 import {
@@ -106,7 +106,7 @@ export class StoreEvaluator {
         return andThen(this.#askExemption(step, message, senderState, nowMs), own => {
           if (own === undefined) return next()
           if (own.allowed) return exemptionDecision(step, own)
-          return andThen(next(), decision => shortenWait(decision, computeExemptionWait(own)))
+          return andThen(next(), decision => shortenWait(decision, exemptionRetryAfterMs(own)))
         })
       case 'sizes': {
         const decision = decideSize(step.rules, message, nowMs)
@@ -179,7 +179,7 @@ const NO_CONTEXT = undefined as unknown as MiddlewareContext
 
 /** Returns the context of a middleware; undefined if it takes fewer than three parameters. */
 function contextFor(
-  { middleware, pattern }: CustomStep,
+  { middleware, pattern }: MiddlewareStep,
   message: Message,
   { identity }: SenderState,
   nowMs: number,
@@ -229,7 +229,7 @@ export function exemptionDecision({ meta: { decision } }: ExemptStep, own: Verdi
 }
 
 /** Returns the wait until an exemption's own limit lets a message pass; 0 if it does now. */
-export function computeExemptionWait({ allowed, retryAfterMs }: Verdict): number {
+export function exemptionRetryAfterMs({ allowed, retryAfterMs }: Verdict): number {
   return allowed ? 0 : Math.max(1, retryAfterMs)
 }
 

@@ -49,7 +49,7 @@ export interface UnchangedStep {
   readonly rules: readonly UnchangedRuleInPlan[]
 }
 
-export interface CustomStep {
+export interface MiddlewareStep {
   readonly kind: 'custom'
   readonly middleware: Middleware
   readonly pattern: Pattern | undefined
@@ -57,7 +57,7 @@ export interface CustomStep {
   readonly handler: HandlerFeedbackMeta | undefined
 }
 
-export type PlanStep = ExemptStep | SizesStep | UnchangedStep | LimitsStep | CustomStep
+export type PlanStep = ExemptStep | SizesStep | UnchangedStep | LimitsStep | MiddlewareStep
 
 type BuiltInMeta =
   | LimitMeta
@@ -69,7 +69,7 @@ type BuiltInMeta =
   | UnchangedMiddlewareMeta
 
 /** Returns the metadata of built-in middleware; undefined for custom middleware. */
-export function getBuiltInMeta(middleware: Middleware): BuiltInMeta | undefined {
+export function getMiddlewareMeta(middleware: Middleware): BuiltInMeta | undefined {
   return (middleware as { [MIDDLEWARE_META]?: BuiltInMeta })[MIDDLEWARE_META]
 }
 
@@ -85,7 +85,7 @@ export function planSteps(entries: readonly ChainEntry[], action: string): reado
   const limitScaler = scalesOf(entries)
   for (const entry of ordered(entries)) {
     const { pattern, middleware } = entry
-    const meta = getBuiltInMeta(middleware)
+    const meta = getMiddlewareMeta(middleware)
     if (meta === undefined || meta.kind === 'handler') {
       steps.push({ kind: 'custom', middleware, pattern, handler: meta })
       continue
@@ -160,7 +160,7 @@ function scalesOf(entries: readonly ChainEntry[]): ReadonlyMap<ChainEntry, Scale
   const limitScaler = new Map<ChainEntry, ScaleMeta>()
   let nearest: ScaleMeta | undefined
   for (const entry of entries) {
-    const meta = getBuiltInMeta(entry.middleware)
+    const meta = getMiddlewareMeta(entry.middleware)
     if (meta?.kind === 'scale') nearest = meta
     else if (nearest !== undefined) limitScaler.set(entry, nearest)
   }
@@ -190,7 +190,7 @@ function ordered(entries: readonly ChainEntry[]): readonly ChainEntry[] {
     others = []
   }
   for (const entry of entries) {
-    const meta = getBuiltInMeta(entry.middleware)
+    const meta = getMiddlewareMeta(entry.middleware)
     if (meta === undefined) {
       closeStretch()
       order.push(entry)
@@ -205,5 +205,5 @@ function ordered(entries: readonly ChainEntry[]): readonly ChainEntry[] {
 }
 
 function byPriority(a: ChainEntry, b: ChainEntry): number {
-  return (getBuiltInMeta(b.middleware)?.priority ?? 0) - (getBuiltInMeta(a.middleware)?.priority ?? 0)
+  return (getMiddlewareMeta(b.middleware)?.priority ?? 0) - (getMiddlewareMeta(a.middleware)?.priority ?? 0)
 }

@@ -33,7 +33,7 @@ import type {
   SenderPlan,
   SenderState,
 } from '../senders/sender-state.ts'
-import { type ChainEntry, getBuiltInMeta, type PlanStep, planSteps, recordingOnly } from './plan-steps.ts'
+import { type ChainEntry, getMiddlewareMeta, type PlanStep, planSteps, recordingOnly } from './plan-steps.ts'
 import type { RuleRegistry } from './rule-registry.ts'
 
 interface RoutePlan {
@@ -81,7 +81,7 @@ export class RouteTable {
   /** Returns the patterns that apply to a message, in policy order. Undefined means every topic. */
   patternsOf(message: Message): readonly (string | undefined)[] {
     const applicable = this.#routeOf(message).entries.filter(({ middleware }) => {
-      const meta = getBuiltInMeta(middleware)
+      const meta = getMiddlewareMeta(middleware)
       if (meta?.kind === 'size') return meta.size.on === message.on
       if (meta?.kind === 'unchanged') return meta.unchanged.on === message.on
       return meta?.kind !== 'limit' || meta.rule?.on === message.on

@@ -14,7 +14,7 @@ import type { HeldMeta } from '../rules/resource-limit.ts'
 import { ruleInfoOf, sizeInfoOf, unchangedInfoOf } from '../rules/rule-info.ts'
 import type { SizeRule } from '../rules/size-limit.ts'
 import type { UnchangedRule } from '../rules/unchanged-payload-rule.ts'
-import { type ChainEntry, getBuiltInMeta } from './plan-steps.ts'
+import { type ChainEntry, getMiddlewareMeta } from './plan-steps.ts'
 
 /** All middleware of a gate in order, with the checks that involve several rules. */
 export class RuleRegistry {
@@ -36,7 +36,7 @@ export class RuleRegistry {
   /** Adds a middleware for a pattern or for every topic. Throws PolicyError. */
   add(pattern: string | undefined, middleware: Middleware, isRuntime = false): void {
     const parsed = pattern === undefined ? undefined : parsePattern(pattern, this.dialect)
-    const meta = getBuiltInMeta(middleware)
+    const meta = getMiddlewareMeta(middleware)
     if (meta?.kind === 'handler') this.handlers.push(meta)
     if (meta?.kind === 'held') this.#addHeld(meta, parsed)
     if (meta?.rule !== undefined) {

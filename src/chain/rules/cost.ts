@@ -6,7 +6,7 @@ import { checkOptionNames } from '../../core/option-names.ts'
 import { parseBytes, quote } from '../../core/units.ts'
 import { parsePattern } from '../../topic/pattern.ts'
 import { Router } from '../../topic/router.ts'
-import { type BytesCost, type Cost, type CostWord, NAMED_COSTS } from './rule-options.ts'
+import { type BytesCost, COST_WEIGHTS, type Cost, type CostWord } from './rule-options.ts'
 
 const BYTES_COST_REMEDY = 'write payload, message (topic and payload), or blocks as per 4KiB'
 
@@ -100,9 +100,9 @@ function fixed(units: number): CostMeter {
 
 function unitsOfWord(cost: unknown): number {
   if (typeof cost === 'string') {
-    if (Object.hasOwn(NAMED_COSTS, cost)) return NAMED_COSTS[cost as CostWord]
+    if (Object.hasOwn(COST_WEIGHTS, cost)) return COST_WEIGHTS[cost as CostWord]
   } else if (typeof cost === 'number' && cost >= 0 && cost <= LARGEST_COST) return cost
-  const words = Object.keys(NAMED_COSTS).join(', ')
+  const words = Object.keys(COST_WEIGHTS).join(', ')
   throw policyError(
     'cost',
     `${typeof cost === 'object' ? quote(cost) : String(cost)} is not a cost`,

@@ -5,7 +5,7 @@ import type { InFlightBound } from './in-flight-slots.ts'
 import type { ReloadState } from './reload-state.ts'
 
 /** Result of a message handler. */
-export interface Handled {
+export interface HandlerResult {
   /** Duration in milliseconds. */
   readonly durationMs: number
   /** True if the handler succeeded. */
@@ -23,7 +23,7 @@ export interface HandlerFeedbackMeta {
   /** Outcome of the messages that it refuses. */
   readonly outcome: Outcome
   /** Records a handler result. */
-  observe(message: Message, handled: Handled): void
+  observe(message: Message, handled: HandlerResult): void
   /** Returns the refusal that a message would get now; undefined if it would pass. Changes nothing. */
   refusal(message: Message): Decision | undefined
   /** Returns a description of how a message would be treated now. Changes nothing. */

@@ -25,7 +25,7 @@ export interface KeyMaker {
 }
 
 /** Returns a key maker with a prefix. Keys of different prefixes of the same length never collide. */
-export function prefixKeys({ scopes, changing, keyOf }: KeyMaker, prefix: string): KeyMaker {
+export function prefixKeyMaker({ scopes, changing, keyOf }: KeyMaker, prefix: string): KeyMaker {
   return { scopes, changing, prefix, keyOf: source => prefix + keyOf(source) }
 }
 

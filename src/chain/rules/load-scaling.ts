@@ -4,7 +4,7 @@ import type { Clock } from '../../core/clock.ts'
 import type { Scaled } from '../../core/decision.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { Message } from '../../core/message.ts'
-import type { Handled } from './handler-feedback-types.ts'
+import type { HandlerResult } from './handler-feedback-types.ts'
 import type { Rule } from './limit-middleware.ts'
 import type { LoadSources } from './load-source-registry.ts'
 import type { ReloadState } from './reload-state.ts'
@@ -18,7 +18,7 @@ export interface AdaptiveHost {
   /** Load reported by brokers and consumers. */
   readonly loadSources: LoadSources
   /** Adds a listener for handler results. The returned function removes it. */
-  onHandled(listener: (message: Message, handled: Handled) => void): () => void
+  onHandled(listener: (message: Message, handled: HandlerResult) => void): () => void
   /** Joins the nodes of the gate's store under a name. Returns undefined if the store is not shared. */
   join(node: string | undefined, everyMs: number): LoadExchange | undefined
   /** Called after each change. */

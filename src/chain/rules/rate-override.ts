@@ -4,7 +4,7 @@ import { hasBurst, multiplyLimit, remakeLimit } from '../../algorithms/rescale-l
 import { PolicyError, policyError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { parseRate, quote, type Rate } from '../../core/units.ts'
-import { prefixKeys } from './key-scope.ts'
+import { prefixKeyMaker } from './key-scope.ts'
 import type { Rule } from './limit-middleware.ts'
 import { parseFactor } from './parse-factor.ts'
 import type { EntryAge } from './runtime-entry-order.ts'
@@ -78,7 +78,7 @@ export function applyOverrideToRule(rule: Rule, override: Override): Rule | unde
   const apart: Rule = {
     ...rule,
     limit,
-    keys: prefixKeys(rule.keys, overrideCounterPrefix(override)),
+    keys: prefixKeyMaker(rule.keys, overrideCounterPrefix(override)),
     passed: 'override',
   }
   if (effect.kind === 'times') return apart

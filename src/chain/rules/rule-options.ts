@@ -28,8 +28,8 @@ export type Scope =
   | (string & {})
 
 /** Named costs. */
-export const NAMED_COSTS = { light: 1, medium: 5, heavy: 10, premium: 50 } as const
-export type CostWord = keyof typeof NAMED_COSTS
+export const COST_WEIGHTS = { light: 1, medium: 5, heavy: 10, premium: 50 } as const
+export type CostWord = keyof typeof COST_WEIGHTS
 
 /** A cost by bytes: `{ bytes: 'per 4KiB', overhead: 100, min: 1 }`. */
 export interface BytesCost {

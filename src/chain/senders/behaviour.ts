@@ -4,7 +4,7 @@ import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Sender } from '../../core/message.ts'
 import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import { parseFactor } from '../rules/parse-factor.ts'
-import { getSenderSubject, SENDER_PARTS, type SenderPart, type SenderPartKey } from './sender-selector.ts'
+import { getSenderSubject, SENDER_PARTS, type SenderPart, type SenderSubject } from './sender-selector.ts'
 
 /** Behaviour of a sender in the last full hour, or in the current hour if it is abusive. */
 export type BehaviourLevel = 'good' | 'usual' | 'abusive'
@@ -81,7 +81,7 @@ function readFactor(word: number | string): number | undefined {
 
 /** Messages of one sender in the current hour, and the end of its abusive state. */
 export interface BehaviourCount {
-  readonly whom: SenderPartKey
+  readonly whom: SenderSubject
   /** End of the current hour. */
   endsMs: number
   messages: number
@@ -117,7 +117,7 @@ export class BehaviourTracker {
   /** End of the abusive state by sender, as found by this or other nodes. */
   readonly #abusiveUntilMs = new Map<string, number>()
   /** Called once for each sender that turns abusive. */
-  onAbusive: (sender: SenderPartKey, reason: string, untilMs: number) => void = () => {}
+  onAbusive: (sender: SenderSubject, reason: string, untilMs: number) => void = () => {}
 
   /** Number of counted senders. */
   get size(): number {
@@ -130,7 +130,7 @@ export class BehaviourTracker {
     return whom && this.countFor(whom)
   }
 
-  countFor(whom: SenderPartKey): BehaviourCount {
+  countFor(whom: SenderSubject): BehaviourCount {
     const key = keyOf(whom)
     const known = this.#counts.get(key)
     if (known !== undefined) return known
@@ -173,7 +173,7 @@ export class BehaviourTracker {
   }
 
   /** Marks a sender as abusive until a time, even if it is not counted here. */
-  setAbusive(whom: SenderPartKey, untilMs: number): void {
+  setAbusive(whom: SenderSubject, untilMs: number): void {
     const key = keyOf(whom)
     this.#abusiveUntilMs.set(key, untilMs)
     const count = this.#counts.get(key)
@@ -181,7 +181,7 @@ export class BehaviourTracker {
   }
 
   /** Ends the abusive state of a sender. */
-  clearAbusive(whom: SenderPartKey, nowMs: number): void {
+  clearAbusive(whom: SenderSubject, nowMs: number): void {
     const key = keyOf(whom)
     this.#abusiveUntilMs.delete(key)
     const count = this.#counts.get(key)
@@ -223,6 +223,6 @@ function startHour(count: BehaviourCount, nowMs: number): void {
   count.messages = count.refused = 0
 }
 
-function keyOf({ part, text }: SenderPartKey): string {
+function keyOf({ part, text }: SenderSubject): string {
   return `${part}:${text}`
 }

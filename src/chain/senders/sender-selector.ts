@@ -13,7 +13,7 @@ export type SenderPart = (typeof SENDER_PARTS)[number]
 export type SenderSelector = { readonly [Part in SenderPart]?: string | undefined }
 
 /** A validated subject. API keys are kept as SHA-256 only, because lists and logs show them. */
-export interface SenderPartKey {
+export interface SenderSubject {
   readonly part: SenderPart
   readonly text: string
 }
@@ -26,7 +26,7 @@ export function subjectPartOf(sender: Sender, per: SenderPart): SenderPart | und
 }
 
 /** Returns the subject that identifies a sender by a part; undefined if it has none. */
-export function getSenderSubject(sender: Sender, per: SenderPart): SenderPartKey | undefined {
+export function getSenderSubject(sender: Sender, per: SenderPart): SenderSubject | undefined {
   const part = subjectPartOf(sender, per)
   return part && { part, text: textOf(part, sender[part]!) }
 }
@@ -34,7 +34,7 @@ export function getSenderSubject(sender: Sender, per: SenderPart): SenderPartKey
 const HIDDEN = /^sha256:[\w-]{43}$/
 
 /** Parses a subject. Throws PolicyError. */
-export function parseSenderSelector(subject: SenderSelector): SenderPartKey {
+export function parseSenderSelector(subject: SenderSelector): SenderSubject {
   const named = SENDER_PARTS.filter(part => subject[part] !== undefined)
   const [part] = named
   const text = part && subject[part]
@@ -75,7 +75,7 @@ export class SenderIndex<T> {
     for (const values of this.#said.values()) yield* values
   }
 
-  add(whom: SenderPartKey, value: T): void {
+  add(whom: SenderSubject, value: T): void {
     const key = keyOf(whom.part, whom.text)
     const values = this.#said.get(key) ?? new Set()
     if (values.has(value)) return
@@ -84,7 +84,7 @@ export class SenderIndex<T> {
     if (whom.part === 'ip') this.#blocksOf(whom.text).users++
   }
 
-  remove(whom: SenderPartKey, value: T): void {
+  remove(whom: SenderSubject, value: T): void {
     const key = keyOf(whom.part, whom.text)
     const values = this.#said.get(key)
     if (!values?.delete(value)) return

@@ -334,7 +334,7 @@ interface WithState extends Sender {
  * ...sender }`), to another sender; check `routes` and `owner`. It is the sender itself or a property of it.
  * Why: a WeakMap lookup takes 20 to 50 ns.
  */
-export function findCachedState(sender: Sender): SenderState | undefined {
+export function findSenderState(sender: Sender): SenderState | undefined {
   // A message built in code may have no sender.
   return sender instanceof SenderState ? sender : (sender as WithState | undefined)?.[STATE]
 }
@@ -344,7 +344,7 @@ const SEPARATE_STATES = new WeakMap<object, WeakMap<Sender, SenderState>>()
 
 /** Returns the state of a sender at a gate, creating it if necessary. Its routes may be outdated. */
 export function getSenderState(sender: Sender, gate: object): SenderState {
-  const senderState = findCachedState(sender)
+  const senderState = findSenderState(sender)
   const isFree = senderState === undefined || senderState.owner !== sender
   if (!isFree && (senderState.routes === undefined || senderState.routes.gate === gate)) return senderState
   let senderStates = SEPARATE_STATES.get(gate)

@@ -1,5 +1,5 @@
 import { ALGORITHM_NAMES, type Limit, toGrains } from '../../algorithms/limit-types.ts'
-import { type Clock, steady, systemClock } from '../../core/clock.ts'
+import { type Clock, systemClock, toMonotonicClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
@@ -165,7 +165,7 @@ export class MemoryStore implements Store {
   #sweep(): void {
     const nowMs = this.#clock.now()
     // Read for the gate of this clock: it decides no message at a time before a sweep.
-    steady(this.#clock).now()
+    toMonotonicClock(this.#clock).now()
     let left: number = MAX_SIZES.sweepSlice
     let busy = false
     for (let visits = this.#turns.length; visits > 0; visits--) {

@@ -35,7 +35,7 @@ const LONGEST_DEDUPLICATION_MS = 120_000
  * Streams that each count one rule: `max_msgs_per_subject` is the count, `max_age` the window. Messages above the
  * count are refused (ADR-8 and `discard_new_per_subject` of the server, from 2.9 on).
  */
-export class RuleStreams {
+export class RuleCounterStreams {
   readonly #jetstream: JetStreamApi
   readonly #settings: StrictStreamSettings
   readonly #streams = new Map<string, { readonly limit: Limit; readonly stream: ManagedStream }>()

@@ -7,7 +7,7 @@ import type { Charge, StateSelector, Store, StoreHealth, Verdict } from '../stor
 import { deadlineIn, type NatsConnection, NatsLink } from './connection.ts'
 import { JetStreamApi } from './jetstream.ts'
 import { NatsSharedEntries } from './nats-shared-entries.ts'
-import { RuleStreams, type Taken } from './rule-streams.ts'
+import { RuleCounterStreams, type Taken } from './rule-streams.ts'
 import { checkBucketName, checkWhole } from './subject-names.ts'
 
 export interface NatsStreamStoreOptions {
@@ -61,7 +61,7 @@ export class NatsStreamStore implements Store {
   readonly #clock: Clock
   readonly #timeoutMs: number
   readonly #link: NatsLink
-  readonly #streams: RuleStreams
+  readonly #streams: RuleCounterStreams
   readonly #onClose: (() => Promise<void>) | undefined
   #pending = 0
   #closed = false
@@ -80,7 +80,7 @@ export class NatsStreamStore implements Store {
       bucket: `${common.bucket}-notes`,
       timeoutMs: this.#timeoutMs,
     })
-    this.#streams = new RuleStreams(jetstream, {
+    this.#streams = new RuleCounterStreams(jetstream, {
       ...common,
       maxUnits: checkWhole('maxUnits', options.maxUnits ?? MAX_SIZES.natsBucketKeys, 1),
     })

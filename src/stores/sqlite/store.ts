@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs'
 import { ALGORITHM_NAMES, type Limit } from '../../algorithms/limit-types.ts'
-import { type Clock, steady, systemClock } from '../../core/clock.ts'
+import { type Clock, systemClock, toMonotonicClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import { type Logger, SILENT } from '../../core/logger.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
@@ -225,7 +225,7 @@ export class SqliteStore implements Store {
     try {
       const nowMs = this.#clock.now()
       // Read for the gate of this clock: it decides no message at a time before a sweep.
-      steady(this.#clock).now()
+      toMonotonicClock(this.#clock).now()
       swept = await this.#ask(chargeTransaction => {
         // After rows were removed, cached reads must be repeated.
         chargeTransaction.write()

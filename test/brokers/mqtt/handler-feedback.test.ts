@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { circuitBreaker, type Handled } from '../../../src/index.ts'
+import { circuitBreaker, type HandlerResult } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { until } from '../../support/wait.ts'
 import { openScene } from './harness.ts'
@@ -17,7 +17,7 @@ describe('feedback of the handler of an MQTT consumer', () => {
         if (topic === 'in/bad') throw new Error('down')
       },
     })
-    const told: Handled[] = []
+    const told: HandlerResult[] = []
     scene.gate.handlerMonitor.on((_message, handled) => told.push(handled))
     await scene.publish(16, { topic: 'in/bad' })
     await scene.publish(16, { topic: 'in/good' })

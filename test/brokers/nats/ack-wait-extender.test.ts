@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { ConsumerInfo, JetStreamMessage } from '../../../brokers/nats/client-types.ts'
 import { limitNats } from '../../../brokers/nats/index.ts'
 import { processorOptions } from '../../../brokers/nats/jetstream-message-processor.ts'
-import { parseNatsOptions } from '../../../brokers/nats/options.ts'
+import { completeNatsSettings } from '../../../brokers/nats/options.ts'
 import { Gate, limit } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
@@ -137,7 +137,7 @@ describe.each(CLIENTS)('messages kept by a consumer of $name', generation => {
 })
 
 describe('consumer information', () => {
-  const settings = parseNatsOptions({})
+  const settings = completeNatsSettings({})
   const facts = (config: ConsumerInfo['config']): ConsumerInfo => ({ config })
   const ms = 1_000_000
 

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { NatsMessage } from '../../../brokers/nats/index.ts'
-import { aimd, circuitBreaker, Gate, type Handled, UnsupportedError } from '../../../src/index.ts'
+import { aimd, circuitBreaker, Gate, type HandlerResult, UnsupportedError } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
 import { until } from '../../support/wait.ts'
@@ -24,7 +24,7 @@ describe.each(GENERATIONS)('feedback of handlers behind $name', generation => {
   it('is told to the gate, with the time until what they return is settled', async () => {
     const clock = new FakeClock()
     const gate = new Gate({ dialect: 'nats', clock })
-    const told: Handled[] = []
+    const told: HandlerResult[] = []
     gate.handlerMonitor.on((_message, handled) => told.push(handled))
     let seen = 0
     scene.limit(gate).subscribe(scene.nc, 'a.>', {

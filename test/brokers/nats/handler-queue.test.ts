@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { HandlerBacklog } from '../../../brokers/nats/handler-queue.ts'
 import { type DeliveryProcessor, ReceivedMessage } from '../../../brokers/nats/message.ts'
-import { parseNatsOptions } from '../../../brokers/nats/options.ts'
+import { completeNatsSettings } from '../../../brokers/nats/options.ts'
 import { PASSED } from '../../../src/core/decision.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { createSender } from '../../../src/index.ts'
@@ -52,5 +52,5 @@ describe('a handler queue', () => {
 })
 
 it('10,000 handlers of a subscription run at once by default', () => {
-  expect(parseNatsOptions({}).maxInFlight).toBe(MAX_SIZES.handlersInFlight)
+  expect(completeNatsSettings({}).maxInFlight).toBe(MAX_SIZES.handlersInFlight)
 })

@@ -4,7 +4,7 @@ import { Analytics } from '../../../src/analytics/analytics.ts'
 import { RedisSnapshots } from '../../../src/analytics/redis-snapshots.ts'
 import { clusterSnapshot, SnapshotExporter } from '../../../src/analytics/snapshot-exporter.ts'
 import { MemorySnapshots, type SnapshotStore } from '../../../src/analytics/snapshot-store.ts'
-import { type SnapshotDatabase, SqliteSnapshots } from '../../../src/analytics/sqlite-snapshots.ts'
+import { type AnalyticsDatabase, SqliteSnapshots } from '../../../src/analytics/sqlite-snapshots.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { createSender, Gate, limit } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
@@ -31,9 +31,9 @@ const STORES: Readonly<Record<string, (clock: FakeClock) => SnapshotStore>> = {
   memory: clock => new MemorySnapshots({ clock }),
   Redis: clock => new RedisSnapshots({ client, clock }),
   'SQLite (better-sqlite3)': clock =>
-    new SqliteSnapshots({ database: connect('better-sqlite3', ':memory:') as SnapshotDatabase, clock }),
+    new SqliteSnapshots({ database: connect('better-sqlite3', ':memory:') as AnalyticsDatabase, clock }),
   'SQLite (libsql)': clock =>
-    new SqliteSnapshots({ database: connect('libsql', ':memory:') as SnapshotDatabase, clock }),
+    new SqliteSnapshots({ database: connect('libsql', ':memory:') as AnalyticsDatabase, clock }),
 }
 
 /** A node with a gate of its own. */

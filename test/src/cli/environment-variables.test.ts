@@ -1,14 +1,14 @@
 import { delimiter } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import {
-  healthPortOf,
+  healthPortFromEnv,
   isLimitingEnabled,
+  monitoringOptionsFromEnv,
   NOTICES_TOPIC,
+  policyFilesFromEnv,
   readLogLevel,
-  readMonitoringOptions,
   readNoticesTopic,
   readOverlayName,
-  readPolicyFiles,
   readStoreOverlay,
 } from '../../../src/cli/environment-variables.ts'
 import { requirePolicyFiles, resolvePolicyFiles } from '../../../src/cli/policy-files.ts'
@@ -24,10 +24,10 @@ describe('the environment of commands', () => {
       readStoreOverlay(env),
       isLimitingEnabled(env),
       readOverlayName(env),
-      healthPortOf(env),
+      healthPortFromEnv(env),
       readLogLevel(env, []),
     ]).toEqual([undefined, true, undefined, undefined, undefined])
-    expect(readPolicyFiles({})).toEqual([])
+    expect(policyFilesFromEnv({})).toEqual([])
   })
 
   it('names policies for commands that name none', () => {
@@ -82,7 +82,7 @@ describe('the environment of commands', () => {
     expect(told).toEqual([undefined, undefined, NOTICES_TOPIC, '$why/{client}'])
     expect(readNoticesTopic({})).toBeUndefined()
     expect(
-      Object.values(readMonitoringOptions({ TOPICGATE_AUDIT_LOG: '', TOPICGATE_ALERTS_SECRET: '' })),
+      Object.values(monitoringOptionsFromEnv({ TOPICGATE_AUDIT_LOG: '', TOPICGATE_ALERTS_SECRET: '' })),
     ).toEqual(Array.from({ length: 4 }, () => undefined))
   })
 
@@ -91,7 +91,7 @@ describe('the environment of commands', () => {
     const wrong: [string, () => unknown][] = [
       ['TOPICGATE_ENABLED', () => isLimitingEnabled({ TOPICGATE_ENABLED: value })],
       ['TOPICGATE_ENV', () => readOverlayName({ TOPICGATE_ENV: value })],
-      ['TOPICGATE_HEALTH', () => healthPortOf({ TOPICGATE_HEALTH: value })],
+      ['TOPICGATE_HEALTH', () => healthPortFromEnv({ TOPICGATE_HEALTH: value })],
       ['TOPICGATE_LOG_LEVEL', () => readLogLevel({ TOPICGATE_LOG_LEVEL: value }, ['info'])],
       ['TOPICGATE_STORE_NODES', () => readStoreOverlay({ TOPICGATE_STORE_NODES: value })],
       ['TOPICGATE_STORE_TIMEOUT', () => readStoreOverlay({ TOPICGATE_STORE_TIMEOUT: value })],

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { steady } from '../../../src/core/clock.ts'
+import { toMonotonicClock } from '../../../src/core/clock.ts'
 import { Gate, limit, MemoryStore } from '../../../src/index.ts'
 import { openSqlite } from '../../../src/stores/sqlite/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
@@ -11,9 +11,9 @@ const message = (client: string) => ({ topic: 't', on: 'publish', sender: { clie
 describe('a monotone clock', () => {
   it('stops while the system clock is behind, and is the same object for all users of the clock', () => {
     const clock = new FakeClock(1_000)
-    const clockOfGate = steady(clock)
-    expect(steady(clock)).toBe(clockOfGate)
-    expect(steady(clockOfGate)).toBe(clockOfGate)
+    const clockOfGate = toMonotonicClock(clock)
+    expect(toMonotonicClock(clock)).toBe(clockOfGate)
+    expect(toMonotonicClock(clockOfGate)).toBe(clockOfGate)
     expect([clockOfGate.now(), clockOfGate.lagMs]).toEqual([1_000, 0])
     clock.set(400)
     expect([clockOfGate.now(), clockOfGate.lagMs]).toEqual([1_000, 600])

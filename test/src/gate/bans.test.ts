@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import type { EntryChange } from '../../../src/gate/runtime-entry.ts'
+import type { RuntimeEntryChange } from '../../../src/gate/runtime-entry.ts'
 import { createSender, Gate, limit, type Message, PolicyError } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
@@ -8,11 +8,11 @@ afterEach(async () => {
   for (const gate of open.splice(0)) await gate.close()
 })
 
-function gateAt(nowMs = 0): { gate: Gate; clock: FakeClock; audit: EntryChange[] } {
+function gateAt(nowMs = 0): { gate: Gate; clock: FakeClock; audit: RuntimeEntryChange[] } {
   const clock = new FakeClock(nowMs)
   const gate = new Gate({ clock }).use(limit({ name: 'r', rate: '100/s', per: 'client' }))
   open.push(gate)
-  const audit: EntryChange[] = []
+  const audit: RuntimeEntryChange[] = []
   gate.on('audit', change => audit.push(change))
   return { gate, clock, audit }
 }

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { aimd, circuitBreaker } from '../../../src/adapt/index.ts'
-import { type Decision, Gate, type Handled, limit, type Message } from '../../../src/index.ts'
+import { type Decision, Gate, type HandlerResult, limit, type Message } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 const open: Gate[] = []
@@ -14,7 +14,7 @@ function message(topic = 'work/a'): Message {
 
 class Scene {
   readonly clock = new FakeClock()
-  readonly told: [string, Handled][] = []
+  readonly told: [string, HandlerResult][] = []
   readonly errors: object[] = []
   readonly gate: Gate
 

@@ -6,7 +6,7 @@ import { createPublisher } from '../../../src/publish/create-publisher.ts'
 import type { PublisherOptions, PublishRate } from '../../../src/publish/options.ts'
 import { OutgoingMessage } from '../../../src/publish/outgoing-message.ts'
 import { parseQueueParams, type QueuedPublishOptions } from '../../../src/publish/queued-publish-options.ts'
-import type { Published, QueueEntryOptions, SendFailure } from '../../../src/publish/types.ts'
+import type { Published, PublishQueueOptions, SendFailure } from '../../../src/publish/types.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 /** A store that has something to forget sweeps as long as it is open. */
@@ -80,7 +80,7 @@ function open(limits: PublishRate | readonly Middleware[], options: PublisherOpt
       const { sender, publisher } = trial.parts
       const message = new OutgoingMessage({ protocol: 'mqtt', topic, sender, body: text })
       void publisher
-        .publish(message, undefined, parseQueueParams(wishes) as QueueEntryOptions)
+        .publish(message, undefined, parseQueueParams(wishes) as PublishQueueOptions)
         .then(end => trial.results.set(`${topic} ${text}`, end))
     },
     promisesResolved: () => new Promise(resolve => setImmediate(resolve)),

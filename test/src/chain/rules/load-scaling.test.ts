@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { createLimit } from '../../../../src/algorithms/index.ts'
 import type { Verdict } from '../../../../src/algorithms/limit-types.ts'
-import { getBuiltInMeta } from '../../../../src/chain/routing/plan-steps.ts'
+import { getMiddlewareMeta } from '../../../../src/chain/routing/plan-steps.ts'
 import type { Rule } from '../../../../src/chain/rules/limit-middleware.ts'
 import { scaleRule } from '../../../../src/chain/rules/load-scaling.ts'
 import { limit, quota } from '../../../../src/index.ts'
@@ -11,7 +11,7 @@ const FACTORS = [0.001, 0.3, 0.5, 0.7, 0.75, 1.2, 1.5, 3]
 const NOW_MS = 1_700_000_000_000
 
 function ruleOf(rate: string, algorithm: 'token-bucket'): Rule {
-  return getBuiltInMeta(limit({ name: 'r', rate, algorithm }))!.rule!
+  return getMiddlewareMeta(limit({ name: 'r', rate, algorithm }))!.rule!
 }
 
 function scaled(rule: Rule, factor: number): Rule {
@@ -67,7 +67,7 @@ describe('a scaled rule', () => {
   })
 
   it('does not scale a quota', () => {
-    const rule = getBuiltInMeta(quota({ name: 'q', rate: '10/day' }))!.rule!
+    const rule = getMiddlewareMeta(quota({ name: 'q', rate: '10/day' }))!.rule!
     expect(scaled(rule, 0.5)).toBe(rule)
   })
 })
