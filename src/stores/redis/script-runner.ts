@@ -1,5 +1,5 @@
 import type { Verdict } from '../../algorithms/limit-types.ts'
-import { type Clock, callIfLate, systemClock } from '../../core/clock.ts'
+import { type Clock, callIfLate, startAwaitedTimer, systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import type { LimitHistories } from '../persistence/limit-change-history.ts'
 import { notConnected, type RedisClient } from './client.ts'
@@ -14,6 +14,9 @@ const OUTSIDE = 2
 
 /** Maximum rounds of a call: reading the time, loading the script, sending other quota windows. */
 const ROUNDS = 4
+
+/** Milliseconds by which a timer of Node may fire early, with rounding to whole milliseconds. */
+const TIMER_MARGIN_MS = 2
 
 /** Verdicts of each step of one call, in order; empty for a refund. */
 export type ScriptResult = readonly (readonly Verdict[])[]
@@ -33,6 +36,8 @@ export class ScriptRunner {
   readonly #times = new Map<string, ServerTime>()
   /** Time of each server's last answer. */
   readonly #answeredAtMs = new Map<string, number>()
+  /** Time at which a late call last dropped each server's connection. */
+  readonly #droppedAtMs = new Map<string, number>()
 
   constructor(
     client: RedisClient,
@@ -63,6 +68,7 @@ export class ScriptRunner {
         if ((this.#answeredAtMs.get(server) ?? 0) > askedMs) return
         // A connection silent for this long may be dead and would fail every command sent on it.
         this.#forget(server)
+        this.#droppedAtMs.set(server, this.#clock.now())
         this.#client.drop(slot)
       })
       this.#runRounds(slot, steps, deadlineMs).then(
@@ -72,7 +78,13 @@ export class ScriptRunner {
         },
         (cause: unknown) => {
           cancel()
-          reject(this.#toStoreError(slot, cause))
+          const server = this.#client.serverOf(slot)
+          const error = this.#toStoreError(slot, cause)
+          // A late call has dropped the connection. The server may still run this call until its own deadline.
+          const isDropped = (this.#droppedAtMs.get(server) ?? 0) >= askedMs
+          const restMs = isDropped ? deadlineMs - this.#clock.now() : 0
+          if (restMs > 0) startAwaitedTimer(this.#clock, restMs, () => reject(error))
+          else reject(error)
         },
       )
     })
@@ -105,8 +117,8 @@ export class ScriptRunner {
       const call = buildScriptArgs(
         steps,
         {
-          // One millisecond less: a call that is rejected in the millisecond of its deadline must not run in the same one.
-          deadlineMs: time.earliest(deadlineMs - 1),
+          // A little less, because a call must not run in the millisecond in which it is rejected.
+          deadlineMs: time.earliest(deadlineMs - TIMER_MARGIN_MS),
           aroundMs: time.likeliest(sentMs),
           graceMs: this.#graceMs,
         },
