@@ -13,10 +13,10 @@ export interface Allowance {
 }
 
 /**
- * Why require: two of the stores are not exported by their packages, and without their servers the packages have no
- * complete types.
+ * Loads the packages of bench/limiters/package.json, which `npm run bench` installs. Why require: two of the stores are
+ * not exported by their packages, and without their servers the packages have no complete types.
  */
-const require = createRequire(import.meta.url)
+const require = createRequire(`${process.cwd()}/node_modules/.cache/topicgate/limiters/package.json`)
 
 /** Counts messages of a sender, as the stores of web frameworks do. */
 interface WindowStore {
