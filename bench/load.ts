@@ -1,4 +1,4 @@
-import { createSender, exempt, Gate, limit, type Message, type Sender } from '../src/index.ts'
+import { type Clock, createSender, exempt, Gate, limit, type Message, type Sender } from '../src/index.ts'
 
 /** Senders, their topics and the random order in which they send. */
 export interface Load {
@@ -33,9 +33,9 @@ export function makeLoad(count: number, decisions: number): Load {
 }
 
 /** A gate with two exemptions and one or three rules on one topic pattern, with a rate or so that all or none pass. */
-export function makeGate(rules: 1 | 3, outcome: keyof typeof RATES | `${number}/s`): Gate {
+export function makeGate(rules: 1 | 3, outcome: keyof typeof RATES | `${number}/s`, clock?: Clock): Gate {
   const rate = outcome in RATES ? RATES[outcome as keyof typeof RATES] : outcome
-  const gate = new Gate()
+  const gate = new Gate({ clock })
   gate.use(
     exempt({ name: 'housekeeping', topics: ['$SYS/#', 'admin/#', 'system/health'] }),
     exempt({ name: 'operators', roles: ['admin'], ips: ['10.0.0.0/8', 'fd00::/8'] }),
