@@ -31,9 +31,9 @@ export interface ConditionSpec {
    */
   readonly payload?: (ValueTest & { readonly field?: string | undefined }) | undefined
   /**
-   * A header or user property. If it has several values, one is enough. `equals`, `in` and `secret` are
-   * compared in constant time; `secret` is never printed. The exact name applies; on NATS, any case if it is
-   * missing.
+   * A header or user property. If it has several values, one is enough. `secret` is compared in constant time
+   * and never printed, as are `equals` and `in` if the name suggests a secret (`authorization`, `x-api-key`).
+   * The exact name applies; on NATS, any case if it is missing.
    */
   readonly header?: (ValueTest & { readonly name: string; readonly secret?: string | undefined }) | undefined
   /** Payload bytes, inclusive; numbers or `10kB` (k = 1000, Ki = 1024). */

@@ -1,11 +1,12 @@
 import type { ConditionSpec, ValueTest } from './condition.ts'
+import { isSecretHeader } from './secret-text.ts'
 
 /** Maximum length of a description, which is one line of an explanation. */
 const MOST_CHARS = 2_000
 
 /**
  * Describes a valid condition in one line: `time 22:00-06:00 mon-fri Europe/Berlin and payload priority =
- * "emergency"`. Secrets appear as `***`.
+ * "emergency"`. Secrets, and values of headers whose name suggests one, appear as `***`.
  */
 export function describeCondition(spec: ConditionSpec): string {
   const text = describe(spec)
@@ -28,8 +29,7 @@ function describeParts(spec: ConditionSpec): readonly string[] {
   if (will !== undefined) parts.push(will ? 'a will' : 'no will')
   if (size) parts.push(`size ${describeRange(size.min ?? null, size.max ?? null)}`)
   if (header) {
-    const test = header.secret === undefined ? describeTest(header) : '= ***'
-    parts.push(`header ${oneLine(header.name)} ${test}`)
+    parts.push(`header ${oneLine(header.name)} ${describeHeaderTest(header)}`)
   }
   if (payload)
     parts.push(
@@ -60,6 +60,13 @@ function group(list: readonly ConditionSpec[], glue: string): string {
 /** Returns false for a single property. Several, or a list, would be ambiguous without brackets. */
 function needsBrackets(spec: ConditionSpec): boolean {
   return spec.description === undefined && describeParts(spec).length > 1
+}
+
+function describeHeaderTest(header: NonNullable<ConditionSpec['header']>): string {
+  if (header.secret !== undefined) return '= ***'
+  const isHidden = isSecretHeader(header.name)
+  if (isHidden && header.equals !== undefined) return '= ***'
+  return isHidden && header.in !== undefined ? 'in ***' : describeTest(header)
 }
 
 function describeTest(test: ValueTest): string {

@@ -1,15 +1,16 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Problem } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Message } from '../core/message.ts'
 import type { Condition } from './condition.ts'
 import { checkUnknownOptions, expectObject, type OptionRecord, quote } from './parse-helpers.ts'
+import { isSecretHeader, SecretText } from './secret-text.ts'
 import { type CheckedTest, checkValueTest, VALUE_TEST_WORDS } from './value-test.ts'
 
 type Match = (value: string) => boolean
 
 const DECIMAL = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?$/
 const MOST_DIGITS = 64
+const NO_VALUES: readonly string[] = []
 
 /**
  * Returns the values of a header; empty if it is absent or unreadable. At most `MAX_SIZES.headerValues`, text
@@ -17,20 +18,35 @@ const MOST_DIGITS = 64
  * properties only. Never throws.
  */
 export function readHeaderValues(message: Message, name: string): readonly string[] {
+  const read = readHeader(message, name)
+  if (typeof read === 'string') return [read]
+  return read ?? NO_VALUES
+}
+
+/** Returns the first value of a header, read as {@link readHeaderValues} does. Never throws. */
+export function readHeaderValue(message: Message, name: string): string | undefined {
+  const read = readHeader(message, name)
+  return typeof read === 'string' ? read : read?.[0]
+}
+
+/** Returns one value without a list, which is the usual case. */
+function readHeader(message: Message, name: string): string | readonly string[] | undefined {
   try {
     const value = findHeader(message, name)
-    if (typeof value === 'string') return [value]
-    if (!Array.isArray(value)) return []
-    const values: string[] = []
-    const most = Math.min(value.length, MAX_SIZES.headerValues)
-    for (let index = 0; index < most; index++) {
-      const entry: unknown = value[index]
-      if (typeof entry === 'string') values.push(entry)
-    }
-    return values
+    return Array.isArray(value) ? textsOf(value) : typeof value === 'string' ? value : undefined
   } catch {
-    return []
+    return undefined
   }
+}
+
+function textsOf(list: readonly unknown[]): readonly string[] {
+  const texts: string[] = []
+  const most = Math.min(list.length, MAX_SIZES.headerValues)
+  for (let index = 0; index < most; index++) {
+    const entry = list[index]
+    if (typeof entry === 'string') texts.push(entry)
+  }
+  return texts
 }
 
 function findHeader(message: Message, name: string): unknown {
@@ -38,11 +54,10 @@ function findHeader(message: Message, name: string): unknown {
   if (typeof headers !== 'object' || headers === null) return undefined
   if (Object.hasOwn(headers, name)) return headers[name]
   if (message.protocol !== 'nats') return undefined
-  const lower = name.toLowerCase()
   let looked = 0
   for (const other of Object.keys(headers)) {
     if (++looked > MAX_SIZES.headerNames) return undefined
-    if (other.length === name.length && other.toLowerCase() === lower) return headers[other]
+    if (other.length === name.length && other.toLowerCase() === name.toLowerCase()) return headers[other]
   }
   return undefined
 }
@@ -64,6 +79,7 @@ export function compileHeaderCondition(
       remedy: 'write the name of a header or user property',
     })
   }
+  const isSecret = words.secret !== undefined || (typeof name === 'string' && isSecretHeader(name))
   const test =
     words.secret === undefined ? checkValueTest(words, path, problems) : checkSecret(words, path, problems)
   const before = problems.length
@@ -72,13 +88,17 @@ export function compileHeaderCondition(
 
   if (test.kind === 'exists') {
     const { isPresent } = test
-    return message => readHeaderValues(message, name).length > 0 === isPresent
+    return message => (readHeaderValue(message, name) !== undefined) === isPresent
   }
-  const match = test.kind === 'range' ? matchRange(test.min, test.max) : matchTexts(test.values.map(String))
+  const match =
+    test.kind === 'range' ? matchRange(test.min, test.max) : matchTexts(test.values.map(String), isSecret)
   return message => {
+    const read = readHeader(message, name)
+    if (read === undefined) return false
+    if (typeof read === 'string') return match(read)
     let found = false
     // Compares every value, even after a match, so that the time does not reveal which one matched.
-    for (const text of readHeaderValues(message, name)) found = match(text) || found
+    for (const text of read) found = match(text) || found
     return found
   }
 }
@@ -117,14 +137,20 @@ function checkTexts(
   })
 }
 
-/** Compares with all digests, so that the time reveals neither the length nor a common prefix. */
-function matchTexts(candidates: readonly string[]): Match {
-  const digests = candidates.map(digest)
+function matchTexts(texts: readonly string[], isSecret: boolean): Match {
+  if (isSecret) return matchSecrets(texts.map(text => new SecretText(text)))
+  const [only] = texts
+  if (texts.length === 1) return value => value === only
+  const known: ReadonlySet<string> = new Set(texts)
+  return value => known.has(value)
+}
+
+/** Compares with all secrets, even after a match, so that the time does not reveal which one matched. */
+function matchSecrets(secrets: readonly SecretText[]): Match {
   return value => {
     if (value.length > MAX_SIZES.headerValueChars) return false
-    const actual = digest(value)
     let found = false
-    for (const expected of digests) found = timingSafeEqual(actual, expected) || found
+    for (const secret of secrets) found = secret.equals(value) || found
     return found
   }
 }
@@ -135,9 +161,4 @@ function matchRange(min: number, max: number): Match {
     const number = Number(value)
     return number >= min && number <= max
   }
-}
-
-/** Hashes UTF-16, in which different texts always differ. UTF-8 would encode all lone surrogates alike. */
-function digest(text: string): Buffer {
-  return createHash('sha256').update(text, 'utf16le').digest()
 }

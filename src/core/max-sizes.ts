@@ -95,7 +95,7 @@ export const MAX_SIZES = {
   topicLevels: 256,
   /** Nesting depth of all / any / not in a condition. */
   conditionDepth: 16,
-  /** Values of one header that a condition compares, and characters of each. Each is hashed for comparison. */
+  /** Values of one header that a condition compares, and characters of each. */
   headerValues: 16,
   headerValueChars: 4_096,
   /** Header names of a message compared without regard to case. */

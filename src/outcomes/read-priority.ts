@@ -1,5 +1,5 @@
-import { readHeaderValues } from '../conditions/header.ts'
-import { parseFieldPath, readPayloadField } from '../conditions/payload-field.ts'
+import { readHeaderValue } from '../conditions/header.ts'
+import { type FieldPath, parseFieldPath, readPayloadField } from '../conditions/payload-field.ts'
 import { policyError } from '../core/errors.ts'
 import type { Message } from '../core/message.ts'
 
@@ -8,6 +8,8 @@ export type PrioritySource = { readonly payload: string } | { readonly header: s
 
 /** Words for priorities, and their ranks. */
 export const PRIORITY_WORDS = { low: 0, normal: 3, high: 6, emergency: 9 } as const
+
+const DEFAULT_FIELD: FieldPath = ['priority']
 
 /** Highest rank. Ranks are whole numbers from 0. */
 export const MOST_URGENT = 9
@@ -22,8 +24,7 @@ export function compilePriority(
   path: string,
 ): (message: Message) => number {
   if (source === undefined) {
-    return message =>
-      rankOf(readHeaderValues(message, 'priority')[0] ?? readPayloadField(message, ['priority']))
+    return message => rankOf(readHeaderValue(message, 'priority') ?? readPayloadField(message, DEFAULT_FIELD))
   }
   if ('header' in source) {
     const { header } = source
@@ -33,7 +34,7 @@ export function compilePriority(
         `${JSON.stringify(header)} is not a header name`,
         'write the name of a header',
       )
-    return message => rankOf(readHeaderValues(message, header)[0])
+    return message => rankOf(readHeaderValue(message, header))
   }
   const field = typeof source.payload === 'string' ? parseFieldPath(source.payload) : undefined
   if (field === undefined) {

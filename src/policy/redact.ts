@@ -1,7 +1,6 @@
-const HIDDEN = '***'
+import { isSecretHeader } from '../conditions/secret-text.ts'
 
-/** Names of headers that contain secrets. */
-const SECRET_HEADER = /auth|token|secret|passw|api-?_?key|cookie|bypass/i
+const HIDDEN = '***'
 
 /**
  * Returns a copy of a policy document without secrets, for logs and terminals. Secrets, API keys, passwords in URLs and
@@ -17,7 +16,7 @@ function hide(value: unknown, key: string): unknown {
     return key === 'secret' || key === 'apiKeys' ? HIDDEN : value
   if (Array.isArray(value)) return value.map((item: unknown) => hide(item, key))
   const words = value as Readonly<Record<string, unknown>>
-  const hidesTests = key === 'header' && typeof words.name === 'string' && SECRET_HEADER.test(words.name)
+  const hidesTests = key === 'header' && typeof words.name === 'string' && isSecretHeader(words.name)
   const hidesKeys = key === 'roles' && typeof words.from === 'string' && words.from.includes('{header.')
   return Object.fromEntries(
     Object.entries(words).map(([name, inner]) => {

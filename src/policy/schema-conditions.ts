@@ -110,7 +110,7 @@ export const conditionSchema: z.ZodType<ConditionSpec> = z
             secret: textSchema(
               'a secret',
               'write a long random text, in quotes',
-              'Compared in constant time and never printed.',
+              'Compared in constant time and never printed; for passwords, tokens and keys.',
             ).optional(),
           },
           { error: encodeSchemaError('a test of a header', 'write { name: x-priority, equals: high }') },

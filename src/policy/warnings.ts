@@ -1,14 +1,12 @@
 import { COST_WEIGHTS } from '../chain/rules/rule-options.ts'
 import { DEFAULT_TIERS } from '../chain/rules/tiers.ts'
-import type { ConditionSpec } from '../conditions/condition.ts'
 import type { Problem } from '../core/errors.ts'
 import type { Dialect, Operation } from '../core/message.ts'
 import { parseBytes, parseQuota, parseRate } from '../core/units.ts'
 import { parsePattern } from '../topic/pattern.ts'
 import type { LoadedPolicy } from './compiled-policy-types.ts'
+import { type Warn, warnOfCondition } from './condition-warnings.ts'
 import type { PolicyDocument, PolicyExemption, PolicyRule } from './schema.ts'
-
-type Warn = (path: string, message: string, remedy: string) => void
 
 /** Lists of an exemption that name authenticated senders or addresses. */
 const IDENTITIES = ['clients', 'devices', 'users', 'apiKeys', 'roles', 'ips'] as const
@@ -259,27 +257,6 @@ function warnOfUnboundedExemption(
   if (scopes.every(isFixed)) return
   const remedy = 'count it per client or per ip'
   warn(`${path}.limit`, `a sender that varies ${scopes.join(' and ')} is never limited`, remedy)
-}
-
-/** Warns about conditions that no message of these actions meets. */
-function warnOfCondition(
-  when: ConditionSpec | undefined,
-  actions: readonly Operation[],
-  dialect: Dialect,
-  path: string,
-  warn: Warn,
-): void {
-  if (when === undefined) return
-  const isPublished = actions.length === 0 || actions.includes('publish')
-  if (when.will === true && (dialect === 'nats' || !isPublished)) {
-    const message = dialect === 'nats' ? 'NATS has no wills' : 'a will is always published'
-    warn(`${path}.will`, `never holds: ${message}`, 'remove it, or use on: publish and dialect: mqtt')
-  }
-  if (actions.length !== 1 || actions[0] !== 'connect') return
-  for (const word of ['payload', 'size', 'qos', 'retain'] as const) {
-    if (when[word] !== undefined)
-      warn(`${path}.${word}`, 'a connect has no payload, size, QoS or retain flag', `remove \`${word}\``)
-  }
 }
 
 function warnOfOtherDialect(topic: string, dialect: Dialect, path: string, warn: Warn): void {

@@ -1,4 +1,4 @@
-import { readHeaderValues } from '../../conditions/header.ts'
+import { readHeaderValue } from '../../conditions/header.ts'
 import { parseFieldPath, readPayloadField } from '../../conditions/payload-field.ts'
 import { checkNested, policyError } from '../../core/errors.ts'
 import type { Dialect, Message } from '../../core/message.ts'
@@ -55,7 +55,7 @@ export function compileCost(cost: Cost | undefined, dialect: Dialect = 'mqtt'): 
   checkOptionNames(cost, { header: true, min: true }, 'cost')
   return {
     fractional: true,
-    unitsOf: message => clampUnits(readHeaderValues(message, cost.header)[0], least),
+    unitsOf: message => clampUnits(readHeaderValue(message, cost.header), least),
   }
 }
 

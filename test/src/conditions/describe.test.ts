@@ -45,6 +45,14 @@ describe('the description of a condition', () => {
     expect(describeCondition({ any: [{ not: { header } }, { all: [{ header }] }] })).not.toContain('horse')
   })
 
+  it('shows no value of a header whose name suggests a secret', () => {
+    const describeHeader = (test: ConditionSpec['header']): string => describeCondition({ header: test })
+    expect(describeHeader({ name: 'X-Api-Key', equals: 'k1' })).toBe('header X-Api-Key = ***')
+    expect(describeHeader({ name: 'X-Api-Key', in: ['k1', 'k2'] })).toBe('header X-Api-Key in ***')
+    expect(describeHeader({ name: 'X-Api-Key', exists: true })).toBe('header X-Api-Key exists')
+    expect(describeHeader({ name: 'x-priority', equals: 'high' })).toBe('header x-priority = "high"')
+  })
+
   it('is one line of bounded length', () => {
     const spec: ConditionSpec = {
       description: 'a\u0000b\r\n\u001b[31mc',

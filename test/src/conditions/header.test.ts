@@ -96,6 +96,20 @@ describe('a header', () => {
     }
   })
 
+  it('compares equals and in alike, whatever its name suggests', () => {
+    for (const name of ['x-priority', 'authorization']) {
+      const compare = (value: unknown, test: HeaderTest): boolean =>
+        holds({ header: { name, ...test } }, { headers: { [name]: value } as MessageHeaders })
+      expect(compare('a', { equals: 'a' })).toBe(true)
+      expect(compare('5', { equals: 5 })).toBe(true)
+      expect(compare('', { equals: '' })).toBe(true)
+      expect(compare('aa', { equals: 'a' })).toBe(false)
+      expect(compare('b', { in: ['a', 'b'] })).toBe(true)
+      expect(compare(['x', 'b'], { in: ['a', 'b'] })).toBe(true)
+      expect(compare('c', { in: ['a', 'b'] })).toBe(false)
+    }
+  })
+
   it('distinguishes texts that are equal in UTF-8', () => {
     expect(holdsFor('a\ud800', { secret: 'a\ufffd' })).toBe(false)
     expect(holdsFor('a\ud800', { secret: 'a\ud801' })).toBe(false)

@@ -179,6 +179,9 @@ describe('no warning is given for', () => {
     ['a bounded exemption', { rules: [client], exempt: [{ topics: ['a/#'], limit: '1/s per client' }] }],
     ['the housekeeping of the broker', { rules: [client], exempt: [{ topics: ['$SYS/#'] }] }],
     ['the first identity that is known', rule({ per: 'user|ip' })],
+    ['a secret', rule({ per: 'client', when: { header: { name: 'x-api-key', secret: 'k1' } } })],
+    ['a header that only exists', rule({ per: 'client', when: { header: { name: 'token', exists: true } } })],
+    ['a plain header', rule({ per: 'client', when: { header: { name: 'x-priority', equals: 'high' } } })],
     [
       'a disabled rule',
       { rules: [client, { name: 'b', topic: 'a/{site}', per: 'site', limit: '1/s', enabled: false }] },
