@@ -20,6 +20,14 @@ beforeAll(ensureBuilt, 120_000)
 
 const LIMIT = 'rules: [{ name: all, topic: t/#, per: client, limit: 5/day, exceeded: drop }]'
 
+/** Long, so that a busy machine fails no test. */
+const TIMEOUT_MS = 20_000
+
+/** Returns a policy's store that waits long for its server. */
+function patient(url: string): string {
+  return `{ url: '${url}', timeout: ${TIMEOUT_MS}ms }`
+}
+
 function startBroker(args: readonly string[], env: Readonly<Record<string, string>> = {}): Program {
   return startNode([CLI, 'broker', ...args, '--port', '0'], { timeoutMs: 60_000, env })
 }
@@ -80,13 +88,13 @@ describe('topicgate broker --audit-log', () => {
       await using nats = name === 'NATS' ? await startNats({ jetstream: true }) : undefined
       const store = redis?.url ?? nats?.url ?? `sqlite:${join(folder.path, 'limits.db')}`
       const penalties = 'penalties: { block: 1h, after: 3 refusals in 1m }'
-      const policy = folder.file('policy.yaml', `store: ${store}\n${penalties}\n${LIMIT}`)
+      const policy = folder.file('policy.yaml', `store: ${patient(store)}\n${penalties}\n${LIMIT}`)
       const log = join(folder.path, 'audit.jsonl')
       await using first = startBroker([policy, '--audit-log', log])
       await flood(first, 'bad', 8)
       await logged(first, /ban added/)
       await until(() => readFileSync(log, 'utf8').endsWith('\n'))
-      const shared = await openStore(store)
+      const shared = await openStore({ url: store, timeoutMs: TIMEOUT_MS })
       await until(async () => (await shared.sharedEntries!.list()).length === 1)
       await shared.close()
       first.signal('SIGKILL')
@@ -159,7 +167,7 @@ describe('topicgate broker --analytics-store', () => {
     using folder = new Folder()
     await using redis = kind === 'Redis' ? await startRedis() : undefined
     const url = redis?.url ?? `sqlite:${join(folder.path, 'limits.db')}`
-    const policy = folder.file('policy.yaml', by === 'policy' ? `store: ${url}\n${LIMIT}` : LIMIT)
+    const policy = folder.file('policy.yaml', by === 'policy' ? `store: ${patient(url)}\n${LIMIT}` : LIMIT)
     const env = by === 'environment' ? { TOPICGATE_ANALYTICS_STORE: url } : {}
     let told: unknown
     for (const clientId of ['roaming', 'roaming', 'other']) {
@@ -168,7 +176,7 @@ describe('topicgate broker --analytics-store', () => {
       await end(broker)
       told = await logged(broker, /"analytics of the last hour of all nodes"/)
     }
-    const store = await openStore(url)
+    const store = await openStore({ url, timeoutMs: TIMEOUT_MS })
     const { snapshots } = await openAnalyticsStore('policy', { store, clock: systemClock }, SILENT)
     const { uniqueClients, total, topBlocked } = await clusterSnapshot(snapshots!, '24h', systemClock)
     expect([total, uniqueClients]).toEqual([63, 2])
@@ -185,11 +193,11 @@ describe('topicgate broker --analytics-store', () => {
   it('leaves nothing for `none`', async () => {
     using folder = new Folder()
     const url = `sqlite:${join(folder.path, 'limits.db')}`
-    const policy = folder.file('policy.yaml', `store: ${url}\n${LIMIT}`)
+    const policy = folder.file('policy.yaml', `store: ${patient(url)}\n${LIMIT}`)
     await using broker = startBroker([policy, '--analytics-store', 'none'])
     await flood(broker, 'c')
     await end(broker)
-    const store = await openStore(url)
+    const store = await openStore({ url, timeoutMs: TIMEOUT_MS })
     const { snapshots } = await openAnalyticsStore(undefined, { store, clock: systemClock }, SILENT)
     expect(await snapshots!.list()).toEqual([])
     await store.close()

@@ -19,6 +19,8 @@ import { until } from '../support/wait.ts'
 /** Stores compare the times of entries with the system clock. */
 const clock = new FakeClock(Date.now())
 const STEP_MS = 10
+/** Long, so that a busy machine fails no test. */
+const TIMEOUT_MS = 20_000
 
 /** Waits for a condition while the gates' clock runs, so that gates also poll. */
 function soon(condition: () => boolean | Promise<boolean>, timeoutMs = 60_000): Promise<unknown> {
@@ -44,12 +46,15 @@ const STORES: Readonly<Record<string, () => Promise<Shared>>> = {
   },
   async Redis() {
     const server = await startRedis()
-    return { open: () => openStore(server.url), end: () => server[Symbol.asyncDispose]() }
+    return {
+      open: () => openStore({ url: server.url, timeoutMs: TIMEOUT_MS }),
+      end: () => server[Symbol.asyncDispose](),
+    }
   },
   async 'Redis with leases'() {
     const server = await startRedis()
     return {
-      open: () => openStore({ url: server.url, lease: 'auto' }),
+      open: () => openStore({ url: server.url, lease: 'auto', timeoutMs: TIMEOUT_MS }),
       end: () => server[Symbol.asyncDispose](),
     }
   },
@@ -60,7 +65,7 @@ const STORES: Readonly<Record<string, () => Promise<Shared>>> = {
       async open() {
         const client = await openNodeRedis(server.url)
         clients.push(client)
-        return new RedisStore({ client })
+        return new RedisStore({ client, timeoutMs: TIMEOUT_MS })
       },
       async end() {
         for (const client of clients) client.destroy()
@@ -75,7 +80,7 @@ const STORES: Readonly<Record<string, () => Promise<Shared>>> = {
       async open() {
         const client = await openIoredisCluster(cluster.url)
         clients.push(client)
-        return new RedisStore({ client })
+        return new RedisStore({ client, timeoutMs: TIMEOUT_MS })
       },
       async end() {
         for (const client of clients) client.disconnect()
@@ -85,11 +90,14 @@ const STORES: Readonly<Record<string, () => Promise<Shared>>> = {
   },
   async 'NATS KV'() {
     const server = await startNats({ jetstream: true })
-    return { open: () => openStore(server.url), end: () => server.stop() }
+    return { open: () => openStore({ url: server.url, timeoutMs: TIMEOUT_MS }), end: () => server.stop() }
   },
   async 'NATS KV with leases'() {
     const server = await startNats({ jetstream: true })
-    return { open: () => openStore({ url: server.url, lease: 'auto' }), end: () => server.stop() }
+    return {
+      open: () => openStore({ url: server.url, lease: 'auto', timeoutMs: TIMEOUT_MS }),
+      end: () => server.stop(),
+    }
   },
   async 'NATS KV by both generations of the client'() {
     const server = await startNats({ jetstream: true })
@@ -98,7 +106,7 @@ const STORES: Readonly<Record<string, () => Promise<Shared>>> = {
       async open() {
         const clients = Object.values(CLIENTS)
         const connection = await clients[opened++ % clients.length]!(server.url)
-        return new NatsKvStore({ connection, onClose: () => connection.close() })
+        return new NatsKvStore({ connection, timeoutMs: TIMEOUT_MS, onClose: () => connection.close() })
       },
       end: () => server.stop(),
     }
@@ -215,8 +223,8 @@ describe.each(Object.keys(STORES))('runtime entries of one node on %s', name => 
 describe('a Redis that has lost everything', () => {
   it('gets the entries of its nodes again', async () => {
     const server = await startRedis()
-    const store = await openStore(server.url)
-    const other = await openStore(server.url)
+    const store = await openStore({ url: server.url, timeoutMs: TIMEOUT_MS })
+    const other = await openStore({ url: server.url, timeoutMs: TIMEOUT_MS })
     const gate = new Gate({ store, clock })
     const far = new Gate({ store: other, clock })
     await gate.bans.add({ client: 'a', reason: 'before' })

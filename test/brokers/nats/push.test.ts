@@ -16,8 +16,11 @@ beforeAll(async () => {
 })
 afterAll(() => server.stop())
 
+/** Longer than a busy machine takes to extend it, and shorter than the last message is held. */
+const ACK_WAIT_MS = 2_000
+const COUNT = 13
 const [two, three] = GENERATIONS
-const gate = () => natsGate(limit({ name: 'a', rate: '50/s burst 1', per: 'topic', exceeded: 'throttle' }))
+const gate = () => natsGate(limit({ name: 'a', rate: '5/s burst 1', per: 'topic', exceeded: 'throttle' }))
 
 describe('push consumers', () => {
   it('of @nats-io 3 are consumed by a handler, held and acknowledged', async () => {
@@ -30,16 +33,16 @@ describe('push consumers', () => {
       durable_name: 'c',
       deliver_subject: 'deliver.push3',
       ack_policy: v3js.AckPolicy.Explicit,
-      ack_wait: 200 * 1_000_000,
+      ack_wait: ACK_WAIT_MS * 1_000_000,
     })
-    await scene.store('push3.a', 20)
+    await scene.store('push3.a', COUNT)
     const consumer = await v3js.jetstream(connection).consumers.getPushConsumer('push3', 'c')
     const seen: string[] = []
     await limits.consume(consumer as unknown as JetStreamConsumer, message => void seen.push(textOf(message)))
-    await until(() => seen.length === 20)
+    await until(() => seen.length === COUNT)
     await until(async () => (await scene.js.state('push3', 'c')).num_ack_pending === 0)
-    expect(seen).toEqual(numbers(20))
-    expect((await scene.js.state('push3', 'c')).delivered.consumer_seq).toBe(20)
+    expect(seen).toEqual(numbers(COUNT))
+    expect((await scene.js.state('push3', 'c')).delivered.consumer_seq).toBe(COUNT)
   })
 
   it('of nats 2 are iterated, and asked what they are', async () => {
@@ -47,23 +50,23 @@ describe('push consumers', () => {
     const limits = scene.limit(gate())
     const js = (scene.nc as unknown as v2.NatsConnection).jetstream()
     await scene.js.addStream('push2', ['push2.>'])
-    await scene.store('push2.a', 20)
+    await scene.store('push2.a', COUNT)
     const subscribe = async (name: string, ack: (options: v2.ConsumerOptsBuilder) => unknown) => {
       const options = v2.consumerOpts().durable(name).deliverTo(`deliver.${name}`).manualAck()
       ack(options)
       return (await js.subscribe('push2.>', options)) as unknown as IterableSource<JetStreamMessage>
     }
-    const source = await subscribe('c', options => options.ackExplicit().ackWait(200))
+    const source = await subscribe('c', options => options.ackExplicit().ackWait(ACK_WAIT_MS))
     const seen: string[] = []
     for await (const message of limits.iterate(source)) {
       seen.push(textOf(message))
       message.ack()
-      if (seen.length === 20) break
+      if (seen.length === COUNT) break
     }
     await scene.nc.flush()
     await until(async () => (await scene.js.state('push2', 'c')).num_ack_pending === 0)
-    expect(seen).toEqual(numbers(20))
-    expect((await scene.js.state('push2', 'c')).delivered.consumer_seq).toBe(20)
+    expect(seen).toEqual(numbers(COUNT))
+    expect((await scene.js.state('push2', 'c')).delivered.consumer_seq).toBe(COUNT)
 
     const all = limits.iterate(await subscribe('all', options => options.ackAll()))
     await expect(all.next()).rejects.toThrow(UnsupportedError)

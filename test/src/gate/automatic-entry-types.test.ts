@@ -35,7 +35,7 @@ class Nodes {
 
   async open(): Promise<Gate> {
     const store: Store = await openStore(
-      { url: `sqlite:${join(this.#folder, 'limits.db')}` },
+      { url: `sqlite:${join(this.#folder, 'limits.db')}`, timeoutMs: 20_000 },
       { clock: this.clock },
     )
     const gate = new Gate({ store, clock: this.clock, behaviour: {} })

@@ -17,6 +17,8 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
 const limit = createLimit({ name: 'ten', algorithm: 'token-bucket', count: 10, periodMs: 60_000 })
+/** Long, so that a busy machine fails no test. */
+const timeoutMs = 20_000
 const one = [{ limit, key: 'k', cost: 1 }]
 
 describe('openStore', () => {
@@ -28,7 +30,10 @@ describe('openStore', () => {
 
   it('wraps all others with a timeout, a breaker and a fallback, as the specification says', async () => {
     const breaker = { threshold: 1, recoveryMs: 1_000, healthEveryMs: 500 }
-    const store = await openStore({ url: `sqlite:${folder}/a.db`, fallback: 'deny', breaker }, { clock })
+    const store = await openStore(
+      { url: `sqlite:${folder}/a.db`, fallback: 'deny', breaker, timeoutMs },
+      { clock },
+    )
     expect(store).toBeInstanceOf(ResilientStore)
     expect(await store.decide(one, { commit: true })).toMatchObject([{ allowed: true, remaining: 9 }])
     expect(await store.health()).toMatchObject({ ok: true, state: 'closed', fallback: 'deny' })
@@ -38,10 +43,10 @@ describe('openStore', () => {
 
   it('adds leases if they are requested', async () => {
     const url = `sqlite:${folder}/b.db`
-    const store = await openStore({ url, lease: { units: 4, ttlMs: 1_000 }, nodes: 2 }, { clock })
+    const store = await openStore({ url, lease: { units: 4, ttlMs: 1_000 }, nodes: 2, timeoutMs }, { clock })
     expect(store.name).toBe('leased sqlite')
     expect(await store.decide(one, { commit: true })).toMatchObject([{ allowed: true }])
-    const beside = await openStore(url, { clock })
+    const beside = await openStore({ url, timeoutMs }, { clock })
     // Three units of the lease of four are still held by the first node.
     expect(await beside.decide(one, { commit: false })).toMatchObject([{ remaining: 5 }])
     await store.close()

@@ -278,7 +278,7 @@ describe('the entries of a bucket', () => {
   it('work with the stream store too', async () => {
     const bucket = `n-${++buckets}`
     const node = await open(bucket)
-    const streams = new NatsStreamStore({ connection: node.connection, bucket })
+    const streams = new NatsStreamStore({ connection: node.connection, bucket, timeoutMs: 20_000 })
     await streams.sharedEntries.put(runtimeEntryOf('a'))
     expect(await node.store.sharedEntries.list()).toEqual([runtimeEntryOf('a')])
     await streams.close()

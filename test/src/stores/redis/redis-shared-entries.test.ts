@@ -37,19 +37,19 @@ const NOTE = { kind: 'ban', id: 'client:a', json: '{}' }
 const KINDS: Readonly<Record<string, (prefix: string) => Promise<RedisStore>>> = {
   ioredis: async prefix => {
     const client = await openIoredis(server.url)
-    return opened(new RedisStore({ client, prefix }), () => client.disconnect())
+    return opened(new RedisStore({ client, prefix, timeoutMs: 20_000 }), () => client.disconnect())
   },
   'node-redis': async prefix => {
     const client = await openNodeRedis(server.url)
-    return opened(new RedisStore({ client, prefix }), () => client.destroy())
+    return opened(new RedisStore({ client, prefix, timeoutMs: 20_000 }), () => client.destroy())
   },
   'ioredis Cluster': async prefix => {
     const client = await openIoredisCluster(cluster.url)
-    return opened(new RedisStore({ client, prefix }), () => client.disconnect())
+    return opened(new RedisStore({ client, prefix, timeoutMs: 20_000 }), () => client.disconnect())
   },
   'node-redis Cluster': async prefix => {
     const client = await openNodeRedisCluster(cluster.url)
-    return opened(new RedisStore({ client, prefix }), () => client.destroy())
+    return opened(new RedisStore({ client, prefix, timeoutMs: 20_000 }), () => client.destroy())
   },
   'a URL': async prefix => {
     const store = await connectRedisStore(server.url, { prefix })
@@ -152,7 +152,9 @@ describe('a Redis subscription', () => {
       },
       has: (target, name) => name !== 'duplicate' && Reflect.has(target, name),
     })
-    const store = opened(new RedisStore({ client: single, prefix }), () => client.disconnect())
+    const store = opened(new RedisStore({ client: single, prefix, timeoutMs: 20_000 }), () =>
+      client.disconnect(),
+    )
     expect(store.sharedEntries.watch).toBeUndefined()
     await store.sharedEntries.put(NOTE)
     expect(await store.sharedEntries.list()).toEqual([NOTE])
