@@ -79,7 +79,7 @@ describe('a NATS server', () => {
     await using server = await startNats({ jetstream: true })
     const store = await connectNatsKv(server.url, { timeoutMs: 200 })
     await until(isOk(store))
-    await store.decide([one], COMMIT)
+    await until(() => store.decide([one], COMMIT))
     process.kill(server.pid, 'SIGSTOP')
     const stat = `/proc/${server.pid}/stat`
     // All its threads have to notice; where there is no /proc, a moment will do.
@@ -91,7 +91,7 @@ describe('a NATS server', () => {
     expect(asked.filter(({ status }) => status === 'rejected')).toHaveLength(300)
     await until(isOk(store))
     // They got no further than to read: nothing was taken.
-    const [verdict] = await store.decide([{ ...one, key: '7' }], COMMIT)
+    const verdict = await until(async () => (await store.decide([{ ...one, key: '7' }], COMMIT))[0])
     expect(verdict).toMatchObject({ allowed: true, remaining: 999 })
     await store.close()
   })
@@ -113,7 +113,7 @@ describe('a NATS server', () => {
     })
     await until(isOk(store))
     await until(async () => (await strict.health()).ok)
-    expect((await store.decide([one], COMMIT))[0]!.remaining).toBe(999)
+    expect((await until(async () => (await store.decide([one], COMMIT))[0])).remaining).toBe(999)
     const stranger = await connectNatsKv(`nats://127.0.0.1:${port}`)
     await new Promise(resolve => setTimeout(resolve, 300))
     expect((await stranger.health()).ok).toBe(false)

@@ -204,7 +204,7 @@ describe('the entries of a bucket', () => {
         ...(port === undefined ? {} : { port }),
       })
     const first = await start()
-    const stores = await Promise.all([connectNatsKv(first.url), connectNatsKv(first.url)])
+    const stores = await Promise.all([1, 2].map(() => connectNatsKv(first.url, { timeoutMs: 20_000 })))
     for (const store of stores) await until(async () => (await store.health()).ok)
     const [near, far] = stores.map(({ sharedEntries }) => sharedEntries)
     let heard = 0

@@ -52,7 +52,7 @@ const KINDS: Readonly<Record<string, (prefix: string) => Promise<RedisStore>>> =
     return opened(new RedisStore({ client, prefix, timeoutMs: 20_000 }), () => client.destroy())
   },
   'a URL': async prefix => {
-    const store = await connectRedisStore(server.url, { prefix })
+    const store = await connectRedisStore(server.url, { prefix, timeoutMs: 20_000 })
     await until(async () => (await store.health()).ok)
     return opened(store, () => {})
   },
@@ -131,7 +131,7 @@ describe.each(Object.keys(KINDS))('shared entries of a store with %s', kind => {
 describe('a Redis subscription', () => {
   it('waits for a server that is down, and is live when it is back', async () => {
     const first = await startRedis()
-    const store = opened(await connectRedisStore(first.url), () => {})
+    const store = opened(await connectRedisStore(first.url, { timeoutMs: 20_000 }), () => {})
     const subscription = await listen(store.sharedEntries)
     await first.stop('SIGKILL')
     await until(() => !subscription.watch.isLive())
@@ -163,7 +163,7 @@ describe('a Redis subscription', () => {
   it('stays inactive for a user without the right, and entries are stored nevertheless', async () => {
     await admin.call('ACL', 'SETUSER', 'mute', 'on', '>pw', '~*', '+@all', 'resetchannels')
     const store = opened(
-      await connectRedisStore(server.url, { prefix, username: 'mute', password: 'pw' }),
+      await connectRedisStore(server.url, { prefix, username: 'mute', password: 'pw', timeoutMs: 20_000 }),
       () => {},
     )
     await until(async () => (await store.health()).ok)
