@@ -21,8 +21,8 @@ const dist = join(root, 'dist')
 const cache = join(root, 'node_modules/.cache/topicgate')
 const stampFile = join(cache, 'build.stamp')
 
-/** Bundled into the commands, so that installing the package for its API does not install them. */
-const BUNDLED = new Set(['commander'])
+/** Bundled, so that installing the package does not install them. Why: of 4 MB of hono, the admin server uses 40 kB. */
+const BUNDLED = new Set(['commander', 'hono', '@hono/node-server'])
 
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const tsconfig = JSON.parse(readFileSync(join(root, 'tsconfig.json'), 'utf8'))
@@ -113,7 +113,8 @@ runCompiler()
 if (declarations.some(path => !existsSync(join(root, path)))) runCompiler('--force')
 const kept = new Set([...declarations, ...(await writeBundles())])
 for (const path of listFiles('dist')) {
-  if (!kept.has(path)) rmSync(join(root, path))
+  // The dashboard has its own build.
+  if (!kept.has(path) && !path.startsWith(join('dist', 'ui'))) rmSync(join(root, path))
 }
 chmodSync(join(root, manifest.bin.topicgate), 0o755)
 mkdirSync(cache, { recursive: true })
