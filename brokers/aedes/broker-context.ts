@@ -106,6 +106,13 @@ export class BrokerContext implements ConnectionContext {
     return client.id !== null && clients?.[client.id] === client
   }
 
+  /** Returns the connection that a client id has now. */
+  currentConnection(clientId: string): Connection | undefined {
+    const { clients } = brokerInternals(this.broker)
+    if (clients === undefined || !Object.hasOwn(clients, clientId)) return undefined
+    return (clients[clientId] as Client & Record<symbol, Connection | undefined>)[this.#connectionKey]
+  }
+
   /** Stops processing and acknowledging publishes; wills are still published. */
   stopAccepting(): void {
     this.#isStopped = true

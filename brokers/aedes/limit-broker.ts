@@ -1,5 +1,6 @@
 import type { Aedes, Client } from 'aedes'
 import { assertSupported, warnUnsupportedOnReload } from '../../src/adapter/unsupported-outcomes.ts'
+import type { Sender } from '../../src/core/message.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import type { GuardStats } from '../../src/guard/guard.ts'
 import { assertVersion } from './aedes-internals.ts'
@@ -26,6 +27,8 @@ export interface BrokerStats extends GuardStats, Readonly<MessageCounters> {
 export interface BrokerLimiter {
   readonly gate: Gate
   stats(): BrokerStats
+  /** Returns the sender of the connection that a client id has now; undefined if it is not connected. */
+  senderOf(clientId: string): Sender | undefined
   /**
    * Calls a listener with each socket that has sent its CONNECT; returns a function that removes it. Used by
    * `limitServer`.
@@ -74,6 +77,7 @@ export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptio
   return {
     gate,
     stats: () => ({ ...context.guard.stats(), ...context.counters, connections: context.connections.size }),
+    senderOf: clientId => context.currentConnection(clientId)?.sender,
     onConnect: listener => {
       const listen = (client: Client): void => listener(client.req?.socket ?? client.conn)
       context.connectListeners.add(listen)

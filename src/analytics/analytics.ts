@@ -25,6 +25,8 @@ export interface DecisionTotals {
   readonly blocked: number
 }
 
+export type RefusalListener = (decision: Decision, message: Message, sender: Sender) => void
+
 /** A sender state's mark holds the number of a slice and, in these low bits, the index of a tier. */
 const INDEX_BITS = 5
 const MAX_TIER_INDEX = 2 ** INDEX_BITS - 1
@@ -49,6 +51,7 @@ export class Analytics {
   #closedTotals: DecisionTotals = { total: 0, blocked: 0 }
   /** Counters of the last decision, because the next decision most often uses the same. */
   #lastSeries: RuleTierCounters
+  #refusalListeners: readonly RefusalListener[] = []
   readonly #unsubscribe: () => void
   readonly #onPolicy = (): void => {
     this.#countPending()
@@ -91,6 +94,17 @@ export class Analytics {
     }
   }
 
+  /**
+   * Calls a listener with each refusal and its sender, with the parts that the policy adds. Returns a function that
+   * removes it. Cheaper than a listener of decisions, because passing messages cost nothing.
+   */
+  onRefusal(listener: RefusalListener): () => void {
+    this.#refusalListeners = [...this.#refusalListeners, listener]
+    return () => {
+      this.#refusalListeners = this.#refusalListeners.filter(each => each !== listener)
+    }
+  }
+
   /** Returns metrics by rule, in the order of first use. */
   rules(): readonly RuleMetrics[] {
     this.#countPending()
@@ -127,7 +141,8 @@ export class Analytics {
   }
 
   /** Counts one decision. */
-  count(decision: Decision, { sender, topic }: Message, senderState: SenderState): void {
+  count(decision: Decision, message: Message, senderState: SenderState): void {
+    const { sender, topic } = message
     if (this.#clock.now() >= this.#sliceEndsMs) this.#closeDueSlice()
     // The sender state's mark identifies slice and tier, so that no other field of the sender is read.
     const isCounted = senderState.analyticsSlice >> INDEX_BITS === this.#slice
@@ -145,15 +160,13 @@ export class Analytics {
     series.record(decision)
     if (decision.allowed) return
     open.blocked++
+    const refused = isPersistent(senderState) ? senderState.identity : sender
+    const listeners = this.#refusalListeners
+    for (let at = 0; at < listeners.length; at++) listeners[at]!(decision, message, refused)
     // A late decision may be about a topic that the sender state no longer has.
     if (senderState.topic === topic && isPersistent(senderState))
       this.#refusals.recordRefusal(senderState, series.counters)
-    else
-      this.#refusals.countByName(
-        isPersistent(senderState) ? senderState.identity : sender,
-        topic,
-        series.counters,
-      )
+    else this.#refusals.countByName(refused, topic, series.counters)
   }
 
   close(): void {

@@ -46,6 +46,12 @@ export class TwoGenerationCache<Value> {
     this.#youngChars += chars
   }
 
+  /** Returns all values, in no order. */
+  *values(): IterableIterator<Value> {
+    yield* this.#young.values()
+    yield* this.#old.values()
+  }
+
   clear(): void {
     this.#young.clear()
     this.#old.clear()

@@ -75,7 +75,8 @@ export class GateChain {
   readonly #usageWarnings: UsageWarnings
   readonly #limitScaler: LimitScaler
   readonly #codeOptions: Pick<CompiledPolicy, 'tiers' | 'penalty' | 'compiledBehaviour'>
-  #policy: CompiledPolicy | undefined
+  /** Policy in force, without what was added in code. */
+  policy: CompiledPolicy | undefined
   /** True once any message was decided. */
   #isRouted = false
 
@@ -124,7 +125,7 @@ export class GateChain {
   build(policy: CompiledPolicy | undefined, dialect: Dialect): readonly string[] {
     const before = this.registry
     this.registry = this.#buildRegistry(policy, dialect)
-    this.#policy = policy
+    this.policy = policy
     this.routes = null
     adoptStates(reloadStates(before), reloadStates(this.registry))
     this.handlerMonitor.setEntries(this.registry.entries)
@@ -136,7 +137,7 @@ export class GateChain {
 
   /** Builds the chain again after a change of runtime exemptions. Throws PolicyError like `build`. */
   rebuild(): void {
-    this.build(this.#policy, this.registry.dialect)
+    this.build(this.policy, this.registry.dialect)
   }
 
   /** Stops measuring load. */
@@ -277,7 +278,7 @@ export class GateChain {
     this.routes ??= new RouteTable({
       gate: this.#gate,
       registry: this.registry,
-      identity: this.#policy?.identity,
+      identity: this.policy?.identity,
       store: this.#gate.store,
       senderOverrides: this.senderOverrides,
       usageWarnings: this.#usageWarnings,

@@ -84,6 +84,11 @@ export class ConfigSync {
     while (this.#unsent.get(name) === change && !this.#isFailing && !this.#isClosed)
   }
 
+  /** Returns true if no change of an entry waits to be written. */
+  isWritten(kind: RuntimeEntryKind, id: string): boolean {
+    return !this.#unsent.has(buildEntryName(kind, id))
+  }
+
   /** Polls the store once and schedules the next poll. Never rejects. */
   poll(): Promise<void> {
     if (this.#polling === undefined) {

@@ -152,9 +152,9 @@ export function tierEntryType(
       }
       return { id: subjectId(subjectKey), given: { [subjectKey.part]: subjectKey.text, tier } }
     },
-    apply({ tier, ...rest }, { addedAtMs, sequence = 0 }) {
+    apply({ tier, ...rest }, { id, addedAtMs, sequence = 0 }) {
       const subjectKey = subjectKeyOf(rest)
-      const assigned = { tier, addedAtMs, sequence }
+      const assigned = { id, tier, addedAtMs, sequence }
       senderOverrides.assignedTiers.add(subjectKey, assigned)
       return () => senderOverrides.assignedTiers.remove(subjectKey, assigned)
     },

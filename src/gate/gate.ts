@@ -21,6 +21,7 @@ import {
 import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import type { RuleInfo } from '../outcomes/rule-info.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
+import type { LoadedPolicy } from '../policy/compiled-policy-types.ts'
 import { MemoryStore } from '../stores/memory/memory-store.ts'
 import type { StoreSpec } from '../stores/normalize-store-options.ts'
 import { openStore } from '../stores/open-store.ts'
@@ -37,9 +38,9 @@ import { type DecisionCounter, GateEmitter } from './gate-emitter.ts'
 import type { GateEvents, PolicyReloadResult } from './gate-events.ts'
 import { loadCompiledPolicy, type PolicySource, type ReadPolicyOptions, watchFiles } from './policy-source.ts'
 import { type GateRunOptions, type HandlerRunResult, runMessageHandler } from './run-limited.ts'
-import { RuntimeConfig } from './runtime-lists.ts'
+import { RuntimeConfig, type SenderEntries } from './runtime-lists.ts'
 
-export type { GateEvents, PolicyReloadResult, PolicySource }
+export type { GateEvents, PolicyReloadResult, PolicySource, SenderEntries }
 
 /** Options of a gate. */
 export interface GateOptions extends ReadPolicyOptions, ChainOptions {
@@ -268,6 +269,16 @@ export class Gate {
       })
     this.#applying = applied.catch(() => {})
     return applied
+  }
+
+  /** The policy in force; undefined if all limits were added in code. May contain secrets. */
+  get policy(): LoadedPolicy | undefined {
+    return this.#activeChain.policy?.source
+  }
+
+  /** Returns the bans, overrides and assigned tiers that cover a sender. */
+  entriesOf(sender: Sender): SenderEntries {
+    return this.#runtimeConfig.entriesOf(sender)
   }
 
   /** Returns the names of all rules, in their order. */

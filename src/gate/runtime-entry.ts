@@ -36,6 +36,8 @@ export interface RuntimeEntryChange {
   /** Author of the change; `clock` if the entry expired. */
   readonly by: string
   readonly reason: string
+  /** Entry that an added one replaced. */
+  readonly before?: RuntimeEntry | undefined
   readonly note: RuntimeEntry
 }
 

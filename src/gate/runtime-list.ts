@@ -25,6 +25,8 @@ export interface RuntimeListHooks {
   audit(change: RuntimeEntryChange): void
   /** Shares an entry with the other nodes; undefined if it was removed. */
   share(kind: RuntimeEntryKind, id: string, entry: RuntimeEntry | undefined): Promise<void>
+  /** Returns true if the last change of an entry is in the store that the nodes share. */
+  isShared(kind: RuntimeEntryKind, id: string): boolean
 }
 
 interface ActiveEntry<Given> {
@@ -80,9 +82,10 @@ export class RuntimeList<Given extends object> {
     this.#sequence = nowMs === this.#lastAddedAtMs ? this.#sequence + 1 : 0
     this.#lastAddedAtMs = nowMs
     const entry = { ...given, ...createRuntimeEntry(id, options, nowMs, this.#sequence) }
+    const before = this.#entries.get(id)?.entry
     this.#apply(entry)
     this.#hooks.changed()
-    this.#audit('added', entry, entry.addedBy, entry.reason)
+    this.#audit('added', entry, entry.addedBy, entry.reason, before)
     await this.#hooks.share(this.#entryType.kind, id, entry)
     return entry
   }
@@ -96,6 +99,11 @@ export class RuntimeList<Given extends object> {
     this.#audit('removed', active.entry, why.by ?? 'unknown', why.reason ?? 'taken back')
     await this.#hooks.share(this.#entryType.kind, id, undefined)
     return true
+  }
+
+  /** Returns true if the last change of an entry is in the shared store, so that it survives a restart of this node. */
+  isShared(id: string): boolean {
+    return this.#hooks.isShared(this.#entryType.kind, id)
   }
 
   get(id: string): (Given & RuntimeEntry) | undefined {
@@ -185,7 +193,13 @@ export class RuntimeList<Given extends object> {
     if (nextMs < Infinity) this.#scheduleExpiry(Math.max(nextMs, earliestMs))
   }
 
-  #audit(action: RuntimeEntryChange['action'], entry: RuntimeEntry, by: string, reason: string): void {
+  #audit(
+    action: RuntimeEntryChange['action'],
+    entry: RuntimeEntry,
+    by: string,
+    reason: string,
+    before?: RuntimeEntry,
+  ): void {
     this.#hooks.audit({
       kind: this.#entryType.kind,
       action,
@@ -193,6 +207,7 @@ export class RuntimeList<Given extends object> {
       atMs: this.#hooks.clock.now(),
       by,
       reason,
+      before,
       note: entry,
     })
   }

@@ -3,7 +3,7 @@ import { ruleInThousandths } from '../chain/senders/apply-overrides.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
 import type { Logger } from '../core/logger.ts'
-import type { Message } from '../core/message.ts'
+import type { Message, Sender } from '../core/message.ts'
 import { ThrottledLog } from '../core/throttled-log.ts'
 import type { SharedEntry } from '../stores/shared-entries.ts'
 import type { Store } from '../stores/store.ts'
@@ -33,6 +33,17 @@ interface RuntimeConfigHost {
   readonly clock: Clock
   readonly logger: Logger
   readonly store: Store
+}
+
+/** Runtime entries that cover one sender. The first of each kind applies. */
+export interface SenderEntries {
+  readonly bans: readonly (BanOptions & RuntimeEntry)[]
+  readonly overrides: readonly (OverrideOptions & RuntimeEntry)[]
+  readonly tiers: readonly (TierAssignmentOptions & RuntimeEntry)[]
+}
+
+function present<T>(entries: readonly (T | undefined)[]): readonly T[] {
+  return entries.filter(entry => entry !== undefined)
 }
 
 /** List of any kind of entry, as far as nodes synchronise it. */
@@ -75,6 +86,7 @@ export class RuntimeConfig {
         emitter.emit('audit', change)
       },
       share: async (kind, id, entry) => this.#configSync?.share(kind, id, entry),
+      isShared: (kind, id) => this.#configSync?.isWritten(kind, id) ?? false,
     }
     this.bans = new RuntimeList(banEntryType(senderOverrides), hooks)
     this.overrides = new RuntimeList(
@@ -146,6 +158,16 @@ export class RuntimeConfig {
     const name = own === undefined ? '' : decision.rule!
     const sender = this.#chain.identityOf(message)
     this.#penalties.recordRefusal(penalty, name, decision, message, sender, this.#clock.now())
+  }
+
+  /** Returns the bans, overrides and assigned tiers that cover a sender, each in the order in which they apply. */
+  entriesOf(sender: Sender): SenderEntries {
+    const { senderOverrides } = this.#chain
+    return {
+      bans: present(senderOverrides.bansOf(sender).map(({ id }) => this.bans.get(id))),
+      overrides: present(senderOverrides.ratesOf(sender).map(({ id }) => this.overrides.get(id))),
+      tiers: present(senderOverrides.tiersOf(sender).map(({ id }) => this.tiers.get(id))),
+    }
   }
 
   /** Reads the entries of the other nodes and starts polling. Never rejects. */

@@ -63,6 +63,7 @@ interface Reading extends DecisionTotals {
 interface Firing {
   readonly id: string
   readonly sinceMs: number
+  readonly alert: Alert
 }
 
 /**
@@ -78,6 +79,7 @@ export class Alerts {
   readonly #readings: Reading[] = []
   readonly #maxReadings: number
   readonly #firing = new Map<string, Firing>()
+  readonly #listeners = new Set<(alert: Alert) => void>()
   #breaker: BreakerState = 'closed'
   #count = 0
   #cancel: () => void
@@ -111,6 +113,17 @@ export class Alerts {
   /** Returns the names of the firing alerts. */
   firing(): readonly string[] {
     return [...this.#firing.keys()]
+  }
+
+  /** Returns the alerts that fire now, as they were when they began. */
+  active(): readonly Alert[] {
+    return [...this.#firing.values()].map(({ alert }) => alert)
+  }
+
+  /** Calls a listener with each alert when it fires and when it is resolved; returns a function that removes it. */
+  watch(listener: (alert: Alert) => void): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
   }
 
   /** Checks now; also called at each interval and when the store's breaker changes. */
@@ -163,31 +176,38 @@ export class Alerts {
     // Unknown value: the alert keeps its state.
     if (value === undefined) return
     if (firing === undefined && value > rule.above && (rule.begins?.(readings) ?? true)) {
-      const begun = { id: `${rule.name}-${nowMs}-${++this.#count}`, sinceMs: nowMs }
-      this.#firing.set(rule.name, begun)
-      this.#report(rule, begun, 'firing', value, nowMs)
+      const id = `${rule.name}-${nowMs}-${++this.#count}`
+      const alert = createAlert(rule, { id, sinceMs: nowMs }, 'firing', value, nowMs)
+      this.#firing.set(rule.name, { id, sinceMs: nowMs, alert })
+      this.#report(alert)
     } else if (firing !== undefined && value <= rule.clear) {
       this.#firing.delete(rule.name)
-      this.#report(rule, firing, 'resolved', value, nowMs)
+      this.#report(createAlert(rule, firing, 'resolved', value, nowMs))
     }
   }
 
-  #report(
-    rule: AlertRule,
-    { id, sinceMs }: Firing,
-    state: Alert['state'],
-    value: number,
-    atMs: number,
-  ): void {
-    const { name, severity, above: threshold } = rule
-    const text = state === 'firing' ? rule.text(value) : `over: ${rule.text(value)}`
-    const alert: Alert = { id, name, severity, state, text, value, threshold, sinceMs, atMs }
+  #report(alert: Alert): void {
+    const { state, severity, text } = alert
     if (state === 'resolved' || severity === 'info') this.#logger.info(alert, text)
     else this.#logger.warn(alert, text)
-    try {
-      this.#options.onAlert(alert)
-    } catch (err) {
-      this.#logger.error({ err, alert: name }, 'a listener of alerts threw')
+    for (const notify of [this.#options.onAlert, ...this.#listeners]) {
+      try {
+        notify(alert)
+      } catch (err) {
+        this.#logger.error({ err, alert: alert.name }, 'a listener of alerts threw')
+      }
     }
   }
+}
+
+function createAlert(
+  rule: AlertRule,
+  { id, sinceMs }: Pick<Firing, 'id' | 'sinceMs'>,
+  state: Alert['state'],
+  value: number,
+  atMs: number,
+): Alert {
+  const { name, severity, above: threshold } = rule
+  const text = state === 'firing' ? rule.text(value) : `over: ${rule.text(value)}`
+  return { id, name, severity, state, text, value, threshold, sinceMs, atMs }
 }

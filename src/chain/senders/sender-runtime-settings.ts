@@ -18,6 +18,8 @@ export interface Ban {
 
 /** A tier assigned to a sender at run time. */
 export interface AssignedTier extends EntryAge {
+  /** Id in the list of tiers. */
+  readonly id: string
   readonly tier: string
 }
 
@@ -73,11 +75,26 @@ export class SenderRuntimeSettings {
   /** Returns the tier found by the user's lookup function, or the pending lookup. */
   lookUpTier: ((sender: Sender) => string | undefined | Promise<void>) | undefined
 
+  /** Returns the bans of a sender, the one that applies first. */
+  bansOf(sender: Sender): readonly Ban[] {
+    return this.bans.entriesOf(sender).toSorted(longestBanFirst)
+  }
+
+  /** Returns the overrides of a sender, the one that applies first. */
+  ratesOf(sender: Sender): readonly Override[] {
+    return this.overrides.entriesOf(sender).toSorted(newestFirst)
+  }
+
+  /** Returns the tiers assigned to a sender, the one that applies first. */
+  tiersOf(sender: Sender): readonly AssignedTier[] {
+    return this.assignedTiers.entriesOf(sender).toSorted((a, b) => compareAge(b, a))
+  }
+
   overridesOf(sender: Sender): EffectiveOverrides {
     const { bans, overrides, tiers } = this
     if (bans.isEmpty && overrides.isEmpty && tiers === undefined) return PLAIN
-    const [ban] = bans.entriesOf(sender).toSorted(longestBanFirst)
-    const applied = overrides.entriesOf(sender).toSorted(newestFirst)
+    const [ban] = this.bansOf(sender)
+    const applied = this.ratesOf(sender)
     const foundTier = tiers && this.#findTier(sender)
     const tierLookup = foundTier instanceof Promise ? foundTier : undefined
     const tierName = foundTier instanceof Promise ? sender.tier : (foundTier ?? sender.tier)
@@ -89,7 +106,7 @@ export class SenderRuntimeSettings {
 
   /** Returns the tier assigned last at run time, else the one looked up. */
   #findTier(sender: Sender): string | undefined | Promise<void> {
-    const [last] = this.assignedTiers.entriesOf(sender).toSorted((a, b) => compareAge(b, a))
+    const [last] = this.tiersOf(sender)
     return last?.tier ?? this.lookUpTier?.(sender)
   }
 }

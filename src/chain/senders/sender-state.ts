@@ -241,6 +241,13 @@ export class SenderState implements Sender {
     }
   }
 
+  /** Returns the topics that this sender used last under its current routes, the newest first. */
+  recentTopics(): readonly { readonly topic: string; readonly on: Operation }[] {
+    if (this.senderPlan === undefined) return []
+    const saved = (this.#topicEntries ?? []).map(({ topic, on }) => ({ topic, on }))
+    return [{ topic: this.topic, on: this.on }, ...saved.reverse()]
+  }
+
   /** Switches back to an earlier topic under the same routes. Returns false if there is no saved state. */
   restoreTopic(topic: string, on: Operation): boolean {
     const topicEntries = this.#topicEntries
