@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import { limitSockets } from '../core/socket-limit.ts'
 import { METRICS_TYPE, type Store, type StoreHealth } from '../index.ts'
 import { CommandError, EXIT } from './command-error.ts'
 
@@ -22,8 +23,7 @@ export interface HealthServer {
 /** Time limit of a request: probes are small and fast. */
 const REQUEST_TIMEOUT_MS = 5_000
 const CHECK_MS = 1_000
-const MAX_CONNECTIONS = 64
-const MAX_CONNECTIONS_PER_IP = 16
+const SOCKETS = { max: 64, maxPerAddress: 16 }
 
 /**
  * Starts a health server. `GET /live`: 200 while the process answers. `GET /ready`: 200 while clients are served, else
@@ -41,7 +41,7 @@ export async function startHealth(options: HealthOptions): Promise<HealthServer>
     },
     (request, response) => void respond(request, response, options),
   )
-  limitConnections(server)
+  limitSockets(server, SOCKETS)
   const port = await listen(server, options.port, options.host)
   return {
     port,
@@ -51,54 +51,6 @@ export async function startHealth(options: HealthOptions): Promise<HealthServer>
         server.closeAllConnections()
       }),
   }
-}
-
-/**
- * Limits connections in total and per address. A new one replaces the oldest idle connection of the address with the
- * most, so that idle sockets do not block probes.
- */
-function limitConnections(server: Server): void {
-  const all = new Map<string, Set<Socket>>()
-  const ips = new Map<Socket, string>()
-  const busy = new WeakSet<Socket>()
-  let count = 0
-  server.on('connection', socket => {
-    const ip = socket.remoteAddress ?? ''
-    const own = all.get(ip) ?? new Set()
-    const candidates =
-      own.size >= MAX_CONNECTIONS_PER_IP ? own : count >= MAX_CONNECTIONS ? largest(all) : undefined
-    if (candidates !== undefined) {
-      const idle = [...candidates].find(other => !busy.has(other) && !other.destroyed)
-      if (idle === undefined) {
-        socket.destroy()
-        return
-      }
-      forget(idle)
-      idle.destroy()
-    }
-    own.add(socket)
-    all.set(ip, own)
-    count++
-    ips.set(socket, ip)
-    socket.once('close', () => forget(socket))
-  })
-  const forget = (socket: Socket): void => {
-    const ip = ips.get(socket)
-    if (ip === undefined) return
-    ips.delete(socket)
-    count--
-    const own = all.get(ip)
-    own?.delete(socket)
-    if (own?.size === 0) all.delete(ip)
-  }
-  server.on('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
-    busy.add(socket)
-    response.once('close', () => busy.delete(socket))
-  })
-}
-
-function largest(all: ReadonlyMap<string, ReadonlySet<Socket>>): ReadonlySet<Socket> {
-  return [...all.values()].reduce((most, each) => (each.size > most.size ? each : most))
 }
 
 async function respond(

@@ -183,4 +183,23 @@ export const MAX_SIZES = {
   feedbackPerSecond: 1_000_000,
   /** Rules and exemptions of one policy, each. */
   rules: 100_000,
+  /** Records of the audit log kept in memory. */
+  auditRecords: 1_000,
+  /** Senders with remembered refusals, refusals of each, and characters of the topic of each. */
+  refusedSenders: 2_048,
+  refusalsPerSender: 20,
+  refusedTopicChars: 256,
+  /** Addresses whose wrong tokens the admin server counts. */
+  adminFailedAddresses: 4_096,
+  /** Sockets of the admin server, and of one address. The one that is idle for longest gives way. */
+  adminSockets: 128,
+  adminSocketsPerAddress: 64,
+  /** Bytes of a request body of the admin API. */
+  adminBodyBytes: 1_048_576,
+  /** Event streams of the admin API, events kept for those that resume, and events waiting for a slow one. */
+  adminStreams: 32,
+  adminEvents: 1_000,
+  adminQueuedEvents: 1_024,
+  /** Topics that the card of a sender looks at. */
+  cardTopics: 64,
 } as const
