@@ -29,7 +29,13 @@ export {
   type SignalWord,
 } from './adapt/index.ts'
 export { keyOfSender, SenderCache } from './adapter/sender-cache.ts'
-export { type AuditLog, keepAuditLog } from './admin/audit-log.ts'
+export {
+  type AuditChange,
+  type AuditLog,
+  type AuditPage,
+  type AuditRecord,
+  keepAuditLog,
+} from './admin/audit-log.ts'
 export { toAlgorithm } from './algorithms/algorithm-from-kernel.ts'
 export { createLimit, type LimitSpec } from './algorithms/create-limit.ts'
 export { defineAlgorithm } from './algorithms/custom.ts'

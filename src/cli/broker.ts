@@ -1,7 +1,9 @@
 import type { Logger } from 'pino'
+import type { AdminServer } from '../admin/index.ts'
 import { formatProblem, PolicyError } from '../core/errors.ts'
 import { Gate } from '../index.ts'
 import { watchPolicy } from '../policy/index.ts'
+import { type AdminOptions, startAdmin } from './admin.ts'
 import { EXIT } from './command-error.ts'
 import { isLimitingEnabled, readStoreOverlay } from './environment-variables.ts'
 import { type HealthOptions, type HealthServer, startHealth } from './health-server.ts'
@@ -30,6 +32,8 @@ export interface BrokerCommandOptions extends MonitoringOptions {
   /** Default: 1 MiB. */
   readonly maxPacketBytes?: number | undefined
   readonly json: boolean
+  /** Default: no admin server. */
+  readonly admin?: AdminOptions | undefined
 }
 
 /**
@@ -61,6 +65,7 @@ export async function runBroker(options: BrokerCommandOptions, terminal: Termina
   let server: RunningMqttServer | undefined
   let health: HealthServer | undefined
   let monitoring: Monitoring | undefined
+  let admin: AdminServer | undefined
   try {
     const runningMonitoring = await startMonitoring(gate, log, options)
     monitoring = runningMonitoring
@@ -74,15 +79,25 @@ export async function runBroker(options: BrokerCommandOptions, terminal: Termina
       health = await startHealth({ store: gate.store, readState: readState, metrics, host, port })
     }
     server = await startMqttServer({ ...options, gate, logger: log })
-    const watch = watchPolicy(files, async () => {
+    const reload = async (): Promise<void> => {
       if (isLimiting) await gate.apply(policy)
-    })
+    }
+    const watch = watchPolicy(files, reload)
+    if (options.admin !== undefined) {
+      const { limits: broker } = server
+      admin = await startAdmin(gate, options.admin, {
+        ...runningMonitoring,
+        broker,
+        policy: { files, reload },
+      })
+    }
     serving = true
     const { port, wsPort } = server
     const urls = [
       `mqtt://${hostOf(options)}:${port}`,
       ...(wsPort === undefined ? [] : [`ws://${hostOf(options)}:${wsPort}`]),
       ...(health === undefined ? [] : [`http://${hostOf(options)}:${health.port}/ready`]),
+      ...(admin?.urls ?? []),
     ]
     if (isLoopback(options.host))
       log.info({ host: options.host }, 'only this machine can connect (use --host 0.0.0.0 for others)')
@@ -92,11 +107,13 @@ export async function runBroker(options: BrokerCommandOptions, terminal: Termina
     const { connections, held } = server.limits.stats()
     log.info({ signal, connections, held }, 'ending')
     await watch.close()
+    await admin?.close()
     await server.close(DRAIN_MS)
     await runningMonitoring.close()
     log.info('ended')
   } finally {
     stop.release()
+    await admin?.close()
     await health?.close()
     await monitoring?.close()
     await gate.close()

@@ -3,12 +3,15 @@ import type { BrokerCommandOptions } from './broker.ts'
 import { CommandError, EXIT } from './command-error.ts'
 import { policyOption } from './commands-policy.ts'
 import {
+  adminAddressesFromEnv,
+  DEFAULT_TOKENS,
   healthPortFromEnv,
   monitoringOptionsFromEnv,
   NOTICES_TOPIC,
   readLogLevel,
   readMaxPacketBytes,
   readNoticesTopic,
+  tokensFileFromEnv,
 } from './environment-variables.ts'
 import {
   appendOptionValue,
@@ -34,6 +37,9 @@ interface BrokerFlags {
   readonly auditLog?: string
   readonly analyticsStore?: string
   readonly alertsWebhook?: string
+  readonly admin?: readonly string[]
+  readonly adminTokens?: string
+  readonly adminHost?: readonly string[]
   readonly json?: boolean
 }
 
@@ -85,6 +91,17 @@ export function addBrokerCommands(
       'where all nodes store their analytics: SQLite, Redis, policy or none; default: the store of the policy',
     )
     .option('--alerts-webhook <url>', 'post alerts there, signed with TOPICGATE_ALERTS_SECRET')
+    .option(
+      '--admin <address>',
+      'serve the admin API and the dashboard at unix:PATH or HOST:PORT; may be given several times',
+      appendOptionValue,
+    )
+    .option('--admin-tokens <file>', `tokens of --admin HOST:PORT; default: ${DEFAULT_TOKENS}`)
+    .option(
+      '--admin-host <name>',
+      'a name under which browsers reach the dashboard; may be given several times',
+      appendOptionValue,
+    )
     .option('--json', 'log JSON also to a screen')
     .action(async (files: readonly string[], flags: BrokerFlags) => {
       const { env } = terminal
@@ -113,6 +130,7 @@ export function addBrokerCommands(
         analyticsStore: flags.analyticsStore ?? seen.analyticsStore,
         webhook: parseWebhook(flags.alertsWebhook ?? seen.webhookUrl, seen.webhookSecret),
         json: flags.json ?? false,
+        admin: parseAdminFlags(flags, env),
       }
       done(await runBroker(options, terminal))
     })
@@ -150,6 +168,12 @@ export function addBrokerCommands(
       }
       done(await demo(options, terminal))
     })
+}
+
+function parseAdminFlags(flags: BrokerFlags, env: Terminal['env']): BrokerCommandOptions['admin'] {
+  const listen = flags.admin ?? adminAddressesFromEnv(env)
+  if (listen.length === 0) return undefined
+  return { listen, tokens: flags.adminTokens ?? tokensFileFromEnv(env), hosts: flags.adminHost ?? [] }
 }
 
 /** Never print the URL: it may contain a password. */

@@ -23,6 +23,8 @@ export const ENV_VARIABLES = {
   TOPICGATE_ANALYTICS_STORE: 'the store of analytics, as with --analytics-store',
   TOPICGATE_ALERTS_WEBHOOK: 'the URL that receives alerts, as with --alerts-webhook',
   TOPICGATE_ALERTS_SECRET: 'the secret that signs alerts',
+  TOPICGATE_ADMIN_LISTEN: 'addresses of the admin API, separated by commas, as with --admin',
+  TOPICGATE_ADMIN_TOKENS: 'the file of its tokens, as with --admin-tokens',
   TOPICGATE_LOG_LEVEL: 'the level of the log, as with --log-level',
 } as const
 
@@ -104,6 +106,18 @@ export function monitoringOptionsFromEnv(env: Env): {
     webhookUrl: read(env, 'TOPICGATE_ALERTS_WEBHOOK'),
     webhookSecret: read(env, 'TOPICGATE_ALERTS_SECRET'),
   }
+}
+
+/** Returns the addresses of the admin server; none without it. */
+export function adminAddressesFromEnv(env: Env): readonly string[] {
+  return (read(env, 'TOPICGATE_ADMIN_LISTEN') ?? '').split(',').filter(address => address !== '')
+}
+
+/** Default file of the tokens of the admin API. */
+export const DEFAULT_TOKENS = 'topicgate.tokens'
+
+export function tokensFileFromEnv(env: Env): string {
+  return read(env, 'TOPICGATE_ADMIN_TOKENS') ?? DEFAULT_TOKENS
 }
 
 /** Returns the log level, which must be one of the known levels. */

@@ -4,6 +4,7 @@ import { EXIT, explainError } from './command-error.ts'
 import { addBrokerCommands } from './commands-broker.ts'
 import { addPolicyCommands } from './commands-policy.ts'
 import { addSetupCommands } from './commands-setup.ts'
+import { addTokenCommands } from './commands-token.ts'
 import { type Terminal, write } from './terminal.ts'
 
 /** Runs one command and reports all errors. Never rejects; resolves with the exit code. */
@@ -43,6 +44,7 @@ export function createProgram(terminal: Terminal, done: (exitCode: number) => vo
     .showSuggestionAfterError()
   addPolicyCommands(program, terminal, done)
   addBrokerCommands(program, terminal, done)
+  addTokenCommands(program, terminal, done)
   addSetupCommands(program, terminal, done)
   program.addHelpText(
     'after',

@@ -3,12 +3,14 @@ import type { Logger } from 'pino'
 import {
   Alerts,
   Analytics,
+  type AuditLog,
   DecisionTimer,
   type Gate,
   keepAuditLog,
   type MetricSources,
   renderMetrics,
   SnapshotExporter,
+  type SnapshotStore,
   Webhook,
 } from '../index.ts'
 import { openAnalyticsStore } from './analytics-store.ts'
@@ -26,6 +28,13 @@ export interface MonitoringOptions {
 
 /** Monitoring of a broker: periodic log lines, alerts and metrics for Prometheus. */
 export interface Monitoring {
+  readonly analytics: Analytics
+  readonly durations: DecisionTimer
+  readonly alerts: Alerts
+  /** The audit log, in memory only if no file is given. */
+  readonly audit: AuditLog
+  /** Store of the analytics of all nodes, if there is one. */
+  readonly snapshots: SnapshotStore | undefined
   /** Returns metrics in the text format of Prometheus, including those of the guard if there is one. */
   metrics(guard: NonNullable<MetricSources['guards']>[number] | undefined): Promise<string>
   /** Writes the last summary and snapshot, and stops. */
@@ -47,7 +56,7 @@ export async function startMonitoring(
   const webhook = post && new Webhook({ ...post, clock, logger })
   const analyticsStore = await openAnalyticsStore(options.analyticsStore, gate, logger)
   const { snapshots } = analyticsStore
-  const audit = auditLog === undefined ? undefined : keepAuditLog(gate, auditLog)
+  const audit = keepAuditLog(gate, auditLog)
   const analytics = new Analytics({ gate })
   const durations = new DecisionTimer({ gate })
   const exporter = new SnapshotExporter({
@@ -62,6 +71,11 @@ export async function startMonitoring(
   const onAlert = webhook?.send ?? (() => {})
   const alerts = new Alerts({ gate, analytics, durations, logger, onAlert })
   return {
+    analytics,
+    durations,
+    alerts,
+    audit,
+    snapshots,
     metrics: guard =>
       renderMetrics({ analytics, durations, store, guards: guard === undefined ? undefined : [guard] }),
     async close() {
@@ -74,7 +88,7 @@ export async function startMonitoring(
       await clusterSummary?.logSummary()
       durations.close()
       analytics.close()
-      await audit?.close()
+      await audit.close()
       await analyticsStore.close()
     },
   }

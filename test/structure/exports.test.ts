@@ -57,6 +57,7 @@ describe('public entry points', () => {
         "./sqlite",
         "./redis",
         "./nats-kv",
+        "./admin",
         "./testing",
         "./package.json",
       ]
@@ -150,7 +151,10 @@ describe('public entry points', () => {
         "type AnalyticsRange",
         "type AnalyticsSnapshot",
         "type AnalyticsSpan",
+        "type AuditChange",
         "type AuditLog",
+        "type AuditPage",
+        "type AuditRecord",
         "type BanOptions",
         "type BehaviourFactorsSpec",
         "type BehaviourLevel",

@@ -19,13 +19,13 @@ export const MODULES: Readonly<Record<string, readonly string[]>> = {
   publish: ['adapter', 'guard', 'gate', 'chain', 'outcomes', 'topic', 'core'],
   analytics: ['gate', 'chain', 'core'],
   metrics: ['analytics', 'gate', 'chain', 'core'],
-  admin: ['gate', 'analytics', 'metrics', 'policy', 'chain', 'stores', 'topic', 'core'],
+  admin: ['gate', 'analytics', 'metrics', 'policy', 'chain', 'outcomes', 'stores', 'topic', 'core'],
   index: [
     ...['core', 'algorithms', 'topic', 'conditions', 'outcomes', 'stores', 'chain', 'adapt', 'policy'],
     ...['gate', 'guard', 'analytics', 'metrics', 'admin', 'adapter'],
   ],
   brokers: ['adapter', 'guard', 'publish', 'gate', 'chain', 'outcomes', 'conditions', 'topic', 'core'],
-  cli: ['index', 'guard', 'analytics', 'metrics', 'policy', 'brokers', 'conditions', 'core'],
+  cli: ['index', 'admin', 'guard', 'analytics', 'metrics', 'policy', 'brokers', 'conditions', 'core'],
 }
 
 /** Dependencies allowed only as a dynamic `import()` or a type, so that they are loaded on first use. */

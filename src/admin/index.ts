@@ -1,0 +1,10 @@
+export { ROLES, type Role } from './access/roles.ts'
+export { type AdminServer, type AdminServerOptions, adminServer } from './admin-server.ts'
+export {
+  type AuditChange,
+  type AuditLog,
+  type AuditPage,
+  type AuditRecord,
+  keepAuditLog,
+} from './audit-log.ts'
+export type { AdminBroker, AdminPolicyFiles } from './state/admin-state.ts'

@@ -1,0 +1,54 @@
+import { MAX_SIZES } from '../../core/max-sizes.ts'
+import { AdminProblem } from '../problem.ts'
+import { defineRoute, type Route } from '../route.ts'
+import { eventsQuerySchema } from '../schemas/events.ts'
+import type { EventReader } from '../state/event-stream.ts'
+
+const events = defineRoute({
+  method: 'GET',
+  path: '/events',
+  role: 'viewer',
+  summary: 'Server-sent events: ticks, refusals, audit records, alerts, changes of policy and store',
+  query: eventsQuerySchema,
+  answers: { 200: { description: 'An endless stream.', type: 'text/event-stream' } },
+  handle({ query: { types, after } }, { state, header, signal }) {
+    if (state.events.readers >= MAX_SIZES.adminStreams) {
+      const headers = { 'retry-after': '10' }
+      throw new AdminProblem(429, `there are ${MAX_SIZES.adminStreams} event streams already`, { headers })
+    }
+    const lastEventId = header('last-event-id')
+    const resumed = lastEventId === undefined || lastEventId === '' ? after : Number(lastEventId)
+    if (resumed !== undefined && !Number.isSafeInteger(resumed))
+      throw new AdminProblem(400, 'Last-Event-ID is not an id of an event')
+    const reader = state.events.read(new Set(types), resumed)
+    signal.addEventListener('abort', () => reader.close(), { once: true })
+    if (signal.aborted) reader.close()
+    return new Response(streamOf(reader), {
+      headers: {
+        'content-type': 'text/event-stream',
+        'cache-control': 'no-store',
+        // Proxies such as nginx would collect events otherwise.
+        'x-accel-buffering': 'no',
+      },
+    })
+  },
+})
+
+/** Reads no further than the client does, so that events of a client that does not read wait in its bounded queue. */
+function streamOf(reader: EventReader): ReadableStream<Uint8Array> {
+  const encoder = new TextEncoder()
+  return new ReadableStream<Uint8Array>(
+    {
+      start: controller => controller.enqueue(encoder.encode('retry: 2000\n\n')),
+      async pull(controller) {
+        const text = await reader.next()
+        if (text === undefined) controller.close()
+        else controller.enqueue(encoder.encode(text))
+      },
+      cancel: () => reader.close(),
+    },
+    { highWaterMark: 0 },
+  )
+}
+
+export const EVENT_ROUTES: readonly Route[] = [events]

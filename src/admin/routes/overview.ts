@@ -1,0 +1,143 @@
+import { clusterSnapshot } from '../../analytics/snapshot-exporter.ts'
+import { readVersion } from '../../core/package-files.ts'
+import { parseDuration } from '../../core/units.ts'
+import type { StoreHealth } from '../../stores/store.ts'
+import { hashPolicy } from '../policy-hash.ts'
+import { AdminProblem } from '../problem.ts'
+import { defineRoute, type Route } from '../route.ts'
+import {
+  alertsSchema,
+  auditQuerySchema,
+  auditSchema,
+  type Status,
+  seriesQuerySchema,
+  seriesSchema,
+  statusSchema,
+  summaryQuerySchema,
+  summarySchema,
+} from '../schemas/overview.ts'
+import type { AdminState } from '../state/admin-state.ts'
+import { SERIES_STEPS } from '../state/decision-series.ts'
+
+const version = readVersion()
+
+const status = defineRoute({
+  method: 'GET',
+  path: '/status',
+  role: 'viewer',
+  summary: 'State of the node',
+  answers: { 200: { description: 'State.', schema: statusSchema } },
+  async handle(_input, { state, caller }) {
+    const { gate, broker } = state
+    const stats = broker?.stats()
+    const body: Status = {
+      version,
+      node: state.node,
+      startedAtMs: state.startedAtMs,
+      uptimeMs: gate.clock.now() - state.startedAtMs,
+      role: caller.role,
+      caller: caller.name,
+      policy: {
+        etag: hashPolicy(gate),
+        rules: gate.rules().length,
+        appliedAtMs: state.policyAppliedAtMs,
+        editable: state.policy?.overlay !== undefined,
+      },
+      store: await readStore(state),
+      load: state.scaled ?? null,
+      connections: stats?.connections ?? null,
+      held: stats?.held ?? null,
+      p95Ms: state.p95Ms() ?? null,
+      streams: state.events.readers,
+      alerts: state.alerts.active().length,
+      entries: {
+        bans: gate.bans.size,
+        overrides: gate.overrides.size,
+        exemptions: gate.exemptions.size,
+        tiers: gate.tiers.size,
+      },
+    }
+    return { body }
+  },
+})
+
+async function readStore({ gate: { store } }: AdminState): Promise<Status['store']> {
+  const { ok, state, fallback, keys, evictions, overflows, detail, warnings } = await healthOf()
+  return {
+    name: store.name,
+    ok,
+    state,
+    fallback,
+    keys,
+    evictions,
+    overflows,
+    detail,
+    warnings: warnings && [...warnings],
+  }
+
+  async function healthOf(): Promise<StoreHealth> {
+    try {
+      return await store.health()
+    } catch (cause) {
+      return { ok: false, detail: cause instanceof Error ? cause.message : String(cause) }
+    }
+  }
+}
+
+const summary = defineRoute({
+  method: 'GET',
+  path: '/summary',
+  role: 'viewer',
+  summary: 'Decisions of the last hour, day or week',
+  query: summaryQuerySchema,
+  answers: { 200: { description: 'Totals, block rate, most refused.', schema: summarySchema } },
+  async handle({ query: { range, nodes } }, { state }) {
+    if (nodes === 'self') return { body: { ...state.analytics.snapshot(range), nodes } }
+    if (state.snapshots === undefined)
+      throw new AdminProblem(409, 'no store holds the analytics of all nodes: set --analytics-store')
+    return { body: { ...(await clusterSnapshot(state.snapshots, range, state.gate.clock)), nodes } }
+  },
+})
+
+const series = defineRoute({
+  method: 'GET',
+  path: '/series',
+  role: 'viewer',
+  summary: 'Decisions by second or by ten seconds',
+  query: seriesQuerySchema,
+  answers: { 200: { description: 'Points.', schema: seriesSchema } },
+  handle({ query }, { state }) {
+    const rule = query.of === 'total' ? undefined : query.of.slice('rule:'.length)
+    if (rule !== undefined && !state.gate.rules().includes(rule))
+      throw new AdminProblem(404, `there is no rule ${JSON.stringify(rule)}`)
+    const step = rule === undefined ? query.step : '10s'
+    const sinceMs = state.gate.clock.now() - parseDuration(query.for)
+    const points = rule === undefined ? state.series.total(step, sinceMs) : state.series.rule(rule, sinceMs)
+    return { body: { of: query.of, stepMs: SERIES_STEPS[step].ms, points } }
+  },
+})
+
+const alerts = defineRoute({
+  method: 'GET',
+  path: '/alerts',
+  role: 'viewer',
+  summary: 'Alerts that fire now, and those resolved last',
+  answers: { 200: { description: 'Alerts.', schema: alertsSchema } },
+  handle(_input, { state }) {
+    return { body: { firing: state.alerts.active(), resolved: state.resolvedAlerts } }
+  },
+})
+
+const audit = defineRoute({
+  method: 'GET',
+  path: '/audit',
+  role: 'viewer',
+  summary: 'Changes with author, address, reason, before and after',
+  query: auditQuerySchema,
+  answers: { 200: { description: 'Records, the newest first.', schema: auditSchema } },
+  handle({ query }, { state }) {
+    return { body: { records: state.audit.list(query) } }
+  },
+})
+
+export const OVERVIEW_ROUTES: readonly Route[] = [status, summary, series, alerts, audit]

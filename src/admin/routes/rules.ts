@@ -1,0 +1,84 @@
+import type { RuleMetrics } from '../../analytics/rule-counters.ts'
+import { pageOf } from '../page.ts'
+import { AdminProblem } from '../problem.ts'
+import { defineRoute, type Route } from '../route.ts'
+import {
+  type RuleDetail,
+  ruleDetailSchema,
+  rulePathSchema,
+  rulesQuerySchema,
+  rulesSchema,
+} from '../schemas/rules.ts'
+import type { AdminState } from '../state/admin-state.ts'
+
+const NO_NAMES = { error: 0, list: [] }
+
+const list = defineRoute({
+  method: 'GET',
+  path: '/rules',
+  role: 'viewer',
+  summary: 'Rules with their counts',
+  query: rulesQuerySchema,
+  answers: { 200: { description: 'A page of rules.', schema: rulesSchema } },
+  handle({ query }, { state }) {
+    const metrics = new Map(state.analytics.rules().map(each => [each.rule, each]))
+    const { items, total, next } = pageOf(state.gate.rules(), query, name => name)
+    const rules = items.map(name => {
+      const { violations: _, ...rule } = describeRule(state, name, metrics.get(name))
+      return rule
+    })
+    return { body: { rules, total, next } }
+  },
+})
+
+const one = defineRoute({
+  method: 'GET',
+  path: '/rules/{name}',
+  role: 'viewer',
+  summary: 'A rule with its counts and its most refused senders',
+  params: rulePathSchema,
+  answers: { 200: { description: 'The rule.', schema: ruleDetailSchema } },
+  handle({ params: { name } }, { state }) {
+    if (!state.gate.rules().includes(name))
+      throw new AdminProblem(404, `there is no rule ${JSON.stringify(name)}`)
+    const metrics = state.analytics.rules().find(({ rule }) => rule === name)
+    return { body: describeRule(state, name, metrics) }
+  },
+})
+
+function describeRule({ gate }: AdminState, name: string, metrics: RuleMetrics | undefined): RuleDetail {
+  const info = gate.ruleOf(name)!
+  const { exceeded } = info
+  const { users, ips, topics } = metrics?.violations ?? { users: NO_NAMES, ips: NO_NAMES, topics: NO_NAMES }
+  return {
+    name,
+    description: info.description,
+    on: info.on,
+    pattern: info.pattern,
+    count: finiteOrNull(info.count),
+    periodMs: info.periodMs,
+    capacity: finiteOrNull(info.capacity),
+    unit: info.unit,
+    per: info.per,
+    algorithm: info.algorithm,
+    outcome: exceeded.outcome,
+    isSelective: info.isSelective,
+    total: metrics?.total ?? 0,
+    allowed: metrics?.allowed ?? 0,
+    denied: metrics?.denied ?? 0,
+    shadow: null,
+    hitRate: metrics?.hitRate ?? 0,
+    meanRemaining: metrics?.meanRemaining ?? null,
+    violations: {
+      users: { error: users.error, list: [...users.list] },
+      ips: { error: ips.error, list: [...ips.list] },
+      topics: { error: topics.error, list: [...topics.list] },
+    },
+  }
+}
+
+function finiteOrNull(value: number): number | null {
+  return Number.isFinite(value) ? value : null
+}
+
+export const RULE_ROUTES: readonly Route[] = [list, one]

@@ -1,0 +1,157 @@
+import type { Explanation, LimitTrace } from '../chain/evaluation/explain.ts'
+import { createSender, findSenderState } from '../chain/senders/sender-state.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import type { Operation, Sender } from '../core/message.ts'
+import { describeRefusal, toRefusalJson } from './describe-refusal.ts'
+import { millisOrNull } from './json-values.ts'
+import { sampleTopic } from './sample-topic.ts'
+import type { SenderCard, SenderLimit } from './schemas/senders.ts'
+import type { SenderName } from './sender-id.ts'
+import type { AdminState } from './state/admin-state.ts'
+
+interface AskedTopic {
+  readonly topic: string
+  readonly on: Operation
+}
+
+/**
+ * Returns the card of a sender: identity, runtime entries, what each rule leaves it, its last refusals. Charges nothing.
+ * Asks about the topics it used and was refused on last, and about one topic of every other rule: at most
+ * `MAX_SIZES.cardTopics`, whatever the number of keys.
+ */
+export async function readSenderCard(state: AdminState, name: SenderName): Promise<SenderCard> {
+  const { gate, broker, refusals } = state
+  const live = name.part === 'client' ? broker?.senderOf?.(name.value) : undefined
+  const history = refusals.find(name.part, name.value)
+  const known: Sender = live ?? history?.sender ?? {}
+  const { client, user, device, apiKey, ip, roles, tier } = known
+  const given: Sender = { client, user, device, apiKey, ip, roles, tier, [name.part]: name.value }
+  // A copy: explaining must not change the topics that the live sender remembers.
+  const sender = createSender(given)
+  const used = live === undefined ? [] : (findSenderState(live)?.recentTopics() ?? [])
+  const refusedOn = (history?.refusals ?? []).filter(
+    ({ topic }) => topic.length < MAX_SIZES.refusedTopicChars,
+  )
+  const topics = uniqueTopics([...used, ...refusedOn.toReversed()])
+  const explanations: Explanation[] = []
+  const explain = async ({ topic, on }: AskedTopic): Promise<void> => {
+    explanations.push(await gate.explain({ topic, on, sender, size: 0 }))
+  }
+  for (const asked of topics.slice(0, MAX_SIZES.cardTopics)) await explain(asked)
+  const identity = gate.senderOf({ topic: topics[0]?.topic ?? '_', sender, size: 0 })
+  const notAsked: string[] = []
+  for (const rule of gate.rules()) {
+    const info = gate.ruleOf(rule)
+    if (info === undefined || mentions(explanations, rule)) continue
+    const topic = sampleTopic(info, identity, gate.dialect)
+    if (topic === undefined || explanations.length >= MAX_SIZES.cardTopics) notAsked.push(rule)
+    else await explain({ topic, on: info.on })
+  }
+  if (explanations.length === 0) await explain({ topic: '_', on: 'publish' })
+  const entries = gate.entriesOf(identity)
+  const limits = uniqueLimits(explanations)
+  const lastRefusals = (history?.refusals ?? []).map(each => toRefusalJson(each)).reverse()
+  return {
+    id: `${name.part}:${name.value}`,
+    identity: {
+      client: identity.client,
+      user: identity.user,
+      device: identity.device,
+      ip: identity.ip,
+      roles: identity.roles,
+      tier: identity.tier,
+    },
+    connected: broker?.senderOf === undefined || name.part !== 'client' ? null : live !== undefined,
+    summary: summarise(explanations[0]?.ban, limits, lastRefusals[0]),
+    bans: entries.bans,
+    overrides: entries.overrides,
+    tiers: entries.tiers,
+    exemptions: coveringExemptions(explanations),
+    limits,
+    notAsked,
+    refusals: lastRefusals,
+  }
+}
+
+function uniqueTopics(topics: readonly AskedTopic[]): readonly AskedTopic[] {
+  return [...new Map(topics.map(({ topic, on }) => [`${on} ${topic}`, { topic, on }])).values()]
+}
+
+/** Returns true if a rule was evaluated, or excludes the sender itself. */
+function mentions(explanations: readonly Explanation[], rule: string): boolean {
+  return explanations.some(
+    ({ limits, skipped, sizes, unchanged }) =>
+      [...limits, ...sizes, ...unchanged].some(each => each.rule === rule) ||
+      skipped.some(each => each.rule === rule && each.by === 'for'),
+  )
+}
+
+/** Returns the limits of all explanations, each counter once, the ones that refuse first. */
+function uniqueLimits(explanations: readonly Explanation[]): SenderLimit[] {
+  const limits = new Map<string, SenderLimit>()
+  for (const { topic, limits: traces } of explanations) {
+    for (const trace of traces) {
+      const id = `${trace.rule}\n${trace.key}`
+      if (!limits.has(id)) limits.set(id, describeLimit(trace, topic))
+    }
+  }
+  return [...limits.values()].sort((a, b) => Number(a.allowed) - Number(b.allowed) || share(a) - share(b))
+}
+
+function share({ limit, remaining }: SenderLimit): number {
+  return limit === 0 ? 0 : remaining / limit
+}
+
+function describeLimit(trace: LimitTrace, topic: string): SenderLimit {
+  const { rule, pattern, per, limit, remaining, allowed, shadow, algorithm } = trace
+  return {
+    rule,
+    pattern,
+    per,
+    // API keys are secrets.
+    counter: per.includes('apiKey') ? per.join(', ') : trace.counter,
+    topic,
+    limit,
+    remaining,
+    allowed,
+    shadow,
+    algorithm,
+    retryAfterMs: millisOrNull(trace.retryAfterMs),
+    resetMs: millisOrNull(trace.resetMs),
+    scaled: trace.scaled,
+  }
+}
+
+function coveringExemptions(explanations: readonly Explanation[]): SenderCard['exemptions'] {
+  const names = new Map<string, SenderCard['exemptions'][number]>()
+  for (const { topic, exemptions } of explanations) {
+    for (const { name = '(without a name)', covers, exempts } of exemptions) {
+      if (covers && !names.has(name)) names.set(name, { name, topic, exempts })
+    }
+  }
+  return [...names.values()]
+}
+
+/** Returns why the sender is refused, or that it is not, in one sentence. */
+function summarise(
+  ban: Explanation['ban'],
+  limits: readonly SenderLimit[],
+  last: SenderCard['refusals'][number] | undefined,
+): string {
+  if (ban !== undefined) return `Banned as ${ban.id}: ${ban.reason}.`
+  const refusing = limits.find(({ allowed, shadow }) => !allowed && !shadow)
+  if (refusing !== undefined) {
+    const { rule, limit, remaining, retryAfterMs } = refusing
+    const text = describeRefusal({
+      rule,
+      reason: 'rate_limit_exceeded',
+      limit,
+      remaining,
+      retryAfterMs: retryAfterMs ?? Infinity,
+    })
+    return `Throttled: ${text}.`
+  }
+  return last === undefined
+    ? 'Passes; no refusal is known.'
+    : `Passes now; the last refusal was: ${last.text}.`
+}

@@ -1,0 +1,173 @@
+import { hostname } from 'node:os'
+import type { Analytics } from '../../analytics/analytics.ts'
+import type { SnapshotStore } from '../../analytics/snapshot-store.ts'
+import type { Decision, Scaled } from '../../core/decision.ts'
+import type { Message, Sender } from '../../core/message.ts'
+import type { Gate, GateEvents } from '../../gate/gate.ts'
+import type { Alert, Alerts } from '../../metrics/alerts.ts'
+import { type DecisionTimer, type DurationCounts, quantileOf } from '../../metrics/decision-durations.ts'
+import type { AuditLog } from '../audit-log.ts'
+import { toRefusalJson } from '../describe-refusal.ts'
+import { senderId } from '../sender-id.ts'
+import { DecisionSeries } from './decision-series.ts'
+import { EventStream } from './event-stream.ts'
+import { RecentRefusals, type RefusalEvent } from './recent-refusals.ts'
+
+/** Broker or gateway behind the gate. The limiter of `topicgate/aedes` fits. */
+export interface AdminBroker {
+  stats(): { readonly connections?: number | undefined; readonly held: number }
+  /** Returns the sender of a connected client; undefined if it is not connected. */
+  senderOf?(clientId: string): Sender | undefined
+}
+
+/** Files of the policy, and what puts them in force. */
+export interface AdminPolicyFiles {
+  /** Files in the order in which they are merged, without the overlay. */
+  readonly files: readonly string[]
+  /** File that the admin API writes its changes to; it is merged last. Default: the policy cannot be changed. */
+  readonly overlay?: string | undefined
+  /** Reads the files again and puts them in force. Rejects with PolicyError. */
+  reload(): Promise<void>
+}
+
+export interface AdminStateOptions {
+  readonly gate: Gate
+  readonly analytics: Analytics
+  readonly alerts: Alerts
+  readonly audit: AuditLog
+  readonly durations?: DecisionTimer | undefined
+  readonly broker?: AdminBroker | undefined
+  readonly policy?: AdminPolicyFiles | undefined
+  /** Analytics of all nodes. */
+  readonly snapshots?: SnapshotStore | undefined
+  readonly node?: string | undefined
+}
+
+const SECOND_MS = 1_000
+const REFUSALS_PER_SECOND = 20
+/** Seconds over which the tick measures the duration of decisions. */
+const DURATION_SECONDS = 10
+const RESOLVED_KEPT = 100
+
+/** What the admin server observes of a gate while it runs. */
+export class AdminState {
+  readonly gate: Gate
+  readonly analytics: Analytics
+  readonly alerts: Alerts
+  readonly audit: AuditLog
+  readonly broker: AdminBroker | undefined
+  readonly policy: AdminPolicyFiles | undefined
+  readonly snapshots: SnapshotStore | undefined
+  readonly node: string
+  readonly startedAtMs: number
+  readonly events: EventStream
+  readonly series: DecisionSeries
+  readonly refusals: RecentRefusals
+  /** Resolved alerts, the newest first. */
+  readonly resolvedAlerts: Alert[] = []
+  /** Time at which the policy in force was applied. */
+  policyAppliedAtMs: number
+  scaled: Scaled | undefined
+  readonly #durations: DecisionTimer | undefined
+  readonly #durationReadings: DurationCounts[] = []
+  /** Refusal events of this second, and refusals without an event. */
+  #refusalEvents = 0
+  #unreported = 0
+  #cancelTick: () => void
+  readonly #closers: readonly (() => void)[]
+
+  constructor(options: AdminStateOptions) {
+    const { gate, analytics, alerts, audit } = options
+    this.gate = gate
+    this.analytics = analytics
+    this.alerts = alerts
+    this.audit = audit
+    this.broker = options.broker
+    this.policy = options.policy
+    this.snapshots = options.snapshots
+    this.#durations = options.durations
+    this.node = options.node ?? `${hostname().slice(0, 64)}:${process.pid}`
+    this.startedAtMs = gate.clock.now()
+    this.policyAppliedAtMs = this.startedAtMs
+    this.events = new EventStream(gate.clock)
+    this.series = new DecisionSeries(analytics)
+    this.refusals = new RecentRefusals(event => this.#publishRefusal(event))
+    const recordRefusal = (decision: Decision, message: Message, sender: Sender): void =>
+      this.refusals.record(decision, message, sender, gate.clock.now())
+    this.#closers = [
+      analytics.onRefusal(recordRefusal),
+      alerts.watch(alert => this.#onAlert(alert)),
+      audit.watch(record => this.events.publish('audit', record)),
+      this.#listen('policy', change => this.#onPolicy(change)),
+      this.#listen('store', event => this.events.publish('store', event)),
+      this.#listen('scaled', scaled => {
+        this.scaled = scaled
+      }),
+    ]
+    this.#cancelTick = this.#scheduleTick()
+  }
+
+  /** Returns the 95th percentile of the duration of decisions in the last seconds; undefined without decisions. */
+  p95Ms(): number | undefined {
+    const now = this.#durations?.counts()
+    const seconds = now && quantileOf(0.95, this.#durationReadings[0], now)
+    return seconds === undefined || seconds === Infinity ? undefined : 1_000 * seconds
+  }
+
+  /** Stops observing and ends all event streams. */
+  close(): void {
+    this.#cancelTick()
+    for (const close of this.#closers) close()
+    this.events.close()
+  }
+
+  #listen<Name extends keyof GateEvents>(
+    event: Name,
+    listener: (...args: GateEvents[Name]) => void,
+  ): () => void {
+    this.gate.on(event, listener)
+    return () => void this.gate.off(event, listener)
+  }
+
+  #scheduleTick(): () => void {
+    return this.gate.clock.after(SECOND_MS, () => {
+      this.#tick()
+      this.#cancelTick = this.#scheduleTick()
+    })
+  }
+
+  #tick(): void {
+    this.#refusalEvents = 0
+    const point = this.series.sample(this.gate.clock.now())
+    const { connections, held } = this.broker?.stats() ?? {}
+    const p95Ms = this.p95Ms()
+    this.events.publish('tick', { ...point, connections, held, loadFactor: this.scaled?.factor ?? 1, p95Ms })
+    if (this.#durations === undefined) return
+    this.#durationReadings.push(this.#durations.counts())
+    if (this.#durationReadings.length > DURATION_SECONDS) this.#durationReadings.shift()
+  }
+
+  /** Publishes at most some refusals a second; the next one counts for those left out. */
+  #publishRefusal({ sender, refusal, count }: RefusalEvent): void {
+    this.#unreported += count
+    if (this.#refusalEvents >= REFUSALS_PER_SECOND) return
+    this.#refusalEvents++
+    const described = toRefusalJson(refusal, this.#unreported)
+    this.events.publish('refusal', { sender: senderId(sender), ...described })
+    this.#unreported = 0
+  }
+
+  #onAlert(alert: Alert): void {
+    this.events.publish('alert', alert)
+    if (alert.state === 'firing') return
+    this.resolvedAlerts.unshift(alert)
+    if (this.resolvedAlerts.length > RESOLVED_KEPT) this.resolvedAlerts.pop()
+  }
+
+  #onPolicy(change: GateEvents['policy'][0]): void {
+    const atMs = this.gate.clock.now()
+    if (change.kind === 'applied') this.policyAppliedAtMs = atMs
+    const error = change.kind === 'refused' ? change.error.message : undefined
+    this.events.publish('policy', { atMs, kind: change.kind, error })
+  }
+}

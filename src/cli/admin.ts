@@ -1,0 +1,44 @@
+import { type AdminServer, type AdminServerOptions, adminServer } from '../admin/index.ts'
+import { type Gate, PolicyError } from '../index.ts'
+import { CommandError, EXIT } from './command-error.ts'
+
+/** Options of the admin server of a command. */
+export interface AdminOptions {
+  readonly listen: readonly string[]
+  readonly tokens: string
+  readonly hosts: readonly string[]
+}
+
+/** Starts the admin server. Throws CommandError with exit code 2 for wrong options, and 69 for an address in use. */
+export async function startAdmin(
+  gate: Gate,
+  { listen, tokens, hosts }: AdminOptions,
+  observed: Pick<
+    AdminServerOptions,
+    'analytics' | 'durations' | 'alerts' | 'audit' | 'snapshots' | 'broker' | 'policy'
+  >,
+): Promise<AdminServer> {
+  const { analytics, durations, alerts, audit, snapshots, broker, policy } = observed
+  const needsTokens = listen.some(address => !address.startsWith('unix:'))
+  try {
+    return await adminServer(gate, {
+      listen,
+      tokens: needsTokens ? tokens : undefined,
+      hosts,
+      analytics,
+      durations,
+      alerts,
+      audit,
+      snapshots,
+      broker,
+      policy,
+    })
+  } catch (cause) {
+    if (cause instanceof PolicyError)
+      throw new CommandError(`--admin: ${cause.message}`, EXIT.usage, { cause })
+    const { code = String(cause) } = cause as NodeJS.ErrnoException
+    const reason = code === 'EADDRINUSE' ? 'another program uses it' : code
+    const text = `cannot serve the admin API at ${listen.join(' and ')}: ${reason} (choose another with --admin)`
+    throw new CommandError(text, EXIT.unavailable, { cause })
+  }
+}
