@@ -23,6 +23,8 @@ import {
   exemptionDecision,
   exemptionRetryAfterMs,
   matchingRules,
+  type SenderSnapshot,
+  snapshotOf,
 } from './store-evaluator.ts'
 
 /** An exemption, evaluated for one message. */
@@ -118,6 +120,7 @@ export async function explainPlan(
   senderState: SenderState,
   nowMs: number,
 ): Promise<Omit<Explanation, 'patterns' | 'held'>> {
+  const sender = snapshotOf(senderState)
   const exemptions: ExemptionTrace[] = []
   const rules: RuleInPlan[] = []
   const skipped = notFor.map(({ name, forLists }): SkippedRule => ({ rule: name, by: 'for', for: forLists }))
@@ -133,12 +136,12 @@ export async function explainPlan(
     else if (step.kind === 'unchanged')
       unchanged.push(...step.rules.filter(({ rule, isAsked }) => isAsked && skipUnlessMeant(rule)))
     else if (step.kind === 'exempt')
-      exemptions.push(await traceExemption(step, store, message, senderState, nowMs))
+      exemptions.push(await traceExemption(step, store, message, sender, nowMs))
     else if (step.kind === 'limits') {
       rules.push(...step.rules.filter(({ rule }) => skipUnlessMeant(rule)))
     }
   }
-  const verdicts = await peekVerdicts(rules, store, message, senderState, nowMs)
+  const verdicts = await peekVerdicts(rules, store, message, sender, nowMs)
   const custom = steps.filter(step => step.kind === 'custom')
   const exempting = steps
     .filter(step => step.kind === 'exempt')
@@ -147,7 +150,7 @@ export async function explainPlan(
     )
   return {
     topic: message.topic,
-    sender: senderState.identity,
+    sender: sender.identity,
     ban: evaluator.kind === 'banned' ? { id: evaluator.ban.id, reason: evaluator.ban.reason } : undefined,
     exemptions,
     skipped,
@@ -159,10 +162,10 @@ export async function explainPlan(
     })),
     unchanged: unchanged.map(planned => ({
       rule: planned.rule.name,
-      allowed: lastPayloads.waitOf(planned, message, senderState.identity, nowMs) === undefined,
+      allowed: lastPayloads.waitOf(planned, message, sender.identity, nowMs) === undefined,
       shadow: planned.rule.shadow,
     })),
-    limits: rules.map((planned, index) => trace(planned, verdicts[index]!, message, senderState)),
+    limits: rules.map((planned, index) => trace(planned, verdicts[index]!, message, sender)),
     handlers: custom.flatMap(({ handler }) =>
       handler === undefined ? [] : [{ name: handler.name, description: handler.describe(message) }],
     ),
@@ -175,9 +178,8 @@ export async function explainPlan(
           shortenWait(
             custom.map(({ handler }) => handler?.refusal(message)).find(refused => refused !== undefined) ??
               combineSized(decideSize(sizes, message, nowMs), () =>
-                combineSized(
-                  decideUnchanged(unchanged, lastPayloads, message, senderState.identity, nowMs),
-                  () => combineStepVerdicts(rules, verdicts, passDecisionFor(passed, message, nowMs)),
+                combineSized(decideUnchanged(unchanged, lastPayloads, message, sender.identity, nowMs), () =>
+                  combineStepVerdicts(rules, verdicts, passDecisionFor(passed, message, nowMs)),
                 ),
               ),
             Math.min(
@@ -205,6 +207,7 @@ export function peekSteps(
   senderState: SenderState,
   nowMs: number,
 ): MaybePromise<readonly Decision[]> {
+  const sender = snapshotOf(senderState)
   const exempts = steps.filter(step => step.kind === 'exempt')
   const rules = steps.flatMap(step => (step.kind === 'limits' ? matchingRules(step, message, nowMs) : []))
   const refused = steps.flatMap(step => {
@@ -212,25 +215,25 @@ export function peekSteps(
       step.kind === 'sizes'
         ? decideSize(step.rules, message, nowMs)
         : step.kind === 'unchanged'
-          ? decideUnchanged(step.rules, lastPayloads, message, senderState.identity, nowMs)
+          ? decideUnchanged(step.rules, lastPayloads, message, sender.identity, nowMs)
           : undefined
     return decision?.rule === undefined ? [] : [decision]
   })
   const peekFrom = (place: number, exemptAfterMs: number): MaybePromise<readonly Decision[]> => {
     const step = exempts[place]
     if (step === undefined) {
-      return andThen(peekVerdicts(rules, store, message, senderState, nowMs), verdicts =>
+      return andThen(peekVerdicts(rules, store, message, sender, nowMs), verdicts =>
         [
           ...refused,
           ...rules.map((planned, index) => combineStepVerdicts([planned], [verdicts[index]!])),
         ].map(decision => shortenWait(decision, exemptAfterMs)),
       )
     }
-    if (!step.meta.covers(message.topic, senderState.identity) || !holdsFor(step.meta, message, nowMs)) {
+    if (!step.meta.covers(message.topic, sender.identity) || !holdsFor(step.meta, message, nowMs)) {
       return peekFrom(place + 1, exemptAfterMs)
     }
     if (step.own === undefined) return [step.meta.decision]
-    return andThen(peekVerdicts([step.own], store, message, senderState, nowMs), ([own]) =>
+    return andThen(peekVerdicts([step.own], store, message, sender, nowMs), ([own]) =>
       own!.allowed
         ? [exemptionDecision(step, own)]
         : peekFrom(place + 1, Math.min(exemptAfterMs, exemptionRetryAfterMs(own!))),
@@ -243,11 +246,11 @@ function peekVerdicts(
   rules: readonly RuleInPlan[],
   store: Store,
   message: Message,
-  senderState: SenderState,
+  sender: SenderSnapshot,
   nowMs: number,
 ): MaybePromise<readonly Verdict[]> {
   if (rules.length === 0) return []
-  const charges = rules.map(planned => createCharge(planned, message, senderState))
+  const charges = rules.map(planned => createCharge(planned, message, sender))
   return andThen(store.decide(charges, { commit: false, nowMs }), verdicts =>
     verdicts.map(each => ({ ...each })),
   )
@@ -257,20 +260,20 @@ async function traceExemption(
   step: ExemptStep,
   store: Store,
   message: Message,
-  senderState: SenderState,
+  sender: SenderSnapshot,
   nowMs: number,
 ): Promise<ExemptionTrace> {
   const { meta } = step
-  const covers = meta.covers(message.topic, senderState.identity)
+  const covers = meta.covers(message.topic, sender.identity)
   const holds = holdsFor(meta, message, nowMs)
   const [own] =
-    covers && holds && step.own ? await peekVerdicts([step.own], store, message, senderState, nowMs) : []
+    covers && holds && step.own ? await peekVerdicts([step.own], store, message, sender, nowMs) : []
   return {
     name: meta.name,
     options: meta.options,
     covers,
     holds,
-    own: own && step.own && trace(step.own, own, message, senderState),
+    own: own && step.own && trace(step.own, own, message, sender),
     exempts: covers && holds && (own?.allowed ?? true),
   }
 }
@@ -280,14 +283,9 @@ function roomIn(limit: number, remaining: number, room: number): Pick<LimitTrace
   return { limit: Math.max(1, shareOfUnits(limit, room)), remaining: shareOfUnits(remaining, room) }
 }
 
-function trace(
-  planned: RuleInPlan,
-  verdict: Verdict,
-  message: Message,
-  senderState: SenderState,
-): LimitTrace {
+function trace(planned: RuleInPlan, verdict: Verdict, message: Message, sender: SenderSnapshot): LimitTrace {
   const { rule, pattern } = planned
-  const { key, cost } = createCharge(planned, message, senderState)
+  const { key, cost } = createCharge(planned, message, sender)
   return {
     rule: rule.name,
     pattern: pattern?.text,

@@ -1,7 +1,7 @@
 import { holdsFor } from '../../conditions/condition.ts'
 import { type Decision, PASSED } from '../../core/decision.ts'
 import { andThen } from '../../core/maybe-promise.ts'
-import type { MaybePromise, Message } from '../../core/message.ts'
+import type { MaybePromise, Message, Sender } from '../../core/message.ts'
 import type { Charge, Store, Verdict } from '../../stores/store.ts'
 import type { MiddlewareContext } from '../middleware-types.ts'
 import type { ExemptStep, LimitsStep, MiddlewareStep, PlanStep, RuleInPlan } from '../routing/plan-steps.ts'
@@ -21,6 +21,18 @@ import {
   passDecisionFor,
   shortenWait,
 } from './combine-verdicts.ts'
+
+/** Identity of a sender on a topic, and its cached keys by rule index. */
+export interface SenderSnapshot {
+  readonly identity: Sender
+  readonly keys: (string | undefined)[]
+}
+
+/** Returns what the message of a sender needs. Why: while its answer is awaited, the state may get another topic. */
+export function snapshotOf(senderState: SenderState): SenderSnapshot {
+  senderState.keys ??= []
+  return { identity: senderState.identity, keys: senderState.keys }
+}
 
 /**
  * Evaluates any chain on any store, step by step. Each group of limits is one store call. If the message is
@@ -54,20 +66,21 @@ export class StoreEvaluator {
   }
 
   decide(message: Message, senderState: SenderState, nowMs: number): MaybePromise<Decision> {
+    const sender = snapshotOf(senderState)
     return this.#unchanged === undefined
-      ? this.#decideFrom(0, message, senderState, nowMs)
-      : this.#decideAndRecord(this.#unchanged, message, senderState, nowMs)
+      ? this.#decideFrom(0, message, sender, nowMs)
+      : this.#decideAndRecord(this.#unchanged, message, sender, nowMs)
   }
 
   /** Records each message that passes, also those that an exemption or an override lets pass. */
   #decideAndRecord(
     rules: readonly UnchangedRuleInPlan[],
     message: Message,
-    senderState: SenderState,
+    sender: SenderSnapshot,
     nowMs: number,
   ): MaybePromise<Decision> {
     const payloads = this.#lastPayloads
-    const { identity } = senderState
+    const { identity } = sender
     // Callers may let a message pass that could not be decided.
     const failed = (cause: unknown): never => {
       payloads.forget(rules, message, identity)
@@ -75,7 +88,7 @@ export class StoreEvaluator {
     }
     let answer: MaybePromise<Decision>
     try {
-      answer = this.#decideFrom(0, message, senderState, nowMs)
+      answer = this.#decideFrom(0, message, sender, nowMs)
     } catch (cause) {
       return failed(cause)
     }
@@ -93,17 +106,17 @@ export class StoreEvaluator {
   #decideFrom(
     place: number,
     message: Message,
-    senderState: SenderState,
+    sender: SenderSnapshot,
     nowMs: number,
   ): MaybePromise<Decision> {
     const step = this.#steps[place]
     if (step === undefined) return passDecisionFor(this.#passed, message, nowMs)
-    const next = (): MaybePromise<Decision> => this.#decideFrom(place + 1, message, senderState, nowMs)
+    const next = (): MaybePromise<Decision> => this.#decideFrom(place + 1, message, sender, nowMs)
     switch (step.kind) {
       case 'custom':
-        return step.middleware(message, once(next), contextFor(step, message, senderState, nowMs))
+        return step.middleware(message, once(next), contextFor(step, message, sender, nowMs))
       case 'exempt':
-        return andThen(this.#askExemption(step, message, senderState, nowMs), own => {
+        return andThen(this.#askExemption(step, message, sender, nowMs), own => {
           if (own === undefined) return next()
           if (own.allowed) return exemptionDecision(step, own)
           return andThen(next(), decision => shortenWait(decision, exemptionRetryAfterMs(own)))
@@ -114,12 +127,12 @@ export class StoreEvaluator {
         return decision.allowed ? andThen(next(), later => combineDecisions(decision, later)) : decision
       }
       case 'unchanged': {
-        const decision = decideUnchanged(step.rules, this.#lastPayloads, message, senderState.identity, nowMs)
+        const decision = decideUnchanged(step.rules, this.#lastPayloads, message, sender.identity, nowMs)
         if (decision === undefined) return next()
         return decision.allowed ? andThen(next(), later => combineDecisions(decision, later)) : decision
       }
       case 'limits':
-        return this.#charge(step, message, senderState, nowMs, next)
+        return this.#charge(step, message, sender, nowMs, next)
       default:
         return step satisfies never
     }
@@ -129,26 +142,26 @@ export class StoreEvaluator {
   #askExemption(
     step: ExemptStep,
     message: Message,
-    senderState: SenderState,
+    sender: SenderSnapshot,
     nowMs: number,
   ): MaybePromise<Verdict | undefined> {
-    if (!step.meta.covers(message.topic, senderState.identity)) return undefined
+    if (!step.meta.covers(message.topic, sender.identity)) return undefined
     if (!holdsFor(step.meta, message, nowMs)) return undefined
     if (step.own === undefined) return UNBOUNDED
-    const charges = [createCharge(step.own, message, senderState)]
+    const charges = [createCharge(step.own, message, sender)]
     return andThen(this.#store.decide(charges, { commit: true, nowMs }), ([own]) => own!)
   }
 
   #charge(
     step: LimitsStep,
     message: Message,
-    senderState: SenderState,
+    sender: SenderSnapshot,
     nowMs: number,
     next: () => MaybePromise<Decision>,
   ): MaybePromise<Decision> {
     const rules = matchingRules(step, message, nowMs)
     if (rules.length === 0) return next()
-    const charges = rules.map(planned => createCharge(planned, message, senderState))
+    const charges = rules.map(planned => createCharge(planned, message, sender))
     return andThen(this.#store.decide(charges, { commit: true, nowMs }), verdicts => {
       const decision = combineStepVerdicts(rules, verdicts)
       if (!decision.allowed) return decision
@@ -181,7 +194,7 @@ const NO_CONTEXT = undefined as unknown as MiddlewareContext
 function contextFor(
   { middleware, pattern }: MiddlewareStep,
   message: Message,
-  { identity }: SenderState,
+  { identity }: SenderSnapshot,
   nowMs: number,
 ): MiddlewareContext {
   if (middleware.length < 3) return NO_CONTEXT
@@ -234,15 +247,12 @@ export function exemptionRetryAfterMs({ allowed, retryAfterMs }: Verdict): numbe
 }
 
 /** Returns the charge of a message under a rule, for any store. */
-export function createCharge(planned: RuleInPlan, message: Message, senderState: SenderState): Charge {
+export function createCharge(planned: RuleInPlan, message: Message, sender: SenderSnapshot): Charge {
   const { rule, index } = planned
-  let key = senderState.keys?.[index]
+  let key = sender.keys[index]
   if (key === undefined) {
-    key = keyOf(planned, message, senderState.identity)
-    if (!rule.keys.changing) {
-      senderState.keys ??= []
-      senderState.keys[index] = key
-    }
+    key = keyOf(planned, message, sender.identity)
+    if (!rule.keys.changing) sender.keys[index] = key
   }
   const { limit, soft, fallback } = rule
   const cost = rule.cost.unitsOf(message)
