@@ -249,21 +249,22 @@ export class GateChain {
   }
 
   /**
-   * Returns the state of a message's sender, switched to the message's topic. While the sender's tier is being
-   * looked up, returns that lookup; the caller waits and resolves the sender again. Why: a state changes with
-   * each message of the sender, so a promise of it would be outdated.
+   * Returns the state of a message's sender for the message's topic. While the sender's tier is being looked up,
+   * returns that lookup; the caller waits and resolves the sender again. Why: a state changes with each message of
+   * the sender, so a promise of it would be outdated.
    */
   resolveSender(message: Message): SenderState | Promise<void> {
     const routes = this.currentRoutes()
     const senderState = this.#stateOf(message, routes)
-    return this.#switchTopic(senderState, message, routes) ?? senderState
+    if (senderState.routes === routes) return senderState
+    return routes.resolve(senderState, message) ?? senderState
   }
 
   /** Returns the same state at once. While the tier is being looked up, the one known so far applies. */
   resolveWithoutLookup(message: Message): SenderState {
     const routes = this.currentRoutes()
     const senderState = this.#stateOf(message, routes)
-    this.#switchTopic(senderState, message, routes)
+    if (senderState.routes !== routes) routes.resolve(senderState, message)
     return senderState
   }
 
@@ -287,23 +288,18 @@ export class GateChain {
     return this.routes
   }
 
+  /** Returns the state for the topic of a message. Its routes are outdated if it must be resolved. */
   #stateOf(message: Message, routes: RouteTable): SenderState {
-    if (!routes.canReuseStates) return new SenderState(message.sender, message.sender)
-    if (typeof message.sender !== 'object') validateMessage(message)
-    return getSenderState(message.sender, this.#gate)
-  }
-
-  /** Switches a state to the topic of a message. Returns the pending lookup of the sender's tier. */
-  #switchTopic(senderState: SenderState, message: Message, routes: RouteTable): Promise<void> | undefined {
-    const { topic, on } = message
-    const isCurrent = senderState.routes === routes
-    if (isCurrent && senderState.topic === topic && senderState.on === on) return undefined
-    if (isCurrent && senderState.restoreTopic(topic, on)) return undefined
+    const { topic, on, sender } = message
+    if (!routes.canReuseStates) return new SenderState(sender, sender)
+    if (typeof sender !== 'object') validateMessage(message)
+    const senderState = getSenderState(sender, this.#gate)
+    const known = senderState.routes === routes ? senderState.findTopic(topic, on) : undefined
+    if (known !== undefined) return known
     validateMessage(message)
-    const tierLookup = routes.resolve(senderState, message)
-    // The next message resolves the sender again.
-    if (tierLookup !== undefined) senderState.routes = undefined
-    return tierLookup
+    const unresolved = senderState.stateForNewTopic(routes, topic)
+    unresolved.routes = undefined
+    return unresolved
   }
 
   #isExempt(message: Message): boolean {

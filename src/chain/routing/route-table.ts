@@ -90,8 +90,8 @@ export class RouteTable {
   }
 
   /**
-   * Resolves the plan of a sender for a message's topic and switches its state to that topic. Returns the
-   * pending lookup of the sender's tier, if the plan is that of the tier known so far.
+   * Resolves the plan of a sender for a message's topic and sets it in a state. Returns the pending lookup of the
+   * sender's tier, if the plan is that of the tier known so far.
    */
   resolve(senderState: SenderState, message: Message): Promise<void> | undefined {
     const { topic, on } = message
@@ -108,7 +108,9 @@ export class RouteTable {
       ban === undefined
         ? senderPlanOf(this.#variantFor(plan, on, effectiveOverrides, identity), topic, identity)
         : banPlan(ban)
-    senderState.switchTopic(this, topic, on, senderPlan, identity)
+    senderState.setTopic(this, topic, on, senderPlan, identity)
+    // The next message resolves the sender again.
+    if (tierLookup !== undefined) senderState.routes = undefined
     return tierLookup
   }
 

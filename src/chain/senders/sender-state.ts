@@ -102,26 +102,21 @@ const INLINE = 4
 const NO_SLOT = 0
 const NO_GENERATION = -1
 
-/** Saved state of an earlier topic of the sender. */
-interface TopicEntry {
-  topic: string
-  on: Operation
-  senderPlan: SenderPlan | undefined
-  identity: Sender
-  keys: (string | undefined)[] | undefined
-  analyticsSlice: number
-  refusalSeries: number
-  /** Slots and generations, alternating. */
-  slots: number[]
-}
+/** A further topic that is found again and again becomes the topic of the sender's own state after so many times. */
+const FINDS_PER_PROMOTION = 16
+/** New topics beyond the maximum replace the topic used last. One of so many replaces another one, in turn. */
+const REPLACEMENTS_PER_TURN = 8
+/** Keeps a counter a small integer. */
+const COUNTER_MASK = 0xffff
 
 const STATE: unique symbol = Symbol('topicgate.senderState')
 
 /**
- * A sender with its cached state: topic and plan of the last message, and for each rule the slot of its key
- * with the slot's generation. One object, with the first slots as fields. Why: with a million senders, each
- * further object costs a cache miss of 100 to 250 ns. Separate objects for sender, binding and slots took
- * twice the time.
+ * A sender with its cached state: a topic, its plan, and for each rule the slot of its key with the slot's
+ * generation. One object, with the first slots as fields. Why: with a million senders, each further object costs a
+ * cache miss of 100 to 250 ns. Separate objects for sender, binding and slots took twice the time.
+ *
+ * Each further topic of the sender has a state of its own, so that a change of topic copies nothing.
  */
 export class SenderState implements Sender {
   /**
@@ -152,8 +147,14 @@ export class SenderState implements Sender {
   #more: number[] | undefined = undefined
   /** Keys by rule index, for stores that use keys. */
   keys: (string | undefined)[] | undefined = undefined
-  #topicEntries: TopicEntry[] | undefined = undefined
-  #oldest = 0
+  /** States of further topics, in the sender's own state. */
+  #others: SenderState[] | undefined = undefined
+  /** The further topic that followed last time: after this one, and in the sender's own state after the last one. */
+  #expected: SenderState | undefined = undefined
+  /** The further topic used last, in the sender's own state. */
+  #last: SenderState | undefined = undefined
+  /** Counts repeated finds and replacements. */
+  #counter = 0
   /** Count of its behaviour, if it is tracked. */
   behaviourState: BehaviourState | undefined = undefined
   readonly client: string | undefined
@@ -241,86 +242,139 @@ export class SenderState implements Sender {
     }
   }
 
-  /** Returns the topics that this sender used last under its current routes, the newest first. */
+  /** Returns the topics of this sender under its current routes, those used last first as far as known. */
   recentTopics(): readonly { readonly topic: string; readonly on: Operation }[] {
     if (this.senderPlan === undefined) return []
-    const saved = (this.#topicEntries ?? []).map(({ topic, on }) => ({ topic, on }))
-    return [{ topic: this.topic, on: this.on }, ...saved.reverse()]
+    const others = (this.#others ?? []).filter(other => other !== this.#last).reverse()
+    const states = [...(this.#last === undefined ? [] : [this.#last]), this, ...others]
+    return states.map(({ topic, on }) => ({ topic, on }))
   }
 
-  /** Switches back to an earlier topic under the same routes. Returns false if there is no saved state. */
-  restoreTopic(topic: string, on: Operation): boolean {
-    const topicEntries = this.#topicEntries
-    if (topicEntries === undefined) return false
-    for (let index = 0; index < topicEntries.length; index++) {
-      const topicEntry = topicEntries[index]!
-      if (topicEntry.on !== on || topicEntry.topic !== topic) continue
-      if (this.topic.length <= MAX_SIZES.cachedTopicChars) topicEntries[index] = SenderState.#saveTopic(this)
-      else {
-        topicEntries.splice(index, 1)
-        this.#oldest = 0
-      }
-      SenderState.#loadTopic(this, topicEntry)
-      return true
+  /**
+   * Returns the state of one of the sender's topics under the same routes; undefined if it is not known. First
+   * compares the topic that followed the last one before, because most senders use their topics in turn.
+   */
+  findTopic(topic: string, on: Operation): SenderState | undefined {
+    if (this.topic === topic && this.on === on) return this
+    const expected = this.#expected
+    if (expected !== undefined && expected.topic === topic && expected.on === on)
+      return SenderState.#useOther(this, expected)
+    const others = this.#others
+    if (others === undefined) return undefined
+    for (let index = 0; index < others.length; index++) {
+      const other = others[index]!
+      if (other.topic !== topic || other.on !== on) continue
+      if (this.#last !== undefined) this.#last.#expected = other
+      return SenderState.#useOther(this, other)
     }
-    return false
+    return undefined
   }
 
-  /** Switches to a new topic and saves the state of the previous one. The oldest saved state is dropped. */
-  switchTopic(
+  /** Returns a state for a topic that is not known: this one if it is outdated or unused, else that of a further topic. */
+  stateForNewTopic(routes: RouteTableInfo, topic: string): SenderState {
+    if (this.routes !== routes) {
+      this.#others = undefined
+      this.#expected = undefined
+      this.#last = undefined
+      return this
+    }
+    // Long topics take much memory, so a sender has at most one.
+    if (topic.length > MAX_SIZES.cachedTopicChars) return this
+    const other = SenderState.#otherForNewTopic(this)
+    if (this.#last !== undefined) this.#last.#expected = other
+    this.#last = other
+    this.#expected = other.#expected
+    return other
+  }
+
+  /** Sets topic, plan and identity, and forgets what was cached for an earlier topic. */
+  setTopic(
     routes: RouteTableInfo,
     topic: string,
     on: Operation,
     senderPlan: SenderPlan,
     identity: Sender,
   ): void {
-    if (this.routes !== routes) {
-      this.routes = routes
-      this.#topicEntries = undefined
-      this.#oldest = 0
-    } else if (this.senderPlan !== undefined && this.topic.length <= MAX_SIZES.cachedTopicChars) {
-      this.#topicEntries ??= []
-      if (this.#topicEntries.length < MAX_SIZES.topicsPerSender)
-        this.#topicEntries.push(SenderState.#saveTopic(this))
-      else {
-        this.#topicEntries[this.#oldest] = SenderState.#saveTopic(this)
-        this.#oldest = (this.#oldest + 1) % MAX_SIZES.topicsPerSender
-      }
-    }
-    SenderState.#loadTopic(this, {
-      topic,
-      on,
-      senderPlan,
-      identity,
-      keys: undefined,
-      analyticsSlice: 0,
-      refusalSeries: 0,
-      slots: [],
-    })
+    this.routes = routes
+    this.topic = topic
+    this.on = on
+    this.senderPlan = senderPlan
+    this.identity = identity
+    this.analyticsSlice = 0
+    this.refusalSeries = 0
+    this.generation0 = NO_GENERATION
+    this.generation1 = NO_GENERATION
+    this.generation2 = NO_GENERATION
+    this.generation3 = NO_GENERATION
+    this.#more = undefined
+    this.keys = undefined
   }
 
-  /** Static, like the next one. Why: private methods would add a field to each object, before all others. */
-  static #saveTopic(senderState: SenderState): TopicEntry {
-    const { topic, on, senderPlan, identity, keys, analyticsSlice, refusalSeries } = senderState
-    const slots = senderState.#more === undefined ? [] : [...senderState.#more]
-    for (let index = INLINE - 1; index >= 0; index--)
-      slots.unshift(senderState.slotOf(index), senderState.generationOf(index))
-    return { topic, on, senderPlan, identity, keys, analyticsSlice, refusalSeries, slots }
+  // The following are static. Why: private methods would add a field to each object, before all others.
+
+  static #useOther(senderState: SenderState, other: SenderState): SenderState {
+    const isRepeated = senderState.#last === other
+    senderState.#last = other
+    senderState.#expected = other.#expected
+    if (!isRepeated || senderState.topic.length > MAX_SIZES.cachedTopicChars) return other
+    senderState.#counter = (senderState.#counter + 1) & COUNTER_MASK
+    if (senderState.#counter % FINDS_PER_PROMOTION !== 0) return other
+    SenderState.#exchangeTopics(senderState, other)
+    return senderState
   }
 
-  static #loadTopic(senderState: SenderState, topicEntry: TopicEntry): void {
-    senderState.topic = topicEntry.topic
-    senderState.on = topicEntry.on
-    senderState.senderPlan = topicEntry.senderPlan
-    senderState.identity = topicEntry.identity
-    senderState.keys = topicEntry.keys
-    senderState.analyticsSlice = topicEntry.analyticsSlice
-    senderState.refusalSeries = topicEntry.refusalSeries
-    senderState.#more = undefined
-    const { slots } = topicEntry
-    for (let index = 0; index < INLINE || 2 * index < slots.length; index++) {
-      senderState.setSlot(index, slots[2 * index] ?? NO_SLOT, slots[2 * index + 1] ?? NO_GENERATION)
+  /** Most topics of a sender that uses too many in turn stay known, because the one used last is replaced. */
+  static #otherForNewTopic(senderState: SenderState): SenderState {
+    senderState.#others ??= []
+    const others = senderState.#others
+    if (others.length < MAX_SIZES.topicsPerSender) {
+      const made = new SenderState(senderState, senderState.owner)
+      others.push(made)
+      return made
     }
+    senderState.#counter = (senderState.#counter + 1) & COUNTER_MASK
+    const turn = senderState.#counter / REPLACEMENTS_PER_TURN
+    return Number.isInteger(turn) ? others[turn % others.length]! : senderState.#last!
+  }
+
+  static #exchangeTopics(one: SenderState, other: SenderState): void {
+    const { routes, topic, on, senderPlan, identity, keys, analyticsSlice, refusalSeries } = one
+    const { slot0, generation0, slot1, generation1, slot2, generation2, slot3, generation3 } = one
+    const more = one.#more
+    one.routes = other.routes
+    one.topic = other.topic
+    one.on = other.on
+    one.senderPlan = other.senderPlan
+    one.identity = other.identity
+    one.keys = other.keys
+    one.analyticsSlice = other.analyticsSlice
+    one.refusalSeries = other.refusalSeries
+    one.slot0 = other.slot0
+    one.generation0 = other.generation0
+    one.slot1 = other.slot1
+    one.generation1 = other.generation1
+    one.slot2 = other.slot2
+    one.generation2 = other.generation2
+    one.slot3 = other.slot3
+    one.generation3 = other.generation3
+    one.#more = other.#more
+    other.routes = routes
+    other.topic = topic
+    other.on = on
+    other.senderPlan = senderPlan
+    other.identity = identity
+    other.keys = keys
+    other.analyticsSlice = analyticsSlice
+    other.refusalSeries = refusalSeries
+    other.slot0 = slot0
+    other.generation0 = generation0
+    other.slot1 = slot1
+    other.generation1 = generation1
+    other.slot2 = slot2
+    other.generation2 = generation2
+    other.slot3 = slot3
+    other.generation3 = generation3
+    other.#more = more
   }
 }
 
