@@ -102,6 +102,7 @@ export {
   type PolicyReloadResult,
   type PolicySource,
 } from './gate/gate.ts'
+export type { AdaptiveStats, AppliedPolicy, GateStats, HandlerStats, PolicyStats } from './gate/gate-stats.ts'
 export type { HandlerSlot, NoHandlerSlot } from './gate/handler-monitor.ts'
 export type { BrokerResource, ResourceCounts, ResourceHolder } from './gate/resource-counts.ts'
 export type { GateRunOptions, HandlerRunResult } from './gate/run-limited.ts'

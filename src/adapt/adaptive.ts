@@ -126,6 +126,7 @@ export function adaptive(options: AdaptiveOptions = {}): Adaptive {
     ? JSON.stringify(['adaptive', levels, stages, options.signals, options.signal, everyMs, across, node])
     : undefined
   const state = new ReloadState(stateKey, monitor)
+  const report = (): LoadReport => state.value.report()
   const meta: ScaleMeta = {
     kind: 'scale',
     enabled: true,
@@ -133,10 +134,11 @@ export function adaptive(options: AdaptiveOptions = {}): Adaptive {
     across,
     state,
     scaled: () => state.value.scaled,
+    report,
     attach: host => state.value.start(host),
   }
   const middleware: Middleware = (_message, next) => next()
-  return Object.assign(middleware, { [MIDDLEWARE_META]: meta, report: () => state.value.report() })
+  return Object.assign(middleware, { [MIDDLEWARE_META]: meta, report })
 }
 
 /** Returns the validated signals to measure. Throws PolicyError. */

@@ -160,6 +160,11 @@ export function circuitBreaker(options: HandlerBreakerOptions = {}, stateKey?: s
     const total = circuit.done + circuit.failed
     if (total > least && circuit.failed > failures * total) open(key, circuit, nowMs)
   }
+  const openKeys = (): number => {
+    let count = 0
+    for (const { openedMs } of state.value.values()) if (openedMs !== undefined) count++
+    return count
+  }
   const meta: HandlerFeedbackMeta = {
     kind: 'handler',
     name,
@@ -179,6 +184,7 @@ export function circuitBreaker(options: HandlerBreakerOptions = {}, stateKey?: s
       const verdict = waitAt(circuit, clock.now()) === 0 ? 'passes' : `is answered ${exceeded}`
       return `${verdict}: ${circuitState} for ${JSON.stringify(key)}, ${circuit?.failed ?? 0} of ${(circuit?.done ?? 0) + (circuit?.failed ?? 0)} failed`
     },
+    openKeys,
     attach(given) {
       host = given
       clock = options.clock ?? given.clock
@@ -194,10 +200,7 @@ export function circuitBreaker(options: HandlerBreakerOptions = {}, stateKey?: s
     guard: Object.assign(guard, { [MIDDLEWARE_META]: meta }),
     observe,
     stateOf: message => stateAt(state.value.get(keyFor(message)), clock.now()),
-    stats() {
-      const open = [...state.value.values()].filter(({ openedMs }) => openedMs !== undefined).length
-      return { keys: state.value.size, open }
-    },
+    stats: () => ({ keys: state.value.size, open: openKeys() }),
   }
 }
 

@@ -1,4 +1,4 @@
-import type { AdaptiveHost, LoadExchange, NodeLoad } from '../chain/rules/load-scaling.ts'
+import type { AdaptiveHost, LoadExchange, LoadReadings, NodeLoad } from '../chain/rules/load-scaling.ts'
 import type { Scaled } from '../core/decision.ts'
 import { UnsupportedError } from '../core/errors.ts'
 import { Hysteresis, type LoadLevel } from './hysteresis.ts'
@@ -20,14 +20,12 @@ export interface LoadMonitorSettings {
 }
 
 /** Latest measurements of a load monitor. */
-export interface LoadReport {
+export interface LoadReport extends LoadReadings {
   /**
    * The highest load of all signals, and of all nodes if they are compared, 0 to 1; undefined before the
    * first reading.
    */
   readonly load: number | undefined
-  /** Values of this node by signal, in the unit of the signal. */
-  readonly signals: Readonly<Record<string, number>>
   /** Failed readings by signal. */
   readonly broken: Readonly<Record<string, number>>
   /** Number of live nodes including this one, and of failed exchanges. Only if nodes are compared. */

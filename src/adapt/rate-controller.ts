@@ -170,6 +170,7 @@ export function createRateController(
       const verdict = tokensAt(state, state.clock.now()) >= 1 ? 'passes' : `is answered ${exceeded}`
       return `${verdict}: the handler is given ${Math.round(state.perSecond * 10) / 10} a second`
     },
+    perSecond: () => reloadState.value.perSecond,
     attach(host) {
       const state = reloadState.value
       if (options.clock !== undefined || host.clock === state.clock) return

@@ -26,6 +26,7 @@ import type { StateSelector, Store } from '../stores/store.ts'
 import { StoreClusterLoad } from './cluster-load.ts'
 import type { AddedExemption } from './entry-types.ts'
 import type { GateEmitter } from './gate-emitter.ts'
+import type { GateStats } from './gate-stats.ts'
 import { HandlerMonitor } from './handler-monitor.ts'
 import { LimitScaler } from './limit-scaler.ts'
 import { ResourceCounts } from './resource-counts.ts'
@@ -138,6 +139,14 @@ export class GateChain {
   /** Builds the chain again after a change of runtime exemptions. Throws PolicyError like `build`. */
   rebuild(): void {
     this.build(this.policy, this.registry.dialect)
+  }
+
+  /** Returns the state of adaptive limits, feedback and circuit breakers. */
+  stats(): Pick<GateStats, 'adaptive' | 'handlers'> {
+    return {
+      adaptive: this.#limitScaler.stats(this.registry.entries),
+      handlers: this.handlerMonitor.stats(),
+    }
   }
 
   /** Stops measuring load. */

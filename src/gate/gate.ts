@@ -36,6 +36,7 @@ import {
 } from './check-store-support.ts'
 import { type DecisionCounter, GateEmitter } from './gate-emitter.ts'
 import type { GateEvents, PolicyReloadResult } from './gate-events.ts'
+import type { GateStats, PolicyStats } from './gate-stats.ts'
 import { loadCompiledPolicy, type PolicySource, type ReadPolicyOptions, watchFiles } from './policy-source.ts'
 import { type GateRunOptions, type HandlerRunResult, runMessageHandler } from './run-limited.ts'
 import { RuntimeConfig, type SenderEntries } from './runtime-lists.ts'
@@ -100,6 +101,7 @@ export class Gate {
   /** Sender of messages that have none. */
   #anonymous: Sender | undefined
   #applying: Promise<void> = Promise.resolve()
+  #policyStats: PolicyStats = { applied: undefined, refused: 0, isLastApplied: true }
   /** Specification of the store that this gate opened itself; undefined if a store was given. */
   #openedSpec: StoreSpec | undefined
   readonly #unwatchStore: (() => void) | undefined
@@ -264,6 +266,8 @@ export class Gate {
     const applied = this.#applying
       .then(async () => this.#applyPolicy(await loadCompiledPolicy(policy, this.#readOptions)))
       .catch((error: Error) => {
+        const { applied, refused } = this.#policyStats
+        this.#policyStats = { applied, refused: refused + 1, isLastApplied: false }
         this.#emitter.emit('policy', { kind: 'refused', error })
         throw error
       })
@@ -279,6 +283,15 @@ export class Gate {
   /** Returns the bans, overrides and assigned tiers that cover a sender. */
   entriesOf(sender: Sender): SenderEntries {
     return this.#runtimeConfig.entriesOf(sender)
+  }
+
+  /** Returns the state of the policy, runtime entries, adaptive limits, feedback and breakers, for metrics. */
+  stats(): GateStats {
+    return {
+      policy: this.#policyStats,
+      runtimeEntries: this.#runtimeConfig.countEntries(),
+      ...this.#activeChain.stats(),
+    }
   }
 
   /** Returns the names of all rules, in their order. */
@@ -417,6 +430,11 @@ export class Gate {
     checkPolicySupport(policy, this.store)
     const gone = this.#activeChain.build(policy, policy.dialect)
     this.#updateFlags()
+    this.#policyStats = {
+      applied: { fingerprint: policy.fingerprint, atMs: this.clock.now() },
+      refused: this.#policyStats.refused,
+      isLastApplied: true,
+    }
     // In a shared store, other nodes may still use the rule; unused keys expire there.
     if (this.store instanceof MemoryStore) for (const rule of gone) this.store.forget({ rule })
     this.#emitter.emit('policy', { kind: 'applied', rules: this.rules() })

@@ -6,6 +6,7 @@ import type { Decision } from '../core/decision.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Dialect, Message, Sender } from '../core/message.ts'
 import { matches, type Pattern } from '../topic/pattern.ts'
+import type { HandlerStats } from './gate-stats.ts'
 
 /** Called for each message that a handler has finished. */
 export type HandledListener = (message: Message, handled: HandlerResult) => void
@@ -70,6 +71,13 @@ export class HandlerMonitor {
   /** Names of the entries that use results: `feedback`, `breaker`. */
   get names(): readonly string[] {
     return this.#entries.map(({ meta }) => meta.name)
+  }
+
+  /** Returns the state of each feedback and circuit breaker. */
+  stats(): readonly HandlerStats[] {
+    return this.#entries
+      .filter(({ meta }) => meta.perSecond !== undefined || meta.openKeys !== undefined)
+      .map(({ id, meta }) => ({ id, perSecond: meta.perSecond?.(), openKeys: meta.openKeys?.() }))
   }
 
   /** Begins a handler under all `inFlight` limits. If one has no room, begins under none and returns the refusal. */

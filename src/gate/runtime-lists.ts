@@ -47,7 +47,7 @@ function present<T>(entries: readonly (T | undefined)[]): readonly T[] {
 }
 
 /** List of any kind of entry, as far as nodes synchronise it. */
-type SyncedList = Pick<RuntimeList<object>, 'list' | 'merge' | 'close'>
+type SyncedList = Pick<RuntimeList<object>, 'list' | 'merge' | 'close' | 'size'>
 
 /** Runtime configuration of a gate: lists of bans, overrides, exemptions and tiers, and automatic penalties. */
 export class RuntimeConfig {
@@ -167,6 +167,19 @@ export class RuntimeConfig {
       bans: present(senderOverrides.bansOf(sender).map(({ id }) => this.bans.get(id))),
       overrides: present(senderOverrides.ratesOf(sender).map(({ id }) => this.overrides.get(id))),
       tiers: present(senderOverrides.tiersOf(sender).map(({ id }) => this.tiers.get(id))),
+    }
+  }
+
+  /** Returns the number of entries in effect by kind. */
+  countEntries(): Readonly<Record<RuntimeEntryKind, number>> {
+    const { ban, override, exemption, tier, behaviour, breaker } = this.#listByKind
+    return {
+      ban: ban.size,
+      override: override.size,
+      exemption: exemption.size,
+      tier: tier.size,
+      behaviour: behaviour.size,
+      breaker: breaker.size,
     }
   }
 

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { CustomAlgorithm } from '../algorithms/custom-algorithm-types.ts'
 import { convertLimitToThousandths } from '../algorithms/rescale-limit.ts'
 import { getMiddlewareMeta } from '../chain/routing/plan-steps.ts'
@@ -27,6 +28,7 @@ import type {
   LoadedPolicy,
   MiddlewareEntry,
 } from './compiled-policy-types.ts'
+import { redact } from './redact.ts'
 import type { PolicyDocument, PolicyExemption } from './schema.ts'
 import { formatPath, type ValuePath } from './source-positions.ts'
 
@@ -38,7 +40,15 @@ export function compilePolicy(loaded: LoadedPolicy): CompiledPolicy {
   if (problems.length > 0) {
     throw new PolicyError(problems.map(problem => ({ ...loaded.locate(problem.path ?? ''), ...problem })))
   }
-  return { ...compiled, source: loaded }
+  return { ...compiled, source: loaded, fingerprint: fingerprintOf(loaded.document) }
+}
+
+/** Leaves secrets out, so that a published fingerprint cannot confirm a guess of one. */
+function fingerprintOf(document: PolicyDocument): string {
+  return createHash('sha256')
+    .update(JSON.stringify(redact(document)))
+    .digest('hex')
+    .slice(0, 16)
 }
 
 /** Fields of an exemption that restrict it; one is required. */
@@ -52,7 +62,10 @@ export function compileDocument(
   document: PolicyDocument,
   wrong: readonly ValuePath[],
   algorithms: ReadonlyMap<string, CustomAlgorithm>,
-): { readonly compiled: Omit<CompiledPolicy, 'source'>; readonly problems: readonly Problem[] } {
+): {
+  readonly compiled: Omit<CompiledPolicy, 'source' | 'fingerprint'>
+  readonly problems: readonly Problem[]
+} {
   const problems: Problem[] = []
   const report: ReportProblem = problem => problems.push(problem)
   const valid = omitInvalid(document, wrong)

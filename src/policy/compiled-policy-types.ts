@@ -62,4 +62,6 @@ export interface CompiledPolicy {
   /** Limits by the behaviour of the sender. */
   readonly compiledBehaviour: CompiledBehaviourFactors | undefined
   readonly source: LoadedPolicy
+  /** Identifies the content of the policy, without its secrets: 16 hexadecimal digits. */
+  readonly fingerprint: string
 }

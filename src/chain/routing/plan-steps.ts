@@ -82,7 +82,7 @@ export function planSteps(entries: readonly ChainEntry[], action: string): reado
   const seen = new Set<Rule>()
   let rules: RuleInPlan[] = []
   let count = 0
-  const limitScaler = scalesOf(entries)
+  const limitScaler = findScales(entries)
   for (const entry of ordered(entries)) {
     const { pattern, middleware } = entry
     const meta = getMiddlewareMeta(middleware)
@@ -156,7 +156,7 @@ function startOf(steps: readonly PlanStep[], kinds: readonly PlanStep['kind'][])
 }
 
 /** Returns the nearest adaptive middleware before each entry in policy order, regardless of priorities. */
-function scalesOf(entries: readonly ChainEntry[]): ReadonlyMap<ChainEntry, ScaleMeta> {
+export function findScales(entries: readonly ChainEntry[]): ReadonlyMap<ChainEntry, ScaleMeta> {
   const limitScaler = new Map<ChainEntry, ScaleMeta>()
   let nearest: ScaleMeta | undefined
   for (const entry of entries) {

@@ -31,6 +31,10 @@ export interface HandlerFeedbackMeta {
   /** Attaches it to a gate and uses the gate's clock, unless it has its own. */
   attach(host: HandlerMiddlewareHost): void
   readonly state: ReloadState<unknown>
+  /** Returns the current rate per second, if it controls one. */
+  perSecond?(): number
+  /** Returns the number of keys whose circuit is not closed, if it is a circuit breaker. */
+  openKeys?(): number
   /** Limit of concurrent handlers, if it is one. */
   readonly bound?: InFlightBound | undefined
   /** Applies an open breaker found by another node. */

@@ -41,6 +41,14 @@ export interface LoadExchange {
   close(): void
 }
 
+/** Load measured by an adaptive middleware. */
+export interface LoadReadings {
+  /** Highest load, 0 to 1; undefined before the first reading. */
+  readonly load: number | undefined
+  /** Values of this node by signal, in the unit of the signal. */
+  readonly signals: Readonly<Record<string, number>>
+}
+
 /** Metadata of middleware that scales the limits after it. */
 export interface ScaleMeta {
   readonly kind: 'scale'
@@ -54,6 +62,7 @@ export interface ScaleMeta {
    * changes.
    */
   scaled(): Scaled | undefined
+  report(): LoadReadings
   /** Starts measuring for a gate. The returned function stops it. */
   attach(host: AdaptiveHost): () => void
   /** State with its measurements. The middleware is attached once for each value. */
@@ -62,12 +71,14 @@ export interface ScaleMeta {
 
 const SCALED = new WeakMap<Scaled, WeakMap<Rule, Rule>>()
 
-/**
- * Returns a scaled rule. It keeps its name, so that counts are kept. Quotas are not scaled, because a daily
- * allowance does not depend on momentary load.
- */
+/** Returns false for a quota, because a daily allowance does not depend on momentary load. */
+export function isScalable({ reason }: Rule): boolean {
+  return reason !== 'quota_exceeded'
+}
+
+/** Returns a scaled rule. It keeps its name, so that counts are kept. Quotas are not scaled. */
 export function scaleRule(rule: Rule, scaled: Scaled): Rule {
-  if (rule.reason === 'quota_exceeded') return rule
+  if (!isScalable(rule)) return rule
   let rules = SCALED.get(scaled)
   if (rules === undefined) {
     rules = new WeakMap()
