@@ -6,7 +6,12 @@ import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import type { Gate } from '../gate/gate.ts'
 import { AnalyticsHistory } from './history.ts'
 import { RefusalAggregator } from './refusal-aggregator.ts'
-import { RuleCounterMap, type RuleMetrics, type RuleTierCounters } from './rule-counters.ts'
+import {
+  RuleCounterMap,
+  type RuleCounters,
+  type RuleMetrics,
+  type RuleTierCounters,
+} from './rule-counters.ts'
 import { analyticsName } from './shorten-name.ts'
 import { type AnalyticsSnapshot, combineSummaries, type SnapshotRange } from './snapshot.ts'
 import type { SummaryRecord } from './span-summary.ts'
@@ -111,9 +116,14 @@ export class Analytics {
     return this.#counters.metrics()
   }
 
+  /** Returns counters by rule, in the order of first use, for the exposition of metrics. */
+  ruleCounters(): readonly RuleCounters[] {
+    return this.#counters.allRules()
+  }
+
   /** Returns counters by rule and tier, for the exposition of metrics. */
   series(): readonly RuleTierCounters[] {
-    return this.#counters.allSeries()
+    return this.ruleCounters().flatMap(({ series }) => [...series.values()])
   }
 
   /** Returns the scope of a rule, such as `client+topic`; empty for an unknown rule. */
@@ -158,6 +168,7 @@ export class Analytics {
       this.#lastSeries = series
     }
     series.record(decision)
+    if (decision.shadow !== undefined) this.#counters.recordShadowRefusals(decision.shadow)
     if (decision.allowed) return
     open.blocked++
     const refused = isPersistent(senderState) ? senderState.identity : sender

@@ -1,4 +1,4 @@
-import type { Decision, Reason } from '../core/decision.ts'
+import { type Decision, HARSHNESS, OUTCOMES, type Outcome, type Reason } from '../core/decision.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { isNonEmptyString } from '../core/message.ts'
 import { HeavyHitters } from './heavy-hitters.ts'
@@ -40,6 +40,13 @@ export class RuleTierCounters {
   readonly index: number
   readonly allowed = new Float64Array(COUNTED_REASONS.length)
   readonly blocked = new Float64Array(COUNTED_REASONS.length)
+  /** Decisions by index in {@link OUTCOMES}; `deliver` is not counted here. */
+  readonly #outcomes = new Float64Array(OUTCOMES.length)
+  /** Outcome counted last, because a rule most often has only one besides `deliver`; its index. */
+  #lastOutcome: Outcome = 'throttle'
+  #lastOutcomeIndex = HARSHNESS.throttle
+  /** Decisions that the store did not make. */
+  fallbacks = 0
   /** Sum of the remaining units, and the number of decisions. */
   readonly remaining = new Float64Array(2)
 
@@ -50,7 +57,9 @@ export class RuleTierCounters {
     this.index = index
   }
 
-  record({ allowed, reason, remaining }: Decision): void {
+  record({ allowed, outcome, reason, remaining, fallback }: Decision): void {
+    if (outcome !== 'deliver') this.#recordOutcome(outcome)
+    if (fallback === true) this.fallbacks++
     const counts = allowed ? this.allowed : this.blocked
     // The most common reason comes first, because a look-up costs 10 ns.
     const index =
@@ -65,6 +74,22 @@ export class RuleTierCounters {
       this.remaining[1]!++
     }
   }
+
+  /** Returns the number of decisions with an outcome. */
+  countOf(outcome: Outcome): number {
+    // Every other allowed decision is delivered as it is.
+    return outcome === 'deliver'
+      ? sumOf(this.allowed) - this.#outcomes[HARSHNESS.degrade]!
+      : this.#outcomes[HARSHNESS[outcome]]!
+  }
+
+  #recordOutcome(outcome: Outcome): void {
+    if (outcome !== this.#lastOutcome) {
+      this.#lastOutcome = outcome
+      this.#lastOutcomeIndex = HARSHNESS[outcome]
+    }
+    this.#outcomes[this.#lastOutcomeIndex]!++
+  }
 }
 
 /** Metrics of a rule since the start or the last reset. */
@@ -73,6 +98,8 @@ export interface RuleMetrics {
   readonly total: number
   readonly allowed: number
   readonly denied: number
+  /** Messages that the rule would have refused, had it not been in shadow. They are not part of the total. */
+  readonly shadowRefusals: number
   /** Denied ÷ total. */
   readonly hitRate: number
   /** Mean of the units left after a decision; absent if none reported it. */
@@ -91,6 +118,7 @@ export class RuleCounters {
   readonly id: number
   /** Counters by tier index. */
   readonly series = new Map<number, RuleTierCounters>()
+  shadowRefusals = 0
   /** Refusals already reported. */
   #reported = 0
   #users: HeavyHitters | undefined
@@ -141,6 +169,7 @@ export class RuleCounters {
       total,
       allowed,
       denied,
+      shadowRefusals: this.shadowRefusals,
       hitRate: total === 0 ? 0 : denied / total,
       meanRemaining: reportCount === 0 ? undefined : left / reportCount,
       violations: { users: users ?? NO_NAMES, ips: ips ?? NO_NAMES, topics: topics ?? NO_NAMES },
@@ -175,6 +204,10 @@ export class RuleCounterMap {
     return this.#tiers.push(tier) - 1
   }
 
+  recordShadowRefusals(rules: readonly string[]): void {
+    for (const rule of rules) this.#countersOf(rule).shadowRefusals++
+  }
+
   /** Counts a refused sender for a rule; does nothing if too many rules have lists. */
   recordViolation(
     counters: RuleCounters,
@@ -198,12 +231,14 @@ export class RuleCounterMap {
     }
   }
 
-  allSeries(): readonly RuleTierCounters[] {
-    return [...this.#counters.values()].flatMap(({ series }) => [...series.values()])
+  allRules(): readonly RuleCounters[] {
+    return [...this.#counters.values()]
   }
 
   metrics(): readonly RuleMetrics[] {
-    return [...this.#counters.values()].filter(({ rule }) => rule !== '').map(counters => counters.metrics())
+    return this.allRules()
+      .filter(({ rule }) => rule !== '')
+      .map(counters => counters.metrics())
   }
 
   /** Resets one rule, or all. */

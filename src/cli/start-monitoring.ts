@@ -77,7 +77,14 @@ export async function startMonitoring(
     audit,
     snapshots,
     metrics: guard =>
-      renderMetrics({ analytics, durations, store, guards: guard === undefined ? undefined : [guard] }),
+      renderMetrics({
+        analytics,
+        durations,
+        store,
+        guards: guard === undefined ? undefined : [guard],
+        gate,
+        webhook,
+      }),
     async close() {
       if (isClosed) return
       isClosed = true

@@ -1,5 +1,6 @@
 import { DURATION_BUCKETS } from './decision-durations.ts'
-import { collectMetrics, type Labels, type MetricSources } from './metrics.ts'
+import type { Labels } from './metric-family.ts'
+import { collectMetrics, type MetricSources } from './metrics.ts'
 
 interface About {
   readonly description: string

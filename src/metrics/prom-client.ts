@@ -1,4 +1,5 @@
-import { collectMetrics, type Labels, type MetricFamily, type MetricSources } from './metrics.ts'
+import type { Labels, MetricFamily } from './metric-family.ts'
+import { collectMetrics, type MetricSources } from './metrics.ts'
 
 /** Used part of a prom-client registry. */
 export interface PromRegistry {

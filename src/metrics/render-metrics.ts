@@ -1,11 +1,12 @@
-import { collectMetrics, type Labels, type MetricFamily, type MetricSources } from './metrics.ts'
+import type { Labels, MetricFamily } from './metric-family.ts'
+import { collectMetrics, type MetricSources } from './metrics.ts'
 
 /** Content type of the result of {@link renderMetrics}. */
 export const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 
 /**
- * Renders all metrics in the Prometheus text format, version 0.0.4. Labels are rules, scopes, tiers and reasons,
- * which policies bound; never a client, user, address or topic. Never rejects.
+ * Renders all metrics in the Prometheus text format, version 0.0.4. Labels are bounded, such as rules, scopes,
+ * tiers and reasons; never a client, user, address or topic. Never rejects.
  */
 export async function renderMetrics(sources: MetricSources): Promise<string> {
   const families = await collectMetrics(sources)

@@ -56,6 +56,8 @@ export interface WebhookStats {
   readonly delivered: number
   /** Lost alerts: refused, out of attempts, or dropped from a full queue. */
   readonly lost: number
+  /** Requests that failed, were refused or got no response in time. */
+  readonly failedAttempts: number
 }
 
 /**
@@ -80,6 +82,7 @@ export class Webhook {
   #isDelivering = false
   #delivered = 0
   #lost = 0
+  #failedAttempts = 0
   #closed = false
   #cancelWait: (() => void) | undefined
   #abort: (() => void) | undefined
@@ -113,7 +116,12 @@ export class Webhook {
   }
 
   stats(): WebhookStats {
-    return { waiting: this.#waiting.size, delivered: this.#delivered, lost: this.#lost }
+    return {
+      waiting: this.#waiting.size,
+      delivered: this.#delivered,
+      lost: this.#lost,
+      failedAttempts: this.#failedAttempts,
+    }
   }
 
   /** Aborts the current request; waiting alerts are lost. */
@@ -156,6 +164,7 @@ export class Webhook {
       const problem = await this.#post(delivery, body)
       if (problem === undefined) return true
       if (this.#closed) return false
+      this.#failedAttempts++
       if (problem.isFinal || attempt >= tries) {
         this.#logger.warn({ delivery, attempt, problem: problem.text }, 'an alert was not delivered')
         return false

@@ -15,9 +15,12 @@ import {
   Guard,
   limit,
   MemoryStore,
+  OUTCOMES,
+  type Outcome,
   quota,
   type Reason,
   type Sender,
+  Webhook,
 } from '../../../src/index.ts'
 import { DecisionTimer, quantileOf } from '../../../src/metrics/decision-durations.ts'
 import type { MetricSources } from '../../../src/metrics/metrics.ts'
@@ -25,6 +28,7 @@ import { observeMetrics } from '../../../src/metrics/open-telemetry.ts'
 import { registerMetrics } from '../../../src/metrics/prom-client.ts'
 import { renderMetrics } from '../../../src/metrics/render-metrics.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
+import { until } from '../../support/wait.ts'
 import { promtool } from './promtool.ts'
 
 const ends: (() => void)[] = []
@@ -71,6 +75,7 @@ describe('rules', () => {
       total: 6,
       allowed: 4,
       denied: 2,
+      shadowRefusals: 0,
       hitRate: 2 / 6,
       meanRemaining: (3 + 2 + 1 + 0 + 0 + 0) / 6,
       violations: {
@@ -165,6 +170,10 @@ describe('the exposition', () => {
       'topicgate_allowed_total{rule="daily",scope="user",tier="pro \\"\\\\\\n\ufffd",reason="ok"} 2',
       'topicgate_blocked_total{rule="burst",scope="client+topic",tier="free",reason="rate_limit_exceeded"} 2',
       'topicgate_blocked_total{rule="daily",scope="user",tier="pro \\"\\\\\\n\ufffd",reason="quota_exceeded"} 1',
+      'topicgate_outcomes_total{rule="burst",outcome="deliver"} 4',
+      'topicgate_outcomes_total{rule="burst",outcome="drop"} 2',
+      'topicgate_outcomes_total{rule="daily",outcome="deliver"} 2',
+      'topicgate_outcomes_total{rule="daily",outcome="reject"} 1',
       'topicgate_store_up{store="memory"} 1',
       'topicgate_active_keys{store="memory"} 3',
       'topicgate_evictions_total{store="memory"} 0',
@@ -182,6 +191,153 @@ describe('the exposition', () => {
     expect(text).toContain('topicgate_decision_duration_seconds_bucket{le="0.005"} 9\n')
     expect(text).toContain('topicgate_decision_duration_seconds_bucket{le="+Inf"} 9\n')
     expect(text).toContain('topicgate_decision_duration_seconds_count 9\n')
+  })
+
+  it('counts each outcome of a rule, whatever the order and the tier', async () => {
+    let outcome: Outcome = 'deliver'
+    const gate = new Gate({ clock: new FakeClock() }).use(
+      (): Decision => ({
+        allowed: outcome === 'deliver' || outcome === 'degrade',
+        outcome,
+        reason: 'ok',
+        rule: 'r',
+        retryAfterMs: 0,
+      }),
+    )
+    const analytics = new Analytics({ gate })
+    const senders = ['free', 'pro'].map(tier => createSender({ tier }))
+    for (const [index, each] of OUTCOMES.entries()) {
+      outcome = each
+      for (let time = 0; time <= index; time++)
+        void gate.check({ topic: 't', sender: senders[time % 2]!, size: 0 })
+    }
+    outcome = 'throttle'
+    void gate.check({ topic: 't', sender: senders[0]!, size: 0 })
+    const text = await renderMetrics({ analytics })
+    const counts = [...text.matchAll(/^topicgate_outcomes_total\{rule="r",outcome="(.*)"\} (\d+)$/gm)]
+    expect(counts.map(([, name, count]) => [name, Number(count)])).toEqual(
+      OUTCOMES.map((name, index) => [name, index + 1 + (name === 'throttle' ? 1 : 0)]),
+    )
+  })
+
+  it('counts refusals in shadow by rule, also of a rule that decides nothing', async () => {
+    const gate = new Gate({ clock: new FakeClock() }).use(
+      limit({ name: 'trial', limit: '2/day', per: 'client', shadow: true, exceeded: 'drop' }),
+      limit({ name: 'size', maxSize: 10, shadow: true }),
+      limit({ name: 'real', limit: '4/day', per: 'client', exceeded: 'drop' }),
+    )
+    const analytics = new Analytics({ gate })
+    const sender = createSender({ client: 'c' })
+    for (let time = 0; time < 5; time++) void gate.check({ topic: 't', sender, size: time === 0 ? 11 : 1 })
+    const lines = (await renderMetrics({ analytics })).split('\n')
+    expect(lines.filter(line => line.startsWith('topicgate_shadow_total'))).toEqual([
+      'topicgate_shadow_total{rule="size"} 1',
+      'topicgate_shadow_total{rule="trial"} 3',
+    ])
+    expect(lines).toContain('topicgate_outcomes_total{rule="real",outcome="deliver"} 4')
+    expect(analytics.rules().map(({ rule, shadowRefusals }) => [rule, shadowRefusals])).toEqual(
+      expect.arrayContaining([
+        ['trial', 3],
+        ['size', 1],
+        ['real', 0],
+      ]),
+    )
+    analytics.reset('trial')
+    expect(await renderMetrics({ analytics })).not.toContain('{rule="trial"}')
+  })
+
+  it('counts refusals in shadow of rules beyond the maximum together', async () => {
+    const shadow = Array.from({ length: MAX_SIZES.metricRules + 50 }, (_, index) => `rule ${index}`)
+    const gate = new Gate({ clock: new FakeClock() }).use(
+      (): Decision => ({ allowed: true, outcome: 'deliver', reason: 'ok', retryAfterMs: 0, shadow }),
+    )
+    const analytics = new Analytics({ gate })
+    void gate.check({ topic: 't', sender: {}, size: 1 })
+    const lines = (await renderMetrics({ analytics })).split('\n')
+    expect(lines).toContain('topicgate_shadow_total{rule="other"} 51')
+    expect(lines.filter(line => line.startsWith('topicgate_shadow_total'))).toHaveLength(
+      MAX_SIZES.metricRules,
+    )
+  })
+
+  it('counts the decisions that the fallback of the store made', async () => {
+    await using gate = await Gate.fromPolicy({
+      store: { url: 'redis://127.0.0.1:1', fallback: 'memory' },
+      rules: [{ name: 'burst', limit: '2/day', per: 'client', exceeded: 'drop' }],
+    })
+    const analytics = new Analytics({ gate })
+    const sender = createSender({ client: 'c' })
+    for (let time = 0; time < 3; time++) await gate.check({ topic: 't', sender, size: 1 })
+    const lines = (await renderMetrics({ analytics })).split('\n')
+    expect(lines).toContain('topicgate_fallback_decisions_total{rule="burst"} 3')
+    expect(lines).toContain('topicgate_outcomes_total{rule="burst",outcome="drop"} 1')
+  })
+
+  it('has the policy, runtime entries, and adaptive limits of a gate', async () => {
+    const clock = new FakeClock(Date.UTC(2026, 0, 14, 12))
+    const gate = await Gate.fromPolicy(
+      {
+        adaptive: { levels: { low: '1 up to 50%', high: 0.5 }, signals: ['cpu'] },
+        breaker: { least: 1 },
+        feedback: { from: '5/s' },
+        rules: [
+          { name: 'telemetry', limit: '10/s' },
+          { name: 'daily', quota: '5/day' },
+        ],
+      },
+      { clock, load: 0.8 },
+    )
+    gate.checkSync({ topic: 't', sender: {}, size: 0 })
+    await gate.bans.add({ client: 'c1', reason: 'r' })
+    for (let time = 0; time < 2; time++)
+      gate.handlerMonitor.record(
+        { topic: 't', sender: {}, size: 0, on: 'publish' },
+        { durationMs: 1, ok: false },
+      )
+    await expect(gate.apply({ rules: [{ limit: 1 }] })).rejects.toThrow()
+    const text = await renderMetrics({ analytics: new Analytics({ gate }), gate })
+    expect(promtool(['check', 'metrics'], text)).toEqual({ fine: true, said: '' })
+    const { fingerprint } = gate.stats().policy.applied!
+    expect(text.split('\n').filter(line => line.startsWith('topicgate') && !/_total\{/.test(line))).toEqual([
+      `topicgate_policy_applied_timestamp_seconds ${Date.UTC(2026, 0, 14, 12) / 1_000}`,
+      `topicgate_policy_info{fingerprint="${fingerprint}"} 1`,
+      'topicgate_policy_refused_total 1',
+      'topicgate_policy_last_reload_successful 0',
+      'topicgate_runtime_entries{kind="ban"} 1',
+      'topicgate_runtime_entries{kind="override"} 0',
+      'topicgate_runtime_entries{kind="exemption"} 0',
+      'topicgate_runtime_entries{kind="tier"} 0',
+      'topicgate_runtime_entries{kind="behaviour"} 0',
+      'topicgate_runtime_entries{kind="breaker"} 1',
+      'topicgate_adaptive_load_ratio 0.8',
+      'topicgate_adaptive_signal{signal="cpu"} 0.8',
+      'topicgate_adaptive_factor{rule="telemetry"} 0.5',
+      'topicgate_feedback_rate{rule="feedback"} 5',
+      'topicgate_handler_breaker_open_keys{rule="breaker"} 1',
+    ])
+    await gate.close()
+  })
+
+  it('has the deliveries of the webhook', async () => {
+    const { sources } = stage()
+    const webhook = new Webhook({
+      url: 'http://127.0.0.1/',
+      secret: 's',
+      post: async () => ({ status: 400 }),
+    })
+    webhook.send({
+      ...{ id: 'a', name: 'volume', severity: 'info', state: 'firing', text: 't' },
+      ...{ value: 2, threshold: 1, sinceMs: 0, atMs: 0 },
+    })
+    await until(() => webhook.stats().lost === 1)
+    const text = await renderMetrics({ ...sources, webhook })
+    expect(promtool(['check', 'metrics'], text)).toEqual({ fine: true, said: '' })
+    expect(text.split('\n').filter(line => line.startsWith('topicgate_webhook'))).toEqual([
+      'topicgate_webhook_waiting_alerts 0',
+      'topicgate_webhook_delivered_total 0',
+      'topicgate_webhook_lost_total 1',
+      'topicgate_webhook_failed_attempts_total 1',
+    ])
   })
 
   it('contains no client, user, address or topic', async () => {
