@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes sure that what the tests start is there: Redis, NATS, Mosquitto with its clients, promtool, and better-sqlite3.
+# Makes sure that what the tests start is there: Redis, NATS, Mosquitto with its clients, Prometheus, promtool, and better-sqlite3.
 # Each is looked for in this order: an environment variable that names the binary, the PATH with /usr/sbin,
 # apt-get (as root or with sudo that asks nothing), a Docker engine. Silent when all are there already.
 # Says in one line what it installs and how before it does. TOPICGATE_NO_INSTALL=1: installs nothing.
@@ -19,6 +19,7 @@ nats-server|TOPICGATE_NATS_SERVER|nats-server|nats:2-alpine
 mosquitto|TOPICGATE_MOSQUITTO|mosquitto|eclipse-mosquitto:2
 mosquitto_pub|TOPICGATE_MOSQUITTO_PUB|mosquitto-clients|eclipse-mosquitto:2
 mosquitto_sub|TOPICGATE_MOSQUITTO_SUB|mosquitto-clients|eclipse-mosquitto:2
+prometheus|TOPICGATE_PROMETHEUS|prometheus|prom/prometheus
 promtool|TOPICGATE_PROMTOOL|prometheus|prom/prometheus
 '
 

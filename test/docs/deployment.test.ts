@@ -1,5 +1,5 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
@@ -33,8 +33,9 @@ const flags = createProgram(fakeTerminal(), () => {})
   .options.flatMap(({ long, short }) => [long, short])
 
 describe('the compose file', () => {
-  it('starts Redis, NATS, Mosquitto, the broker and Prometheus', () => {
-    expect(Object.keys(services)).toEqual(['redis', 'nats', 'mosquitto', 'broker', 'prometheus'])
+  it('starts Redis, NATS, Mosquitto, the broker, Prometheus and Grafana', () => {
+    const names = ['redis', 'nats', 'mosquitto', 'broker', 'prometheus', 'grafana']
+    expect(Object.keys(services)).toEqual(names)
     for (const [name, service] of Object.entries(services)) {
       expect([service.image ?? service.build], name).not.toContain(undefined)
       for (const other of service.depends_on ?? []) expect(Object.keys(services)).toContain(other)
@@ -44,7 +45,7 @@ describe('the compose file', () => {
   it('mounts files that are there', () => {
     const mounts = Object.values(services).flatMap(service => service.volumes ?? [])
     const files = mounts.map(mount => mount.split(':')[0]!).filter(path => path.startsWith('./'))
-    expect(files).toHaveLength(5)
+    expect(files).toHaveLength(8)
     for (const file of files) expect(statSync(join(ROOT, file)).isFile(), file).toBe(true)
     const named = mounts.map(mount => mount.split(':')[0]!).filter(path => !path.startsWith('./'))
     expect(named).toEqual(Object.keys(volumes))
@@ -72,6 +73,74 @@ describe('the compose file', () => {
     const { command = [] } = broker
     const spoken = ['--port', '--ws'].map(flag => command[command.indexOf(flag) + 1])
     expect(inside).toEqual([...spoken, port])
+  })
+})
+
+describe('Prometheus and Grafana in the compose file', () => {
+  const { prometheus, grafana } = services
+  const config = parse(text('config/prometheus/prometheus.yml')) as {
+    readonly global: { readonly scrape_interval: string }
+    readonly rule_files: readonly string[]
+    readonly scrape_configs: readonly {
+      readonly static_configs: readonly { readonly targets: readonly string[] }[]
+    }[]
+  }
+  const { datasources } = parse(text('config/grafana/datasources.yml')) as {
+    readonly datasources: readonly {
+      readonly type: string
+      readonly url: string
+      readonly isDefault: boolean
+      readonly jsonData: { readonly timeInterval: string }
+    }[]
+  }
+  const { providers } = parse(text('config/grafana/dashboards.yml')) as {
+    readonly providers: readonly { readonly type: string; readonly options: { readonly path: string } }[]
+  }
+
+  /** Returns the path inside the container of a mounted file. */
+  const mountOf = (service: Service | undefined, file: string): string | undefined =>
+    service?.volumes?.find(mount => mount.startsWith(`./${file}:`))?.split(':')[1]
+
+  it('scrapes the broker where it serves its metrics', () => {
+    const targets = config.scrape_configs.flatMap(job => job.static_configs.flatMap(each => each.targets))
+    expect(targets).toEqual([`broker:${broker.environment!.TOPICGATE_HEALTH}`])
+  })
+
+  it('gives Prometheus its configuration where it looks for it, and the rules beside it', () => {
+    expect(mountOf(prometheus, 'config/prometheus/prometheus.yml')).toBe('/etc/prometheus/prometheus.yml')
+    const rules = config.rule_files.map(name => mountOf(prometheus, `config/prometheus/${name}`))
+    expect(rules).toEqual(config.rule_files.map(name => `/etc/prometheus/${name}`))
+  })
+
+  it('gives Grafana the data source and the dashboard where it looks for them', () => {
+    const provisioning = '/etc/grafana/provisioning'
+    expect(dirname(mountOf(grafana, 'config/grafana/datasources.yml')!)).toBe(`${provisioning}/datasources`)
+    expect(dirname(mountOf(grafana, 'config/grafana/dashboards.yml')!)).toBe(`${provisioning}/dashboards`)
+    expect(providers.map(({ type }) => type)).toEqual(['file'])
+    expect(dirname(mountOf(grafana, 'config/grafana/topicgate.json')!)).toBe(providers[0]!.options.path)
+  })
+
+  it('connects Grafana to this Prometheus, which the dashboard selects by default', () => {
+    expect(datasources).toHaveLength(1)
+    const [{ type, url, isDefault, jsonData }] = datasources as [(typeof datasources)[0]]
+    expect({ type, isDefault }).toEqual({ type: 'prometheus', isDefault: true })
+    const { hostname, port } = new URL(url)
+    expect(Object.keys(services)).toContain(hostname)
+    expect(services[hostname]!.ports?.map(each => each.split(':')[2])).toContain(port)
+    expect(jsonData.timeInterval).toBe(config.global.scrape_interval)
+    const { templating } = JSON.parse(text('config/grafana/topicgate.json')) as {
+      readonly templating: { readonly list: readonly object[] }
+    }
+    expect(templating.list).toContainEqual(
+      expect.objectContaining({ name: 'datasource', type: 'datasource', query: type }),
+    )
+  })
+
+  it('opens the dashboard at the address that docs/metrics.md names', () => {
+    const { uid } = JSON.parse(text('config/grafana/topicgate.json')) as { readonly uid: string }
+    const port = grafana!.ports![0]!.split(':')[1]
+    expect(text('docs/metrics.md')).toContain(`<http://localhost:${port}/d/${uid}>`)
+    expect(grafana!.environment).toMatchObject({ GF_AUTH_ANONYMOUS_ENABLED: 'true' })
   })
 })
 

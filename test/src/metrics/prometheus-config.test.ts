@@ -3,41 +3,49 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { parse, stringify } from 'yaml'
-import { Analytics } from '../../../src/analytics/analytics.ts'
-import { Gate } from '../../../src/index.ts'
-import { DecisionTimer } from '../../../src/metrics/decision-durations.ts'
-import { collectMetrics } from '../../../src/metrics/metrics.ts'
+import type { MetricFamily } from '../../../src/metrics/metric-family.ts'
 import { ROOT } from '../../support/built.ts'
-import { FakeClock } from '../../support/fake-clock.ts'
+import { exportedMetrics } from './exported-metrics.ts'
+import { findGroupingLabels, findMetricNames } from './promql-names.ts'
 import { promtool } from './promtool.ts'
 
 const text = (path: string): string => readFileSync(join(ROOT, 'config', path), 'utf8')
 
 interface Panel {
   readonly id: number
+  readonly type: string
   readonly title: string
+  readonly description?: string
   readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; readonly h: number }
-  readonly targets: readonly { readonly expr: string }[]
+  /** Absent in the head of a row. */
+  readonly targets?: readonly { readonly expr: string; readonly legendFormat: string }[]
 }
 
 const dashboard = JSON.parse(text('grafana/topicgate.json')) as {
   readonly uid: string
   readonly templating: { readonly list: readonly { readonly name: string }[] }
+  readonly annotations: { readonly list: readonly { readonly name: string; readonly expr: string }[] }
   readonly panels: readonly Panel[]
 }
-const queries = dashboard.panels.flatMap(({ targets }) => targets.map(({ expr }) => expr))
+const queries = [
+  ...dashboard.panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr)),
+  ...dashboard.annotations.list.map(({ expr }) => expr),
+]
 
 interface Rule {
   readonly alert?: string
   readonly record?: string
   readonly expr: string
+  readonly labels?: { readonly severity: string }
 }
 const rules = (
   parse(text('prometheus/topicgate.rules.yml')) as { groups: { rules: Rule[] }[] }
 ).groups.flatMap(group => group.rules)
 
+let families: readonly MetricFamily[]
 let folder: string
-beforeAll(() => {
+beforeAll(async () => {
+  families = await exportedMetrics()
   folder = mkdtempSync(join(tmpdir(), 'topicgate-promtool-'))
 })
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -49,37 +57,53 @@ function copied(name: string, content: string): string {
   return path
 }
 
-/** Returns the names of all metrics of a gate with a breaker and a guard. */
-async function exposed(): Promise<ReadonlySet<string>> {
-  const gate = new Gate({ clock: new FakeClock() })
-  const stats = {
-    held: 0,
-    heldBytes: 0,
-    overflowed: 0,
-    superseded: 0,
-    discarded: 0,
-    fallbacks: 0,
-    timeouts: 0,
-  }
-  const families = await collectMetrics({
-    analytics: new Analytics({ gate }),
-    durations: new DecisionTimer({ gate }),
-    store: {
-      name: 'redis',
-      health: () => ({ ok: true, state: 'closed', keys: 0, evictions: 0, overflows: 0 }),
-    },
-    guards: [{ stats: () => stats }],
-  })
-  const ofRules = rules.flatMap(({ record }) => record ?? [])
+/** Returns the series that a query can select: those of all metrics, and those that rules record. */
+function knownSeries(): ReadonlySet<string> {
   return new Set([
     ...families.flatMap(({ name, type }) =>
       type === 'histogram' ? ['_bucket', '_sum', '_count'].map(end => name + end) : [name],
     ),
-    ...ofRules,
+    ...rules.flatMap(({ record }) => record ?? []),
   ])
 }
 
-const namesIn = (query: string): readonly string[] => query.match(/\btopicgate[\w:]+/g) ?? []
+function unknownNames(expressions: readonly string[]): readonly string[] {
+  const known = knownSeries()
+  return expressions.flatMap(findMetricNames).filter(name => !known.has(name))
+}
+
+function unknownLabels(expressions: readonly string[]): readonly string[] {
+  const labels = families.flatMap(({ samples }) => samples.flatMap(each => Object.keys(each.labels)))
+  const known = new Set([...labels, 'le', 'job', 'instance'])
+  return expressions.flatMap(findGroupingLabels).filter(label => !known.has(label))
+}
+
+describe('the names in a query', () => {
+  it('are those of metrics, without functions, labels, keywords and durations', () => {
+    const query = `topk(10, sum by (rule, a_b) (rate(x_total{job=~"$job",y="z{\\"} x"}[5m]))) / on (job)
+      group_left(c) (a:b:rate5m{q="a and b"} > bool 1e3) or vector(0) unless time() - max without(d) (e offset 5m)`
+    expect(findMetricNames(query)).toEqual(['x_total', 'a:b:rate5m', 'e'])
+    expect(findGroupingLabels(query)).toEqual(['rule', 'a_b', 'job', 'c', 'd'])
+  })
+})
+
+describe('the exported metrics', () => {
+  it('all have a sample, so that their labels are known', () => {
+    const empty = families.filter(({ samples, histogram }) => samples.length === 0 && histogram === undefined)
+    expect(empty.map(({ name }) => name)).toEqual([])
+  })
+
+  it('are those of the table in docs/metrics.md, with type and labels', () => {
+    const page = readFileSync(join(ROOT, 'docs/metrics.md'), 'utf8')
+    const documented = [...page.matchAll(/^\| `\w+` \| `(topicgate_\w+)` \| (\w+) \|([^|]*)\|/gm)]
+    const exported = families.map(({ name, type, samples }) => [
+      name,
+      type,
+      [...new Set(samples.flatMap(({ labels }) => Object.keys(labels)))].join(', '),
+    ])
+    expect(documented.map(([, name, type, labels = '']) => [name, type, labels.trim()])).toEqual(exported)
+  })
+})
 
 describe('the Prometheus rules', () => {
   it('are valid, and prometheus.yml refers to them', () => {
@@ -94,63 +118,41 @@ describe('the Prometheus rules', () => {
   })
 
   it('fire when they should, and not before', () => {
-    const topicgate = copied('topicgate.rules.yml', text('prometheus/topicgate.rules.yml'))
-    const blockRates = (percent: number, name: string, fires: readonly string[]) => ({
-      name,
-      interval: '15s',
-      input_series: [
-        { series: 'topicgate_requests_total{job="j",rule="r"}', values: '0+1500x60' },
-        { series: 'topicgate_blocked_total{job="j",rule="r"}', values: `0+${15 * percent}x60` },
-      ],
-      alert_rule_test: ['TopicgateBlockRateHigh', 'TopicgateBlockRateCritical', 'TopicgateVolumeHigh'].map(
-        alertname => ({
-          eval_time: '10m',
-          alertname,
-          exp_alerts: fires.includes(alertname)
-            ? [
-                {
-                  exp_labels: { job: 'j', severity: alertname.endsWith('Critical') ? 'critical' : 'warning' },
-                  exp_annotations: annotationsOf(alertname, `${percent}%`),
-                },
-              ]
-            : [],
-        }),
-      ),
-    })
-    const annotationsOf = (alertname: string, value: string): unknown => {
-      const rule = rules.find(({ alert }) => alert === alertname) as unknown as {
-        annotations: Record<string, string>
-      }
-      const entries = Object.entries(rule.annotations)
-      return Object.fromEntries(entries.map(([key, words]) => [key, words.replace(/\{\{[^}]*\}\}/, value)]))
-    }
-    const tests = {
-      rule_files: [topicgate],
-      evaluation_interval: '15s',
-      tests: [
-        blockRates(29, 'under both', []),
-        blockRates(40, 'between', ['TopicgateBlockRateHigh']),
-        blockRates(60, 'above both', ['TopicgateBlockRateHigh', 'TopicgateBlockRateCritical']),
-      ],
-    }
-    const { fine, said } = promtool(['test', 'rules', copied('tests.yml', stringify(tests))])
+    copied('topicgate.rules.yml', text('prometheus/topicgate.rules.yml'))
+    const tests = copied('topicgate.rules.test.yml', text('prometheus/topicgate.rules.test.yml'))
+    const { fine, said } = promtool(['test', 'rules', tests])
     expect(fine, said).toBe(true)
   })
 
-  it('use only existing metrics', async () => {
-    const known = await exposed()
-    expect(rules.flatMap(({ expr }) => namesIn(expr)).filter(name => !known.has(name))).toEqual([])
+  it('each have a test in which they fire and one in which they do not', () => {
+    interface AlertTest {
+      readonly alertname: string
+      readonly exp_alerts: readonly object[]
+    }
+    const { tests } = parse(text('prometheus/topicgate.rules.test.yml')) as {
+      readonly tests: readonly { readonly alert_rule_test: readonly AlertTest[] }[]
+    }
+    const all = tests.flatMap(({ alert_rule_test }) => alert_rule_test)
+    const alerts = rules.flatMap(({ alert }) => alert ?? [])
+    for (const fires of [true, false]) {
+      const tested = all.filter(({ exp_alerts }) => exp_alerts.length > 0 === fires)
+      expect([...new Set(tested.map(({ alertname }) => alertname))].sort()).toEqual([...alerts].sort())
+    }
   })
 
-  it('cover the built-in alerts', () => {
-    expect(rules.flatMap(({ alert }) => alert ?? [])).toEqual([
-      'TopicgateBlockRateHigh',
-      'TopicgateBlockRateCritical',
-      'TopicgateVolumeHigh',
-      'TopicgateDecisionsSlow',
-      'TopicgateBreakerOpen',
-      'TopicgateKeysEvicted',
+  it('use only existing metrics and labels', () => {
+    const expressions = rules.map(({ expr }) => expr)
+    expect(unknownNames(expressions)).toEqual([])
+    expect(unknownLabels(expressions)).toEqual([])
+  })
+
+  it('are the alerts that docs/metrics.md lists', () => {
+    const page = readFileSync(join(ROOT, 'docs/metrics.md'), 'utf8')
+    const listed = [...page.matchAll(/^\| `(Topicgate\w+)` \| (\w+) \|/gm)].map(([, name, severity]) => [
+      name,
+      severity,
     ])
+    expect(listed).toEqual(rules.flatMap(({ alert, labels }) => (alert ? [[alert, labels?.severity]] : [])))
   })
 })
 
@@ -170,21 +172,45 @@ describe('the Grafana dashboard', () => {
     expect(fine).toBe(true)
   })
 
-  it('queries only existing metrics, by existing labels', async () => {
-    const known = await exposed()
-    const asked = new Set(queries.flatMap(namesIn))
-    expect([...asked].filter(name => !known.has(name))).toEqual([])
-    const labels = queries.flatMap(query =>
-      [...query.matchAll(/by \(([^)]*)\)/g)].flatMap(([, list]) => list!.split(', ')),
+  it('queries only existing metrics, by existing labels', () => {
+    expect(unknownNames(queries)).toEqual([])
+    expect(unknownLabels(queries)).toEqual([])
+    const legends = dashboard.panels.flatMap(({ targets = [] }) =>
+      targets.flatMap(({ expr, legendFormat }) =>
+        [...legendFormat.matchAll(/\{\{(\w+)\}\}/g)].map(([, label]) => ({ label, expr })),
+      ),
     )
-    expect([...new Set(labels)].sort()).toEqual([
-      'instance',
-      'le',
-      'reason',
-      'rule',
-      'scope',
-      'store',
-      'tier',
+    const missing = legends.filter(
+      ({ label, expr }) => !findGroupingLabels(expr).includes(label!) && /\b(sum|min|max|count)\b/.test(expr),
+    )
+    expect(missing).toEqual([])
+  })
+
+  it('shows every metric but the bytes held', () => {
+    const shown = new Set(queries.flatMap(findMetricNames))
+    const hidden = families.filter(({ name }) => !shown.has(name) && !shown.has(`${name}_bucket`))
+    expect(hidden.map(({ name }) => name)).toEqual(['topicgate_guard_held_bytes'])
+  })
+
+  it('describes each panel, and has a row for each area', () => {
+    const panels = dashboard.panels.filter(({ type }) => type !== 'row')
+    expect(panels.filter(({ description = '' }) => !/^[A-Z0-9].+\.$/.test(description))).toEqual([])
+    expect(dashboard.panels.filter(({ type }) => type === 'row').map(({ title }) => title)).toEqual([
+      'Outcomes',
+      'Shadow',
+      'Adaptive factor and breakers',
+      'Runtime entries and policy',
+    ])
+  })
+
+  it('marks the time at which a policy was applied', () => {
+    // Grafana takes milliseconds.
+    expect(dashboard.annotations.list).toMatchObject([
+      {
+        name: 'Policy applied',
+        expr: expect.stringMatching(/^topicgate_policy_applied_timestamp_seconds\{.*\} \* 1000$/),
+        useValueForTime: true,
+      },
     ])
   })
 
