@@ -102,7 +102,7 @@ describe.each(CLIENTS)('copies of JetStream messages of $name', generation => {
     await scene.store(`${name}.a`, COUNT + 1)
     await limits.consume(await scene.js.addConsumer(name, 'c'), () => {})
     await until(() => limits.stats().unconfirmed === COUNT)
-    expect(heard).toBe(COUNT)
+    await until(() => heard === COUNT)
     expect(await waiting()).toBe(COUNT)
     expect(limits.stats()).toMatchObject({ terminated: 0, sentBack: COUNT, handling: 0 })
   })

@@ -200,6 +200,7 @@ describe.each(CLIENTS)('JetStream consumers of $name', generation => {
     const asked = await Promise.all(Array.from({ length: 25 }, () => batch.next()))
     expect(asked.filter(({ done }) => done)).toHaveLength(5)
     expect(asked.slice(0, 20).map(({ value }) => textOf(value))).toEqual(numbers(20))
+    for (const { value } of asked) value?.ack()
     const ones = await Promise.all(Array.from({ length: 4 }, () => limits.next(consumer, { expires: 1_000 })))
     expect(ones).toEqual([null, null, null, null])
   })
