@@ -20,11 +20,11 @@ import {
   type PublishPacket,
   type ReceivingClient,
 } from './client-types.ts'
+import type { ConsumerOptions } from './consumer-options.ts'
 import { DeadLetterPublisher } from './dead-letter-publisher.ts'
 import { createMessageCounters, DecisionExecutor } from './decision-executor.ts'
 import { KeepAlivePinger } from './keep-alive.ts'
 import { type ContinueReading, type MessageStage, ReceivedMessage } from './message.ts'
-import type { ConsumerOptions } from './options.ts'
 import { OrderedAcks } from './ordered-acks.ts'
 import { SenderLookup } from './sender-lookup.ts'
 

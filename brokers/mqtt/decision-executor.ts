@@ -6,9 +6,9 @@ import type { Gate } from '../../src/gate/gate.ts'
 import type { RefusalLog } from '../../src/guard/refusal-log.ts'
 import { degradeMessage } from '../../src/outcomes/degrade.ts'
 import type { PublishPacket } from './client-types.ts'
+import type { Handler } from './consumer-options.ts'
 import type { DeadLetterPublisher } from './dead-letter-publisher.ts'
 import type { ReceivedMessage } from './message.ts'
-import type { Handler } from './options.ts'
 import { SerialQueue } from './serial-queue.ts'
 
 /** Counts of messages since the limiter was attached. */

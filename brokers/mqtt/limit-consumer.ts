@@ -14,9 +14,9 @@ import type {
 } from './client-types.ts'
 import { clientOptionsOf } from './client-types.ts'
 import { Consumer } from './consumer.ts'
+import { type ConsumerOptions, checkConsumerOptions } from './consumer-options.ts'
 import type { MessageCounters } from './decision-executor.ts'
 import type { ContinueReading } from './message.ts'
-import { type ConsumerOptions, checkConsumerOptions } from './options.ts'
 
 export interface ConsumerStats extends GuardStats, Readonly<MessageCounters> {
   /** Pings sent in the client's place while its handler was busy. */

@@ -4,7 +4,7 @@ import { parsePayload } from '../../src/core/parse-payload.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import { lowerCaseFields, rateLimitFields } from '../../src/outcomes/rate-limit-fields.ts'
 import type { PublishPacket } from './client-types.ts'
-import type { MessageLimits } from './options.ts'
+import type { MessageLimits } from './consumer-options.ts'
 
 const NOT_PARSED: unique symbol = Symbol('not parsed')
 

@@ -2,7 +2,7 @@ import { cacheKeyOfUnknownSender, keyOfSender, SenderCache } from '../../src/ada
 import { createSender } from '../../src/chain/senders/sender-state.ts'
 import type { Sender } from '../../src/core/message.ts'
 import type { PublishPacket } from './client-types.ts'
-import type { Identify } from './options.ts'
+import type { Identify } from './consumer-options.ts'
 
 const NO_SENDER: Sender = {}
 

@@ -2,11 +2,11 @@ import type { Decision } from '../../src/core/decision.ts'
 import { natsRefusalHeaders } from '../../src/outcomes/rate-limit-fields.ts'
 import { redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
 import { refusalText } from '../../src/outcomes/refusal-text.ts'
+import { type Handler, MessageProcessor } from './base-message-processor.ts'
 import type { NatsMessage, NatsPublishTarget } from './client-types.ts'
 import { extendHeaders } from './headers.ts'
 import type { LimiterState } from './limiter-state.ts'
 import type { ReceivedMessage } from './message.ts'
-import { type Handler, MessageProcessor } from './message-processor.ts'
 
 /**
  * Body of a refusal. A JetStream client that publishes reads it as error 429. Without a body it would take the headers

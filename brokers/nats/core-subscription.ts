@@ -1,6 +1,7 @@
 import { assertSupported } from '../../src/adapter/unsupported-outcomes.ts'
 import { policyError } from '../../src/core/errors.ts'
 import { validPattern } from '../../src/topic/dialect.ts'
+import type { Handler } from './base-message-processor.ts'
 import {
   type Capabilities,
   findUnsupported,
@@ -10,7 +11,6 @@ import {
 import type { NatsConnection, NatsMessage, NatsSubscription } from './client-types.ts'
 import { type AnsweredRequests, CoreMessageProcessor } from './core-message-processor.ts'
 import type { LimiterState } from './limiter-state.ts'
-import type { Handler } from './message-processor.ts'
 import type { MessageSource } from './message-source.ts'
 
 export interface NatsSubscribeOptions<M extends NatsMessage> {

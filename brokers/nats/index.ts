@@ -1,7 +1,8 @@
 export type { PublisherControls } from '../../src/publish/create-publisher.ts'
 export type { PublisherOptions, PublishRate } from '../../src/publish/options.ts'
-export type { Priority, QueuedPublishOptions } from '../../src/publish/queued-publish-options.ts'
+export type { Priority, QueuedPublishOptions } from '../../src/publish/per-message-publish-options.ts'
 export type { Published, PublisherStats } from '../../src/publish/types.ts'
+export type { Handler } from './base-message-processor.ts'
 export type {
   JetStreamConsumer,
   JetStreamMessage,
@@ -12,6 +13,7 @@ export type {
   NatsPublishTarget,
   PullConsumer,
 } from './client-types.ts'
+export type { LimitNatsOptions } from './consumer-options.ts'
 export type { ConsumerStatus } from './consumer-status.ts'
 export type { NatsSubscribeOptions } from './core-subscription.ts'
 export type { ConsumerSource, PullOptions } from './jetstream-source.ts'
@@ -23,8 +25,6 @@ export {
 } from './limit-nats.ts'
 export { limitPublishes, type NatsPublisher, type NatsPublisherOptions } from './limit-publishes.ts'
 export type { MessageLimits } from './message.ts'
-export type { Handler } from './message-processor.ts'
 export type { MessageSource } from './message-source.ts'
-export type { LimitNatsOptions } from './options.ts'
 export type { PublishingConnection, PublishingJetStream } from './publish-transport.ts'
 export type { Identify } from './sender-lookup.ts'

@@ -3,13 +3,13 @@ import { isPromise } from '../../src/core/maybe-promise.ts'
 import type { MaybePromise } from '../../src/core/message.ts'
 import type { RedirectPlan } from '../../src/outcomes/redirect.ts'
 import { AckWaitExtender } from './ack-wait-extender.ts'
+import { HANDLER_QUEUE_FULL, type Handler, MessageProcessor } from './base-message-processor.ts'
 import { acknowledge, RedeliveryDetector } from './client-internals.ts'
 import type { ConsumerInfo, JetStreamMessage } from './client-types.ts'
 import type { CopyPublishResult } from './confirmed-publish.ts'
+import type { NatsLimiterSettings } from './consumer-options.ts'
 import type { LimiterState } from './limiter-state.ts'
 import { messageIdOf, type ReceivedMessage } from './message.ts'
-import { HANDLER_QUEUE_FULL, type Handler, MessageProcessor } from './message-processor.ts'
-import type { NatsLimiterSettings } from './options.ts'
 
 export interface JetStreamMessageProcessorOptions {
   /** True if all messages are known to come from one consumer. */

@@ -4,6 +4,7 @@ import { checkOptionNames, type KnownOptions } from '../../src/core/option-names
 import type { Gate } from '../../src/gate/gate.ts'
 import type { PolicyReloadResult } from '../../src/gate/gate-events.ts'
 import type { GuardStats } from '../../src/guard/guard.ts'
+import type { Handler } from './base-message-processor.ts'
 import {
   consumerCapabilities,
   findUnsupported,
@@ -19,6 +20,7 @@ import type {
   NatsMessage,
   PullConsumer,
 } from './client-types.ts'
+import type { LimitNatsOptions } from './consumer-options.ts'
 import { LimitedCoreSubscription, type NatsSubscribeOptions } from './core-subscription.ts'
 import { JetStreamMessageProcessor, processorOptions } from './jetstream-message-processor.ts'
 import {
@@ -34,9 +36,7 @@ import {
   MessageIterator,
   ProcessorSelector,
 } from './message-iterator.ts'
-import type { Handler } from './message-processor.ts'
 import type { MessageSource } from './message-source.ts'
-import type { LimitNatsOptions } from './options.ts'
 import { PullBatchSize } from './pull-batch-size.ts'
 
 export interface NatsStats extends GuardStats, Readonly<MessageCounters> {

@@ -1,13 +1,13 @@
 import { assertSupported } from '../../src/adapter/unsupported-outcomes.ts'
 import type { MaybePromise } from '../../src/core/message.ts'
 import { AsyncBuffer } from './async-buffer.ts'
+import type { Handler, MessageProcessor } from './base-message-processor.ts'
 import { type Capabilities, findUnsupported, NATS_CAPABILITIES } from './capabilities.ts'
 import { isJetStream } from './client-internals.ts'
 import type { ConsumerInfo, JetStreamMessage, NatsMessage } from './client-types.ts'
 import { type AnsweredRequests, CoreMessageProcessor } from './core-message-processor.ts'
 import { JetStreamMessageProcessor, processorOptions } from './jetstream-message-processor.ts'
 import type { LimiterState } from './limiter-state.ts'
-import type { Handler, MessageProcessor } from './message-processor.ts'
 import type { MessageSource } from './message-source.ts'
 
 /** Iterable source: a subscription, or messages of a consumer. */

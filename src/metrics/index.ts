@@ -20,7 +20,7 @@ export {
   type AlertThresholds,
   defaultAlerts,
 } from './alert-conditions.ts'
-export { type Alert, Alerts, type AlertsOptions } from './alerts.ts'
+export { type Alert, Alerts, type AlertsOptions } from './alert-monitor.ts'
 export { DecisionTimer, type DurationsOptions } from './decision-durations.ts'
 export type { MetricFamily } from './metric-family.ts'
 export { collectMetrics, type MetricSources } from './metrics.ts'

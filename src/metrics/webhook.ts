@@ -5,7 +5,7 @@ import { policyError } from '../core/errors.ts'
 import { type Logger, SILENT } from '../core/logger.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
-import type { Alert } from './alerts.ts'
+import type { Alert } from './alert-monitor.ts'
 
 /** Used part of `fetch`. */
 export type Post = (

@@ -1,5 +1,5 @@
 import { StoreError } from '../../core/errors.ts'
-import { type JetStreamApi, type StreamConfig, WRONG_SEQUENCE } from './jetstream.ts'
+import { type JetStreamApi, type StreamConfig, WRONG_SEQUENCE } from './jetstream-api-client.ts'
 import { ManagedStream, NS_PER_MS } from './stream.ts'
 import { encodeToken } from './subject-names.ts'
 

@@ -1,5 +1,6 @@
 /** Entry point `topicgate/nats-kv`: limits in NATS JetStream. */
-export type { NatsConnection, NatsReply } from './connection.ts'
+export type { NatsConnection, NatsReply } from './connection-wrapper.ts'
+export { NatsStreamStore, type NatsStreamStoreOptions } from './jetstream-sliding-log-store.ts'
 export {
   type OpenNatsKvOptions,
   type OpenNatsStreamOptions,
@@ -8,4 +9,3 @@ export {
   type ReachOptions,
 } from './open.ts'
 export { type NatsKvHealth, NatsKvStore, type NatsKvStoreOptions } from './store.ts'
-export { NatsStreamStore, type NatsStreamStoreOptions } from './stream-store.ts'

@@ -7,9 +7,9 @@ import { type LeaseSetting, openLeased } from '../leased/open.ts'
 import { parseLeaseSetting, readBreaker } from '../normalize-store-options.ts'
 import { computeLateAnswerTimeoutMs, openResilient, type ResilienceOptions } from '../resilient/open.ts'
 import type { ResilientStore } from '../resilient/resilient-store.ts'
-import { describeNatsError, type NatsConnection } from './connection.ts'
+import { describeNatsError, type NatsConnection } from './connection-wrapper.ts'
+import { NatsStreamStore, type NatsStreamStoreOptions } from './jetstream-sliding-log-store.ts'
 import { NatsKvStore, type NatsKvStoreOptions } from './store.ts'
-import { NatsStreamStore, type NatsStreamStoreOptions } from './stream-store.ts'
 
 /** Connection options. */
 export interface ReachOptions {

@@ -7,7 +7,7 @@ import {
   NOT_STORED_CODE,
   STREAM_NOT_FOUND_CODE,
   type StreamConfig,
-} from './jetstream.ts'
+} from './jetstream-api-client.ts'
 import { ManagedStream, NS_PER_MS } from './stream.ts'
 import { encodeToken } from './subject-names.ts'
 

@@ -7,7 +7,7 @@ import {
   type StreamConfig,
   type StreamInfo,
   SUBJECTS_OVERLAP,
-} from './jetstream.ts'
+} from './jetstream-api-client.ts'
 
 /** Nanoseconds per millisecond; JetStream measures ages in nanoseconds. */
 export const NS_PER_MS = 1_000_000

@@ -1,5 +1,6 @@
 import { StoreError } from '../../core/errors.ts'
 import { checkOptionNames } from '../../core/option-names.ts'
+import { type RedisConnectionState, watchRedisHandshake } from './handshake-timeout.ts'
 import type {
   ChannelSubscription,
   Emitting,
@@ -7,9 +8,8 @@ import type {
   RedisClient,
   RedisServerLink,
   SubscriptionEvents,
-} from './client.ts'
-import { REDIS_ADAPTER_OPTIONS } from './client.ts'
-import { type RedisConnectionState, watchRedisHandshake } from './handshake-timeout.ts'
+} from './redis-client-types.ts'
+import { REDIS_ADAPTER_OPTIONS } from './redis-client-types.ts'
 
 interface Commands extends Emitting {
   readonly status: string

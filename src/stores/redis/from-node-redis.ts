@@ -1,6 +1,7 @@
 import { systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import { checkOptionNames } from '../../core/option-names.ts'
+import { watchRedisHandshake } from './handshake-timeout.ts'
 import type {
   ChannelSubscription,
   Emitting,
@@ -8,9 +9,8 @@ import type {
   RedisClient,
   RedisServerLink,
   SubscriptionEvents,
-} from './client.ts'
-import { REDIS_ADAPTER_OPTIONS } from './client.ts'
-import { watchRedisHandshake } from './handshake-timeout.ts'
+} from './redis-client-types.ts'
+import { REDIS_ADAPTER_OPTIONS } from './redis-client-types.ts'
 
 const RECONNECT_MS = 20
 

@@ -1,5 +1,5 @@
 import { systemClock } from '../../core/clock.ts'
-import type { Emitting } from './client.ts'
+import type { Emitting } from './redis-client-types.ts'
 
 /** Longest time from the connection until the server is ready, including the password check. */
 const READY_MS = 2_000

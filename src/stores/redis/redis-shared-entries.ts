@@ -2,7 +2,7 @@ import { systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import { withTimeout } from '../../core/with-timeout.ts'
 import type { SharedEntries, SharedEntriesWatch, SharedEntry } from '../shared-entries.ts'
-import { notConnected, type RedisClient } from './client.ts'
+import { notConnected, type RedisClient } from './redis-client-types.ts'
 import { keepSubscribed } from './subscriber.ts'
 
 /** Field that counts changes; fields of entries begin with a kind. */

@@ -1,4 +1,4 @@
-import type { RedisClient } from './client.ts'
+import type { RedisClient } from './redis-client-types.ts'
 
 /** Memory below which a Redis is likely to fill up: some hundred thousand keys. */
 const LOW_MEMORY_BYTES = 33_554_432

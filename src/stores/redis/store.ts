@@ -9,12 +9,13 @@ import { withTimeout } from '../../core/with-timeout.ts'
 import type { ShareableBackend } from '../backend-connection.ts'
 import { LimitHistories } from '../persistence/limit-change-history.ts'
 import type { Charge, StateSelector, Store, StoreHealth, Verdict } from '../store.ts'
-import { notConnected, type RedisClient } from './client.ts'
-import { type AnyRedisClient, adaptRedisClient } from './client-adapter.ts'
+import { type AnyRedisClient, adaptRedisClient } from './adapt-redis-client.ts'
+import { commandsOf } from './backend-commands.ts'
 import { forgetKeys, pingAll } from './delete-keys.ts'
 import { DenialCache } from './denial-cache.ts'
 import { StateKeyBuilder } from './keys.ts'
 import { decideMultiSlot } from './multi-slot.ts'
+import { notConnected, type RedisClient } from './redis-client-types.ts'
 import { type RedisSharedEntries, redisSharedEntries } from './redis-shared-entries.ts'
 import { Scripts } from './script.ts'
 import {
@@ -27,7 +28,6 @@ import {
 } from './script-args.ts'
 import { ScriptRunner } from './script-runner.ts'
 import { findServerWarnings } from './server-warnings.ts'
-import { commandsOf } from './shared-commands.ts'
 import { deadlineIn, SlotPipelines } from './slot-pipeline.ts'
 
 /** Extra time to live of state if callers use their own clocks, which may differ. */

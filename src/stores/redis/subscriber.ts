@@ -1,7 +1,7 @@
 import { BackOff } from '../../core/back-off.ts'
 import { systemClock } from '../../core/clock.ts'
 import type { SharedEntriesWatch } from '../shared-entries.ts'
-import type { ChannelSubscription, RedisClient } from './client.ts'
+import type { ChannelSubscription, RedisClient } from './redis-client-types.ts'
 
 /**
  * Keeps a subscription on a channel, reopened whenever it is lost, until it is closed. Calls `changed` for each

@@ -3,7 +3,7 @@ import { decodeCells, encodeCells } from '../persistence/encode-cells.ts'
 import { findLimitChanges } from '../persistence/limit-change-history.ts'
 import { parseLimitFingerprint } from '../persistence/limit-fingerprint.ts'
 import { forgettableAt, migrateState } from '../persistence/migrate-state.ts'
-import { NEVER_MS, parseRuleHistory } from './rule-transaction.ts'
+import { NEVER_MS, parseRuleHistory } from './rule-unit-of-work.ts'
 import {
   type Statements,
   type StateRow,

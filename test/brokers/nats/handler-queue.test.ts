@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import { completeNatsSettings } from '../../../brokers/nats/consumer-options.ts'
 import { HandlerBacklog } from '../../../brokers/nats/handler-queue.ts'
 import { type DeliveryProcessor, ReceivedMessage } from '../../../brokers/nats/message.ts'
-import { completeNatsSettings } from '../../../brokers/nats/options.ts'
 import { PASSED } from '../../../src/core/decision.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { createSender } from '../../../src/index.ts'

@@ -5,7 +5,10 @@ import { circuitBreaker, Gate, type Logger, limit, type Middleware, StoreError }
 import { createPublisher } from '../../../src/publish/create-publisher.ts'
 import type { PublisherOptions, PublishRate } from '../../../src/publish/options.ts'
 import { OutgoingMessage } from '../../../src/publish/outgoing-message.ts'
-import { parseQueueParams, type QueuedPublishOptions } from '../../../src/publish/queued-publish-options.ts'
+import {
+  parseQueueParams,
+  type QueuedPublishOptions,
+} from '../../../src/publish/per-message-publish-options.ts'
 import type { Published, PublishQueueOptions, SendFailure } from '../../../src/publish/types.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 

@@ -1,7 +1,7 @@
 import { UnsupportedError } from '../../core/errors.ts'
-import type { RedisAdapterOptions, RedisClient } from './client.ts'
 import { fromIoredis, type IoredisClient, type IoredisCluster } from './from-ioredis.ts'
 import { fromNodeRedis, type NodeRedisClient, type NodeRedisCluster } from './from-node-redis.ts'
+import type { RedisAdapterOptions, RedisClient } from './redis-client-types.ts'
 
 /** Clients that a store accepts. */
 export type AnyRedisClient = RedisClient | IoredisClient | IoredisCluster | NodeRedisClient | NodeRedisCluster

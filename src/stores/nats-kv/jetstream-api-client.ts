@@ -1,5 +1,5 @@
 import { StoreError } from '../../core/errors.ts'
-import { makeHeaders, type NatsLink } from './connection.ts'
+import { makeHeaders, type NatsLink } from './connection-wrapper.ts'
 
 /** JetStream error codes that do not mean a fault (ADR-1 of NATS, errors.json of the server). */
 export const NO_MESSAGE = 10037

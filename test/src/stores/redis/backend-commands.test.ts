@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, it } from 'vitest'
 import { clusterSnapshot, RedisSnapshots, systemClock } from '../../../../src/index.ts'
-import { type AnyRedisClient, adaptRedisClient } from '../../../../src/stores/redis/client-adapter.ts'
-import { commandsOf } from '../../../../src/stores/redis/shared-commands.ts'
+import { type AnyRedisClient, adaptRedisClient } from '../../../../src/stores/redis/adapt-redis-client.ts'
+import { commandsOf } from '../../../../src/stores/redis/backend-commands.ts'
 import { startRedis } from '../../../support/redis.ts'
 import {
   openIoredis,

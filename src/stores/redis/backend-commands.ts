@@ -1,7 +1,7 @@
 import { systemClock } from '../../core/clock.ts'
 import { withTimeout } from '../../core/with-timeout.ts'
 import type { RedisCommands } from '../backend-connection.ts'
-import { notConnected, type RedisClient } from './client.ts'
+import { notConnected, type RedisClient } from './redis-client-types.ts'
 
 // KEYS: the key. ARGV: the command, then its arguments. Why a script: every kind of client routes it to the node
 // that holds the key.

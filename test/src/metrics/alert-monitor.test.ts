@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { Analytics } from '../../../src/analytics/analytics.ts'
 import { type Decision, Gate, MemoryStore, ResilientStore } from '../../../src/index.ts'
 import { type AlertRule, defaultAlerts } from '../../../src/metrics/alert-conditions.ts'
-import { type Alert, Alerts, type AlertsOptions } from '../../../src/metrics/alerts.ts'
+import { type Alert, Alerts, type AlertsOptions } from '../../../src/metrics/alert-monitor.ts'
 import { DecisionTimer } from '../../../src/metrics/decision-durations.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
