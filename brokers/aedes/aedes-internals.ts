@@ -72,7 +72,7 @@ export interface ClientInternals {
   readonly _disconnected?: boolean | undefined
   readonly _keepaliveTimer?: { refresh?(): void } | null | undefined
   readonly _keepaliveInterval?: number | undefined
-  readonly _parser?: Parser | undefined
+  readonly _parser?: MqttPacketParser | undefined
   readonly subscriptions?: Readonly<Record<string, { readonly qos: 0 | 1 | 2 }>> | undefined
   /** Address from a PROXY header or, behind a trusted proxy, from the request. */
   readonly connDetails?: { readonly ipAddress?: unknown } | null | undefined
@@ -84,7 +84,7 @@ export interface ClientInternals {
 }
 
 /** Parser of a client (mqtt-packet). */
-export interface Parser {
+export interface MqttPacketParser {
   readonly error?: unknown
   readonly packet?:
     | {
@@ -108,7 +108,7 @@ export function brokerInternals(broker: Aedes): BrokerInternals {
   return broker as Aedes & BrokerInternals
 }
 
-export function clientInternals(client: Client): ClientInternals {
+export function aedesClientInternals(client: Client): ClientInternals {
   return client as Client & ClientInternals
 }
 

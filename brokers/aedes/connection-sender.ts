@@ -4,7 +4,7 @@ import { createSender } from '../../src/chain/senders/sender-state.ts'
 import { canonicalIp } from '../../src/conditions/cidr.ts'
 import type { Logger } from '../../src/core/logger.ts'
 import type { Sender } from '../../src/core/message.ts'
-import { clientInternals } from './aedes-internals.ts'
+import { aedesClientInternals } from './aedes-internals.ts'
 import type { LimitBrokerSettings } from './options.ts'
 
 /**
@@ -29,7 +29,7 @@ export function createConnectionSender(
 
 /** Returns the address from the PROXY header, else from X-Forwarded-For of a trusted proxy, else the socket's own. */
 export function readClientIp(client: Client, settings: LimitBrokerSettings): string | undefined {
-  const named = clientInternals(client).connDetails?.ipAddress
+  const named = aedesClientInternals(client).connDetails?.ipAddress
   if (typeof named === 'string' && named !== '') return canonicalIp(named)
   const request = client.req
   if (request?.socket) {

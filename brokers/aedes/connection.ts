@@ -4,7 +4,7 @@ import type { Logger } from '../../src/core/logger.ts'
 import type { Message, Sender } from '../../src/core/message.ts'
 import type { Ask, Enact, Guard, SenderQueue, SenderQueueHooks } from '../../src/guard/guard.ts'
 import type { RefusalLog } from '../../src/guard/refusal-log.ts'
-import { clientInternals } from './aedes-internals.ts'
+import { aedesClientInternals } from './aedes-internals.ts'
 import type { ClientQueues, QueueConnection } from './client-queues.ts'
 import { createConnectionSender } from './connection-sender.ts'
 import { IncomingPublish, type PublishSource } from './message.ts'
@@ -114,7 +114,7 @@ export class Connection implements PublishSource, QueueConnection {
       heldRoom: () => context.settings.maxHeldPerSender - this.senderQueue.held,
       heldCount: () => this.senderQueue.heldOwn,
       onAlive: () => this.#refreshKeepalive(),
-      isParsing: () => isParserEmitting(clientInternals(client)._parser),
+      isParsing: () => isParserEmitting(aedesClientInternals(client)._parser),
       filterChunk: chunk => this.rawFilter?.filterChunk(chunk) ?? null,
     })
     this.requests = context.guard.senderQueue(this.#hooks, { waitsFully: true })
@@ -187,7 +187,7 @@ export class Connection implements PublishSource, QueueConnection {
 
   /** True when nothing more can arrive, not even the will. */
   get isFinished(): boolean {
-    const { will, _disconnected } = clientInternals(this.#client)
+    const { will, _disconnected } = aedesClientInternals(this.#client)
     const hasWill = will !== null && will !== undefined && _disconnected !== true && !this.#isWillDone
     return this.isClosed && !hasWill && this.pendingHookCalls === 0 && this.#waitingForOpen.length === 0
   }
@@ -318,7 +318,7 @@ export class Connection implements PublishSource, QueueConnection {
   #createRawFilter(): RawPublishFilter {
     const { guard, refusals, counters } = this.#context
     return new RawPublishFilter({
-      parser: clientInternals(this.#client)._parser,
+      parser: aedesClientInternals(this.#client)._parser,
       sender: this.sender,
       mayDecide: () =>
         this.isOpen &&
@@ -338,7 +338,7 @@ export class Connection implements PublishSource, QueueConnection {
   }
 
   #refreshKeepalive(): void {
-    clientInternals(this.#client)._keepaliveTimer?.refresh?.()
+    aedesClientInternals(this.#client)._keepaliveTimer?.refresh?.()
   }
 
   /**
@@ -389,6 +389,6 @@ export class Connection implements PublishSource, QueueConnection {
 function readKeepaliveMs(client: Client, connect: ConnectPacket | undefined): number {
   if (connect !== undefined) return (connect.keepalive ?? 0) * 1_000
   // The client connected before the limiter was attached: aedes waits one and a half keepalives.
-  const interval = clientInternals(client)._keepaliveInterval ?? 0
+  const interval = aedesClientInternals(client)._keepaliveInterval ?? 0
   return interval > 0 ? Math.floor(interval / 1.5) : 0
 }

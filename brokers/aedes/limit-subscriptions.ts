@@ -1,7 +1,7 @@
 import type { Aedes, Client, Subscription } from 'aedes'
 import type { Decision } from '../../src/core/decision.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
-import { brokerInternals, clientInternals } from './aedes-internals.ts'
+import { aedesClientInternals, brokerInternals } from './aedes-internals.ts'
 import type { BrokerContext } from './broker-context.ts'
 import { composeHook } from './compose-hooks.ts'
 import { AedesMessage } from './message.ts'
@@ -90,7 +90,7 @@ async function restoreSession(
   refused: readonly string[],
 ): Promise<void> {
   const { persistence } = brokerInternals(context.broker)
-  const granted = clientInternals(client).subscriptions ?? {}
+  const granted = aedesClientInternals(client).subscriptions ?? {}
   const previouslyGranted = refused.flatMap(topic => (granted[topic] ? [{ ...granted[topic], topic }] : []))
   try {
     await persistence?.removeSubscriptions?.(

@@ -1,6 +1,6 @@
 import type { Aedes, Client } from 'aedes'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
-import { brokerInternals, clientInternals, type Parser } from './aedes-internals.ts'
+import { aedesClientInternals, brokerInternals, type MqttPacketParser } from './aedes-internals.ts'
 import type { BrokerContext } from './broker-context.ts'
 import { readClientIp } from './connection-sender.ts'
 
@@ -37,7 +37,7 @@ class PacketSizeLimit {
 
   /** Checks the packets of a client from now on. */
   watch(client: Client): void {
-    const { _parser: parser } = clientInternals(client)
+    const { _parser: parser } = aedesClientInternals(client)
     const parseLength = parser?._parseLength
     if (parser === undefined || typeof parseLength !== 'function' || this.#watched.has(parser)) return
     this.#watched.add(parser)
@@ -57,7 +57,7 @@ class PacketSizeLimit {
     this.#attached = false
   }
 
-  #accepts(client: Client, parser: Parser): boolean {
+  #accepts(client: Client, parser: MqttPacketParser): boolean {
     const { maxPacketBytes } = this.#context.settings
     const bytes = packetSizeBytes(parser.packet?.length ?? 0)
     // Before the CONNECT is being processed, a packet is either a CONNECT or not MQTT.
@@ -74,7 +74,7 @@ class PacketSizeLimit {
     return false
   }
 
-  #checkFilters(client: Client, parser: Parser): void {
+  #checkFilters(client: Client, parser: MqttPacketParser): void {
     const { maxFiltersPerPacket } = this.#context.settings
     const filters = (parser.packet?.subscriptions ?? parser.packet?.unsubscriptions ?? []).length
     if (filters <= maxFiltersPerPacket || !this.#attached) return
@@ -82,7 +82,7 @@ class PacketSizeLimit {
     this.#refuse(client, parser, `packet of ${filters} filters`, option, { filters })
   }
 
-  #refuse(client: Client, parser: Parser, what: string, option: string, numbers: object): void {
+  #refuse(client: Client, parser: MqttPacketParser, what: string, option: string, numbers: object): void {
     this.#context.counters.oversized++
     this.#log(client, parser.packet?.cmd, what, option, numbers)
     const error = new Error(`${what} refused: ${option}`)

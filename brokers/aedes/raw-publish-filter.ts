@@ -1,6 +1,6 @@
 import type { Decision } from '../../src/core/decision.ts'
 import type { MaybePromise, Message, Sender } from '../../src/core/message.ts'
-import type { Parser } from './aedes-internals.ts'
+import type { MqttPacketParser } from './aedes-internals.ts'
 import { RawPublishMessage } from './message.ts'
 
 /** First byte of a QoS 0 PUBLISH without DUP, without and with retain [MQTT-3.3.1]. */
@@ -9,7 +9,7 @@ const PUBLISH_RETAINED = 0x31
 
 /** Interface of the connection to its filter. */
 export interface RawFilterHost {
-  readonly parser: Parser | undefined
+  readonly parser: MqttPacketParser | undefined
   readonly sender: Sender
   /**
    * Returns true if no earlier message of this connection is undecided and refused publishes may be hidden from hooks.
@@ -142,12 +142,12 @@ function isDelivered(decision: MaybePromise<Decision>): boolean {
 }
 
 /** Returns true while the parser emits a packet: its last step, during which aedes handles it. */
-export function isParserEmitting(parser: Parser | undefined): boolean {
+export function isParserEmitting(parser: MqttPacketParser | undefined): boolean {
   return parser?._stateCounter === 3
 }
 
 /** Returns the missing bytes of the packet being parsed; undefined if unknown or while the parser runs. */
-function bytesUntilPacket(parser: Parser | undefined): number | undefined {
+function bytesUntilPacket(parser: MqttPacketParser | undefined): number | undefined {
   const listed = parser?._list?.length
   if (parser?.parse === undefined || parser.error || listed === undefined) return undefined
   // 0: between packets; 2: first byte and length are read. At 1 (length) the rest of the chunk is left to aedes.

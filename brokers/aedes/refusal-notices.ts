@@ -4,7 +4,7 @@ import { policyError } from '../../src/core/errors.ts'
 import type { Sender } from '../../src/core/message.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import { refusalText } from '../../src/outcomes/refusal-text.ts'
-import { clientInternals } from './aedes-internals.ts'
+import { aedesClientInternals } from './aedes-internals.ts'
 
 /** Minimum time between two notices to one client. */
 export const NOTICE_EVERY_MS = 1_000
@@ -70,7 +70,7 @@ export class RefusalNotices {
    */
   send(client: Client, sender: Sender, decision: Decision): boolean {
     const topic = this.#topicOf(client)
-    const { subscriptions } = clientInternals(client)
+    const { subscriptions } = aedesClientInternals(client)
     if (topic === undefined || subscriptions === undefined || !Object.hasOwn(subscriptions, topic))
       return false
     const { rule, limit, remaining, retryAfterMs } = decision

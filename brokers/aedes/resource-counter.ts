@@ -4,7 +4,7 @@ import type { Decision } from '../../src/core/decision.ts'
 import { hashLongPart } from '../../src/core/hash-long-part.ts'
 import type { Message, Sender } from '../../src/core/message.ts'
 import type { BrokerResource, ResourceCounts, ResourceHolder } from '../../src/gate/resource-counts.ts'
-import { brokerInternals, clientInternals } from './aedes-internals.ts'
+import { aedesClientInternals, brokerInternals } from './aedes-internals.ts'
 import type { BrokerContext, ConnectionListener } from './broker-context.ts'
 import type { Connection } from './connection.ts'
 import { AedesMessage, type PacketLike } from './message.ts'
@@ -184,7 +184,7 @@ export class ResourceCounter implements ResourceHolder {
         const message = new AedesMessage('connect', sender, { topic: 'connect' })
         this.#connections.set(connection, this.#counts.restore({ kind, message }))
       } else {
-        const { subscriptions = {} } = clientInternals(client)
+        const { subscriptions = {} } = aedesClientInternals(client)
         for (const filter of Object.keys(subscriptions)) this.restoreSubscription(client, sender, filter)
       }
     }
@@ -274,7 +274,7 @@ export class ResourceCounter implements ResourceHolder {
     const session = this.#sessions.get(client.id)
     if (session === undefined) return
     const { filters } = this.#sessionOf(client)
-    const { subscriptions = {} } = clientInternals(client)
+    const { subscriptions = {} } = aedesClientInternals(client)
     for (const [filter, item] of filters) {
       if (subscriptions[filter] !== undefined) continue
       this.#counts.remove(item)

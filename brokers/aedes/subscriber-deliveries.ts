@@ -4,9 +4,9 @@ import type { MaybePromise, Sender } from '../../src/core/message.ts'
 import type { SenderQueue } from '../../src/guard/guard.ts'
 import {
   type AedesDelivery,
+  aedesClientInternals,
   brokerInternals,
   type ClientInternals,
-  clientInternals,
   type Deliver,
   type DeliveryDone,
 } from './aedes-internals.ts'
@@ -101,7 +101,7 @@ export class ClientDeliveries {
     this.#bans = bans
     this.#client = client
     this.#connection = connection
-    this.#internals = clientInternals(client)
+    this.#internals = aedesClientInternals(client)
     const { deliver0, deliverQoS, waitForDrain } = this.#internals
     this.#deliverQoS = deliverQoS
     if (typeof deliver0 !== 'function' || typeof deliverQoS !== 'function') return

@@ -1,4 +1,7 @@
-import { describeHeldLimits, describeUnsupported } from '../../src/adapter/unsupported-outcomes.ts'
+import {
+  describeUnsupported,
+  describeUnsupportedResourceLimits,
+} from '../../src/adapter/unsupported-outcomes.ts'
 import type { Outcome } from '../../src/core/decision.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 
@@ -16,5 +19,5 @@ export function findUnsupported(gate: Gate, canRedirect: boolean): readonly stri
     const reason = reasons[outcome]
     return reason === undefined ? [] : [describeUnsupported(ADAPTER, `"${outcome}"`, rules, reason)]
   })
-  return [...describeHeldLimits(gate, ADAPTER), ...problems]
+  return [...describeUnsupportedResourceLimits(gate, ADAPTER), ...problems]
 }

@@ -1,5 +1,5 @@
 /** PUBLISH packet as MQTT.js creates it. */
-export interface PublishPacket {
+export interface MqttJsPublishPacket {
   readonly cmd?: string | undefined
   readonly topic: string
   payload: string | Buffer
@@ -24,12 +24,12 @@ export type AckCallback = (error: Error | number | null, code?: number) => void
 export type CustomHandleAcks = (
   topic: string,
   payload: Buffer,
-  packet: PublishPacket,
+  packet: MqttJsPublishPacket,
   answer: AckCallback,
 ) => void
 
 /** Options of a client that topicgate uses. MQTT.js reads them again each time. */
-export interface MqttClientOptions {
+export interface MqttJsClientOptions {
   protocolVersion?: number | undefined
   clean?: boolean | undefined
   /** Seconds. */
@@ -72,7 +72,7 @@ export interface MqttClient {
 
 /** MQTT.js 5 client that receives. */
 export interface ReceivingClient extends MqttClient {
-  handleMessage(packet: PublishPacket, done: DoneCallback): void
+  handleMessage(packet: MqttJsPublishPacket, done: DoneCallback): void
   readonly incomingStore: {
     get(packet: { messageId?: number }, done: (error?: Error) => void): unknown
     del(packet: { messageId?: number }, done: (error?: Error) => void): unknown
@@ -90,6 +90,6 @@ export interface Corkable {
 }
 
 /** Returns the client's options. Its own type does not include them. */
-export function clientOptionsOf(client: MqttClient): MqttClientOptions {
-  return client.options as MqttClientOptions
+export function clientOptionsOf(client: MqttClient): MqttJsClientOptions {
+  return client.options as MqttJsClientOptions
 }

@@ -3,7 +3,12 @@ import { policyError, UnsupportedError } from '../../src/core/errors.ts'
 import type { Sender } from '../../src/core/message.ts'
 import { checkOptionNames, type KnownOptions } from '../../src/core/option-names.ts'
 import { GUARD_OPTIONS, type GuardOptions, RENAMED_GUARD_OPTIONS } from '../../src/guard/guard.ts'
-import { clientOptionsOf, type MqttClient, type PublishPacket, type ReceivingClient } from './client-types.ts'
+import {
+  clientOptionsOf,
+  type MqttClient,
+  type MqttJsPublishPacket,
+  type ReceivingClient,
+} from './client-types.ts'
 
 /** Limits that a message has passed, for its handler. */
 export interface MessageLimits {
@@ -16,12 +21,12 @@ export interface MessageLimits {
 export type Handler = (
   topic: string,
   payload: Buffer,
-  packet: PublishPacket,
+  packet: MqttJsPublishPacket,
   limits: MessageLimits,
 ) => unknown
 
 /** Returns what the application knows of a message's sender. */
-export type Identify = (topic: string, packet: PublishPacket) => Partial<Sender>
+export type Identify = (topic: string, packet: MqttJsPublishPacket) => Partial<Sender>
 
 /** Options of `limitConsumer`; see also {@link GuardOptions}. */
 export interface ConsumerOptions extends Omit<GuardOptions, 'holds'> {

@@ -17,7 +17,7 @@ import { AckSender } from './ack-sender.ts'
 import {
   clientOptionsOf,
   type DoneCallback,
-  type PublishPacket,
+  type MqttJsPublishPacket,
   type ReceivingClient,
 } from './client-types.ts'
 import type { ConsumerOptions } from './consumer-options.ts'
@@ -26,7 +26,7 @@ import { createMessageCounters, DecisionExecutor } from './decision-executor.ts'
 import { KeepAlivePinger } from './keep-alive.ts'
 import { type ContinueReading, type MessageStage, ReceivedMessage } from './message.ts'
 import { OrderedAcks } from './ordered-acks.ts'
-import { SenderLookup } from './sender-lookup.ts'
+import { MessageSenderCache } from './sender-lookup.ts'
 
 /** Reason code of a refusal: quota exceeded. */
 const QUOTA_EXCEEDED = 0x97
@@ -39,7 +39,7 @@ export class Consumer {
   readonly client: ReceivingClient
   readonly guard: Guard
   readonly logger: Logger
-  readonly senders: SenderLookup
+  readonly senders: MessageSenderCache
   readonly keepAlive: KeepAlivePinger
   readonly executor: DecisionExecutor
   readonly #errorLog: ErrorLog
@@ -55,15 +55,15 @@ export class Consumer {
   /** Continues reading after a message that was not accepted. */
   #resumeStopped: (() => void) | undefined
   /** Packet that the application's own hook has refused. The client delivers it nevertheless. */
-  #refused: PublishPacket | undefined
+  #refused: MqttJsPublishPacket | undefined
   /** QoS 2 messages decided or queued before their PUBREC, until their PUBREL. */
-  readonly #decided = new WeakMap<PublishPacket, ReceivedMessage>()
+  readonly #decided = new WeakMap<MqttJsPublishPacket, ReceivedMessage>()
   /** Decided messages that are enacted at their PUBREL, in order. The client bounds them by its Receive Maximum. */
   readonly #unreleased = new Set<ReceivedMessage>()
   /** First connection of the current session. Messages of earlier connections get no PUBREL. */
   #sessionStartId = 0
   /** QoS 2 messages between their arrival here and their PUBCOMP. A new connection may deliver them again. */
-  readonly #inProgress = new WeakMap<PublishPacket, ReceivedMessage>()
+  readonly #inProgress = new WeakMap<MqttJsPublishPacket, ReceivedMessage>()
   /**
    * `draining` accepts no new message, but continues those of QoS 2, because the client has stored them. `ended` neither
    * handles nor acknowledges anything. `closing` delivers messages decided early.
@@ -91,7 +91,7 @@ export class Consumer {
       deadLetter: deadLetter && new DeadLetterPublisher(deadLetter, this.guard.clock, deadLetterTimeoutMs),
       release: this.#release,
     })
-    this.senders = new SenderLookup(options.identify, err =>
+    this.senders = new MessageSenderCache(options.identify, err =>
       this.#errorLog.logError('identify threw, the sender is unknown', err),
     )
     this.#senderQueue = this.#createSenderQueue()
@@ -99,10 +99,10 @@ export class Consumer {
   }
 
   /** Decides a message of QoS 2 on MQTT 5 while a reason code can still be sent. */
-  decideQoS2(topic: string, packet: PublishPacket, continueReading: ContinueReading): void {
+  decideQoS2(topic: string, packet: MqttJsPublishPacket, continueReading: ContinueReading): void {
     if (packet.dup === true) {
       // A stored message was decided when it first arrived. Only its PUBREC was lost.
-      this.client.incomingStore.get(packet, (error?: Error | null, stored?: PublishPacket) => {
+      this.client.incomingStore.get(packet, (error?: Error | null, stored?: MqttJsPublishPacket) => {
         if (error || stored === undefined) return this.#decideEarly(topic, packet, continueReading)
         const known = this.#decided.get(stored)
         if (known !== undefined) this.#decided.set(packet, known)
@@ -114,12 +114,12 @@ export class Consumer {
   }
 
   /** Marks a packet that the application's own hook has refused. */
-  markRefused(packet: PublishPacket): void {
+  markRefused(packet: MqttJsPublishPacket): void {
     this.#refused = packet
   }
 
   /** Receives a message from the client, which waits for `done` before it reads the next. */
-  receive(packet: PublishPacket, done: DoneCallback): void {
+  receive(packet: MqttJsPublishPacket, done: DoneCallback): void {
     this.keepAlive.clientWaits()
     if (packet.qos === 2 || packet === this.#refused || !this.#canDeliverAtOnce) {
       this.#receiveInOrder(packet, done as ContinueReading)
@@ -187,7 +187,7 @@ export class Consumer {
     )
   }
 
-  #receiveInOrder(packet: PublishPacket, continueReading: ContinueReading): void {
+  #receiveInOrder(packet: MqttJsPublishPacket, continueReading: ContinueReading): void {
     if (packet === this.#refused) {
       this.#refused = undefined
       this.keepAlive.clientContinues()
@@ -205,7 +205,7 @@ export class Consumer {
   }
 
   /** Continues a message that is known already. Returns false if it is not. */
-  #continueKnown(packet: PublishPacket, continueReading: ContinueReading): boolean {
+  #continueKnown(packet: MqttJsPublishPacket, continueReading: ContinueReading): boolean {
     const decided = this.#decided.get(packet)
     if (decided?.stage === 'queued' || decided?.stage === 'done') {
       this.#decided.delete(packet)
@@ -229,12 +229,12 @@ export class Consumer {
     return true
   }
 
-  #accepts({ qos }: PublishPacket): boolean {
+  #accepts({ qos }: MqttJsPublishPacket): boolean {
     return this.state === 'open' || (this.state === 'draining' && qos === 2)
   }
 
   /** Stops reading at a message that is not accepted, until the client ends or the limiter is closed. */
-  #stopReadingAt({ qos = 0 }: PublishPacket, continueReading: ContinueReading): void {
+  #stopReadingAt({ qos = 0 }: MqttJsPublishPacket, continueReading: ContinueReading): void {
     const connectionId = this.#ackSender.connectionId
     this.#resumeStopped = () => {
       // Not acknowledged, it is delivered again on another connection if the broker keeps the session.
@@ -249,7 +249,7 @@ export class Consumer {
     continueReading?.()
   }
 
-  #decideEarly(topic: string, packet: PublishPacket, continueReading: ContinueReading): void {
+  #decideEarly(topic: string, packet: MqttJsPublishPacket, continueReading: ContinueReading): void {
     this.keepAlive.clientWaits()
     if (!this.#accepts(packet)) {
       this.#stopReadingAt(packet, continueReading)
@@ -260,7 +260,7 @@ export class Consumer {
   }
 
   /** Forgets a message of an earlier connection that the broker sends again: it lost the PUBREC, so it sends no PUBREL for it. */
-  #forgetUnreleased({ messageId }: PublishPacket): void {
+  #forgetUnreleased({ messageId }: MqttJsPublishPacket): void {
     for (const message of this.#unreleased) {
       if (!this.#isOfEarlierConnection(message)) return
       if (message.packet.messageId === messageId) this.#unreleased.delete(message)
@@ -269,7 +269,7 @@ export class Consumer {
 
   #createMessage(
     topic: string,
-    packet: PublishPacket,
+    packet: MqttJsPublishPacket,
     continueReading: ContinueReading,
     stage: MessageStage,
   ): ReceivedMessage {

@@ -5,7 +5,7 @@ import { isThenable } from '../../src/core/maybe-promise.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import type { RefusalLog } from '../../src/guard/refusal-log.ts'
 import { degradeMessage } from '../../src/outcomes/degrade.ts'
-import type { PublishPacket } from './client-types.ts'
+import type { MqttJsPublishPacket } from './client-types.ts'
 import type { Handler } from './consumer-options.ts'
 import type { DeadLetterPublisher } from './dead-letter-publisher.ts'
 import type { ReceivedMessage } from './message.ts'
@@ -175,7 +175,7 @@ export class DecisionExecutor {
     this.#parts.release(message)
   }
 
-  #degrade(decision: Decision, message: ReceivedMessage): PublishPacket {
+  #degrade(decision: Decision, message: ReceivedMessage): MqttJsPublishPacket {
     this.#parts.counters.degraded++
     const { packet } = message
     const plan = this.#gate.ruleOf(decision.rule ?? '')?.exceeded.degrade

@@ -9,7 +9,7 @@ import type {
   AckCallback,
   CustomHandleAcks,
   DoneCallback,
-  PublishPacket,
+  MqttJsPublishPacket,
   ReceivingClient,
 } from './client-types.ts'
 import { clientOptionsOf } from './client-types.ts'
@@ -129,7 +129,7 @@ function replaceHandleMessage(consumer: Consumer): () => void {
   const own = Object.getOwnPropertyDescriptor(client, 'handleMessage')
   const replaced = client.handleMessage
   let isAttached = true
-  const handleMessage = (packet: PublishPacket, done: DoneCallback): void => {
+  const handleMessage = (packet: MqttJsPublishPacket, done: DoneCallback): void => {
     if (isAttached) consumer.receive(packet, done)
     else replaced.call(client, packet, done)
   }

@@ -3,7 +3,7 @@ import type { MaybePromise, Message, MessageHeaders, Operation, Sender } from '.
 import { parsePayload } from '../../src/core/parse-payload.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import { lowerCaseFields, rateLimitFields } from '../../src/outcomes/rate-limit-fields.ts'
-import type { PublishPacket } from './client-types.ts'
+import type { MqttJsPublishPacket } from './client-types.ts'
 import type { MessageLimits } from './consumer-options.ts'
 
 const NOT_PARSED: unique symbol = Symbol('not parsed')
@@ -25,7 +25,7 @@ export type MessageStage = 'due' | 'early' | 'queued' | 'decided' | 'done'
 export class ReceivedMessage implements Message, MessageLimits {
   declare readonly topic: string
   declare readonly sender: Sender
-  declare readonly packet: PublishPacket
+  declare readonly packet: MqttJsPublishPacket
   /** The decision. PASSED until it is made. */
   declare decision: Decision
   declare private readonly gate: Gate
@@ -48,7 +48,7 @@ export class ReceivedMessage implements Message, MessageLimits {
     gate: Gate,
     sender: Sender,
     topic: string,
-    packet: PublishPacket,
+    packet: MqttJsPublishPacket,
     connectionId: number,
     continueReading: ContinueReading,
     stage: MessageStage,

@@ -1,13 +1,13 @@
 import { cacheKeyOfUnknownSender, keyOfSender, SenderCache } from '../../src/adapter/sender-cache.ts'
 import { createSender } from '../../src/chain/senders/sender-state.ts'
 import type { Sender } from '../../src/core/message.ts'
-import type { PublishPacket } from './client-types.ts'
+import type { MqttJsPublishPacket } from './client-types.ts'
 import type { Identify } from './consumer-options.ts'
 
 const NO_SENDER: Sender = {}
 
 /** Senders of received messages: one for each identity, or for each topic without `identify`. */
-export class SenderLookup {
+export class MessageSenderCache {
   readonly #cache = new SenderCache<Sender>()
   readonly #identify: Identify | undefined
   readonly #onError: (err: unknown) => void
@@ -23,7 +23,7 @@ export class SenderLookup {
   }
 
   /** Returns the sender of a message. Never throws. */
-  senderOf(topic: string, packet: PublishPacket): Sender {
+  senderOf(topic: string, packet: MqttJsPublishPacket): Sender {
     if (this.#identify === undefined) return this.#find(topic, NO_SENDER)
     try {
       const sender = this.#identify(topic, packet) ?? NO_SENDER

@@ -12,7 +12,7 @@ import { extendHeaders, type HeadersFactory } from './headers.ts'
 import type { LimiterState } from './limiter-state.ts'
 import { type DeliveryProcessor, type MessageLimits, ReceivedMessage } from './message.ts'
 import type { SenderWithQueue } from './sender-held-queue.ts'
-import type { CachedSubject } from './subject-cache.ts'
+import type { SubjectWithSenderQueue } from './subject-cache.ts'
 
 /** Handles a message that may pass. If it throws or rejects, the error is counted and logged. */
 export type Handler<M extends NatsMessage> = (message: M, limits: MessageLimits) => unknown
@@ -73,7 +73,7 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Deliver
   }
 
   /** Processes a message that need not be asked about, or not yet. */
-  #processUnasked(message: ReceivedMessage, subject: CachedSubject, sender: SenderWithQueue): void {
+  #processUnasked(message: ReceivedMessage, subject: SubjectWithSenderQueue, sender: SenderWithQueue): void {
     const { limiter } = this
     if (limiter.isDraining && this.sendBack(message)) return
     if (subject.isSystem && limiter.isUnlimitedSystem(subject.topic)) this.enact(PASSED, message)

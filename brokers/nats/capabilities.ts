@@ -1,4 +1,7 @@
-import { describeHeldLimits, describeUnsupported } from '../../src/adapter/unsupported-outcomes.ts'
+import {
+  describeUnsupported,
+  describeUnsupportedResourceLimits,
+} from '../../src/adapter/unsupported-outcomes.ts'
 import type { Outcome } from '../../src/core/decision.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import type { RuleInfo } from '../../src/outcomes/rule-info.ts'
@@ -80,7 +83,7 @@ export function readFilterSubjects({ config }: ConsumerInfo): readonly string[] 
 
 /** Returns the problems of a gate's rules with a source, each with its remedy. */
 export function findUnsupported(gate: Gate, capabilities: Capabilities): readonly string[] {
-  const problems = [...describeHeldLimits(gate, capabilities.name)]
+  const problems = [...describeUnsupportedResourceLimits(gate, capabilities.name)]
   const addProblem = (outcome: Outcome, rule: string, reason: string): void => {
     problems.push(describeUnsupported(capabilities.name, `"${outcome}"`, [rule], reason))
   }

@@ -33,7 +33,7 @@ export function unwrapCoreMessage(message: NatsMessage): MessageInternals {
 }
 
 /** Returns the names of the fields that a message of this client does not have. Never throws. */
-export function findMissingFields(message: NatsMessage): readonly string[] {
+export function findMissingClientInternals(message: NatsMessage): readonly string[] {
   try {
     const internals = unwrapCoreMessage(message)
     const { _msg, publisher } = internals
@@ -57,8 +57,8 @@ export function findMissingFields(message: NatsMessage): readonly string[] {
 }
 
 /** Logs the fields that the client of a message lacks. Returns true if any is missing. Never throws. */
-export function checkMessageFields(message: NatsMessage, logger: Logger): boolean {
-  const missing = findMissingFields(message)
+export function warnMissingMessageInternals(message: NatsMessage, logger: Logger): boolean {
+  const missing = findMissingClientInternals(message)
   if (missing.length === 0) return false
   warnOfMissingInternals(logger, versionOf(message), missing, 'takes more time and memory')
   return true
@@ -98,7 +98,7 @@ export function subjectBytesOf(internals: MessageInternals): unknown {
 }
 
 /** Returns the subject if the client has decoded it already. */
-export function decodedSubjectOf(internals: MessageInternals): unknown {
+export function alreadyDecodedSubject(internals: MessageInternals): unknown {
   return internals._subject
 }
 

@@ -95,7 +95,7 @@ export interface NatsLimiterSettings {
 }
 
 /** Returns the options with their defaults. Throws PolicyError for an invalid number or dead-letter subject. */
-export function completeNatsSettings(options: LimitNatsOptions): NatsLimiterSettings {
+export function completeLimitNatsOptions(options: LimitNatsOptions): NatsLimiterSettings {
   checkOptionNames(options, OPTIONS, '', RENAMED_GUARD_OPTIONS)
   for (const [name, value] of Object.entries(options)) {
     if (typeof value !== 'number' || value > 0) continue

@@ -6,11 +6,15 @@ import { pickOptions } from '../../src/core/option-names.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import { GUARD_OPTIONS, Guard, type GuardOptions } from '../../src/guard/guard.ts'
 import { RefusalLog } from '../../src/guard/refusal-log.ts'
-import { RetrySchedule } from '../../src/guard/retry-schedule.ts'
-import { checkMessageFields } from './client-internals.ts'
+import { RedeliverySlotScheduler } from '../../src/guard/retry-schedule.ts'
+import { warnMissingMessageInternals } from './client-internals.ts'
 import type { NatsMessage, NatsPublishTarget } from './client-types.ts'
 import { ConfirmedCopyPublisher } from './confirmed-publish.ts'
-import { completeNatsSettings, type LimitNatsOptions, type NatsLimiterSettings } from './consumer-options.ts'
+import {
+  completeLimitNatsOptions,
+  type LimitNatsOptions,
+  type NatsLimiterSettings,
+} from './consumer-options.ts'
 import type { ReceivedMessage } from './message.ts'
 import type { MessageSource } from './message-source.ts'
 import { PendingWork } from './pending-work.ts'
@@ -55,7 +59,7 @@ export class LimiterState {
   readonly refusals: RefusalLog
   readonly logger: Logger
   readonly errorLog: ErrorLog
-  readonly retrySlots: RetrySchedule
+  readonly retrySlots: RedeliverySlotScheduler
   readonly publisher: NatsPublishTarget | undefined
   readonly pendingWork: PendingWork
   readonly confirmedPublishes: ConfirmedCopyPublisher
@@ -87,7 +91,7 @@ export class LimiterState {
 
   constructor(gate: Gate, options: LimitNatsOptions) {
     this.gate = gate
-    this.settings = completeNatsSettings(options)
+    this.settings = completeLimitNatsOptions(options)
     const logger = options.logger ?? gate.logger
     this.logger = logger
     this.guard = new Guard(gate, {
@@ -109,7 +113,7 @@ export class LimiterState {
       this.errorLog,
       this.pendingWork,
     )
-    this.retrySlots = new RetrySchedule(
+    this.retrySlots = new RedeliverySlotScheduler(
       gate,
       message => this.askOnce(message as ReceivedMessage),
       this.guard.clock,
@@ -126,7 +130,7 @@ export class LimiterState {
 
   /** Logs once if the client of a message lacks internal fields that topicgate uses. */
   checkClient(message: NatsMessage): void {
-    this.#hasWarnedOfInternals ||= checkMessageFields(message, this.logger)
+    this.#hasWarnedOfInternals ||= warnMissingMessageInternals(message, this.logger)
   }
 
   /** Returns the decision already made, or asks the gate. */

@@ -3,7 +3,7 @@ import { createSender } from '../../src/chain/senders/sender-state.ts'
 import type { Sender } from '../../src/core/message.ts'
 import type { NatsMessage } from './client-types.ts'
 import { SenderWithQueue } from './sender-held-queue.ts'
-import { CachedSubject, SubjectBytesCache } from './subject-cache.ts'
+import { DecodedSubjectCache, SubjectWithSenderQueue } from './subject-cache.ts'
 
 /** Returns what the application knows of a message's sender. */
 export type Identify = (message: NatsMessage) => Partial<Sender> | undefined
@@ -21,17 +21,17 @@ export class SenderLookup {
   readonly #onError: (cause: unknown) => void
   readonly #senders = new SenderCache(hasWaiting)
   /** Senders without `identify`. */
-  readonly #subjects = new SenderCache<CachedSubject>(hasWaiting)
+  readonly #subjects = new SenderCache<SubjectWithSenderQueue>(hasWaiting)
   /** Cache in front for frequent subjects. */
-  readonly subjects: SubjectBytesCache
+  readonly subjects: DecodedSubjectCache
 
   /** `onError` receives errors of `identify`. */
   constructor(identify: Identify | undefined, onError: (cause: unknown) => void) {
     this.hasIdentify = identify !== undefined
     this.#identify = identify
     this.#onError = onError
-    this.subjects = new SubjectBytesCache(
-      topic => (this.hasIdentify ? new CachedSubject(topic, NO_SENDER) : this.#findSubject(topic)),
+    this.subjects = new DecodedSubjectCache(
+      topic => (this.hasIdentify ? new SubjectWithSenderQueue(topic, NO_SENDER) : this.#findSubject(topic)),
       subject => {
         if (subject.pending > 0) this.#subjects.set(subject.topic, subject)
       },
@@ -43,7 +43,7 @@ export class SenderLookup {
   }
 
   /** Returns the sender of a message. If `identify` fails, the subject is the sender. Never throws. */
-  senderOf(message: NatsMessage, subject: CachedSubject): SenderWithQueue {
+  senderOf(message: NatsMessage, subject: SubjectWithSenderQueue): SenderWithQueue {
     if (this.#identify === undefined) return subject
     try {
       const sender = this.#identify(message) ?? undefined
@@ -58,7 +58,10 @@ export class SenderLookup {
     return this.#senders.get(key) ?? this.#senders.set(key, new SenderWithQueue(createSender(sender)))
   }
 
-  #findSubject(topic: string): CachedSubject {
-    return this.#subjects.get(topic) ?? this.#subjects.set(topic, new CachedSubject(topic, createSender({})))
+  #findSubject(topic: string): SubjectWithSenderQueue {
+    return (
+      this.#subjects.get(topic) ??
+      this.#subjects.set(topic, new SubjectWithSenderQueue(topic, createSender({})))
+    )
   }
 }

@@ -1,11 +1,16 @@
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Sender } from '../../src/core/message.ts'
-import { decodedSubjectOf, setSubjectText, subjectBytesOf, unwrapCoreMessage } from './client-internals.ts'
+import {
+  alreadyDecodedSubject,
+  setSubjectText,
+  subjectBytesOf,
+  unwrapCoreMessage,
+} from './client-internals.ts'
 import type { NatsMessage } from './client-types.ts'
 import { SenderWithQueue } from './sender-held-queue.ts'
 
 /** Subject of messages, which is also a sender if there is no `identify`. */
-export class CachedSubject extends SenderWithQueue {
+export class SubjectWithSenderQueue extends SenderWithQueue {
   readonly topic: string
   /** True for the server's own subjects: `$JS`, `$KV`, `$SYS`, `_INBOX`. */
   readonly isSystem: boolean
@@ -27,20 +32,25 @@ const STRIDE = 128
  * decodes none. Of two subjects with the same one of `MAX_SIZES.cachedSubjects` entries, the later evicts the earlier.
  * Colliding subjects, and those longer than `MAX_SIZES.cachedSubjectBytes`, only cost the client's own decoding.
  */
-export class SubjectBytesCache {
-  readonly #known: (CachedSubject | undefined)[] = new Array(MAX_SIZES.cachedSubjects).fill(undefined)
+export class DecodedSubjectCache {
+  readonly #known: (SubjectWithSenderQueue | undefined)[] = new Array(MAX_SIZES.cachedSubjects).fill(
+    undefined,
+  )
   /** Bytes of all subjects in one array. Separate arrays would cost three more cache lines a message. */
   readonly #bytes = new Uint8Array(MAX_SIZES.cachedSubjects * STRIDE)
-  readonly #create: (topic: string) => CachedSubject
-  readonly #onEvict: (subject: CachedSubject) => void
+  readonly #create: (topic: string) => SubjectWithSenderQueue
+  readonly #onEvict: (subject: SubjectWithSenderQueue) => void
 
-  constructor(create: (topic: string) => CachedSubject, onEvict: (subject: CachedSubject) => void) {
+  constructor(
+    create: (topic: string) => SubjectWithSenderQueue,
+    onEvict: (subject: SubjectWithSenderQueue) => void,
+  ) {
     this.#create = create
     this.#onEvict = onEvict
   }
 
   /** Returns the subject of a message. */
-  subjectOf(message: NatsMessage): CachedSubject {
+  subjectOf(message: NatsMessage): SubjectWithSenderQueue {
     const internals = unwrapCoreMessage(message)
     const bytes = subjectBytesOf(internals)
     if (!(bytes instanceof Uint8Array) || bytes.length > MAX_BYTES) return this.#create(message.subject)
@@ -51,7 +61,7 @@ export class SubjectBytesCache {
     const known = this.#known[slot]
     if (known === undefined) return this.#store(message.subject, bytes, slot)
     // Clients decode the subject of JetStream messages themselves. Comparing it is faster than comparing bytes.
-    const text = decodedSubjectOf(internals)
+    const text = alreadyDecodedSubject(internals)
     if (text !== undefined) {
       if (known.topic === text) return known
       return this.#store(message.subject, bytes, slot)
@@ -70,7 +80,7 @@ export class SubjectBytesCache {
     return differing === 0
   }
 
-  #store(topic: string, bytes: Uint8Array, slot: number): CachedSubject {
+  #store(topic: string, bytes: Uint8Array, slot: number): SubjectWithSenderQueue {
     const evicted = this.#known[slot]
     if (evicted !== undefined) this.#onEvict(evicted)
     const subject = this.#create(topic)

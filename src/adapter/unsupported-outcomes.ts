@@ -13,7 +13,7 @@ export function describeUnsupported(
 }
 
 /** Describes the rules that limit connections, subscriptions or retained messages, which a consumer cannot count. */
-export function describeHeldLimits(gate: Gate, adapter: string): readonly string[] {
+export function describeUnsupportedResourceLimits(gate: Gate, adapter: string): readonly string[] {
   return [...gate.held.names].map(
     ([kind, rules]) =>
       `${adapter} cannot count ${kind}, which ${quote(rules)} limits (a broker can: use topicgate/aedes)`,

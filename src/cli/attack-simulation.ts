@@ -48,7 +48,7 @@ export interface AttackSimulationReport {
 }
 
 /** Floods a policy in virtual time. Each message varies its topic, priority, size and retain flag. */
-export async function attackPolicy(
+export async function simulateAttacksOnPolicy(
   files: readonly string[],
   env: Terminal['env'],
 ): Promise<AttackSimulationReport> {
@@ -77,7 +77,7 @@ export async function runAttackDemo(
   const { stdout, env } = terminal
   const given = options.policy.length > 0 ? options.policy : [packageFile('config/fleet.yaml')]
   const files = await resolvePolicyFiles(given, env)
-  const report = await attackPolicy(files, env)
+  const report = await simulateAttacksOnPolicy(files, env)
   const names = files.map(file => printable(basename(file)))
   if (options.json) stdout.write(`${JSON.stringify({ policy: names, ...report })}\n`)
   else {

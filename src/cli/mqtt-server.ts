@@ -45,7 +45,7 @@ export interface RunningMqttServer {
 }
 
 /** Same default as EMQX. */
-export const MAX_PACKET_BYTES = 1_048_576
+export const DEFAULT_MAX_PACKET_BYTES = 1_048_576
 
 /**
  * Higher than the defaults of `limitServer`, because after a power cut a whole site connects at once from one address.
@@ -57,7 +57,7 @@ const SOCKET_LIMITS = { maxSilent: 10_000, maxSilentPerIp: 1_000 }
  * policy aedes cannot enact, CommandError with exit code 69 if a port is not available.
  */
 export async function startMqttServer(options: MqttServerOptions): Promise<RunningMqttServer> {
-  const { gate, host, logger, notices, maxPacketBytes = MAX_PACKET_BYTES } = options
+  const { gate, host, logger, notices, maxPacketBytes = DEFAULT_MAX_PACKET_BYTES } = options
   const trust = trustProxies(options.trustProxy ?? [])
   // A message passes more functions than V8 inlines by default, which costs 0.2 to 0.9 µs a message.
   setFlagsFromString('--max-inlined-bytecode-size-cumulative=3000')

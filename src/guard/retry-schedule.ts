@@ -32,7 +32,7 @@ interface Slot {
  * message, spaced at the rule's rate, instead of the same time for all. While slots are outstanding, new messages of
  * the key get later slots without asking the gate, so that a message that returns in time passes.
  */
-export class RetrySchedule {
+export class RedeliverySlotScheduler {
   readonly #ruleLookup: RuleInfoSource
   readonly #ask: (message: Message) => MaybePromise<Decision>
   readonly #clock: Clock

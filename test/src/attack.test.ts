@@ -5,9 +5,9 @@ import {
   ATTACK_OPERATIONS,
   type AttackerName,
   type AttackSimulationReport,
-  attackPolicy,
   formatMegabytes,
   type PassedTraffic,
+  simulateAttacksOnPolicy,
 } from '../../src/cli/attack-simulation.ts'
 import { READY_POLICIES } from '../../src/cli/policy-files.ts'
 import { packageFile } from '../../src/core/package-files.ts'
@@ -19,7 +19,7 @@ const reports = new Map<string, AttackSimulationReport>()
 
 beforeAll(async () => {
   for (const policy of READY_POLICIES) {
-    reports.set(policy, await attackPolicy([packageFile(`config/${policy}.yaml`)], {}))
+    reports.set(policy, await simulateAttacksOnPolicy([packageFile(`config/${policy}.yaml`)], {}))
   }
 }, 600_000)
 

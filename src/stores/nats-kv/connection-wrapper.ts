@@ -57,7 +57,7 @@ interface Listener {
 }
 
 /** Connection that may not exist yet or may be lost for a while. */
-export class NatsLink {
+export class NatsConnectionWrapper {
   #connection: NatsConnection | undefined
   #isUp = false
   readonly #listeners = new Set<Listener>()

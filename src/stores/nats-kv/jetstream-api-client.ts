@@ -1,5 +1,5 @@
 import { StoreError } from '../../core/errors.ts'
-import { makeHeaders, type NatsLink } from './connection-wrapper.ts'
+import { makeHeaders, type NatsConnectionWrapper } from './connection-wrapper.ts'
 
 /** JetStream error codes that do not mean a fault (ADR-1 of NATS, errors.json of the server). */
 export const NO_MESSAGE = 10037
@@ -58,9 +58,9 @@ const decoder = new TextDecoder()
 
 /** Used part of the JetStream API. Each call rejects with StoreError if there is no answer in time. */
 export class JetStreamApi {
-  readonly #link: NatsLink
+  readonly #link: NatsConnectionWrapper
 
-  constructor(link: NatsLink) {
+  constructor(link: NatsConnectionWrapper) {
     this.#link = link
   }
 

@@ -4,7 +4,7 @@ import { StoreError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import type { Charge, StateSelector, Store, StoreHealth, Verdict } from '../store.ts'
-import { deadlineIn, type NatsConnection, NatsLink } from './connection-wrapper.ts'
+import { deadlineIn, type NatsConnection, NatsConnectionWrapper } from './connection-wrapper.ts'
 import { JetStreamApi } from './jetstream-api-client.ts'
 import { NatsSharedEntries } from './nats-shared-entries.ts'
 import { RuleCounterStreams, type Taken } from './rule-streams.ts'
@@ -60,7 +60,7 @@ export class NatsStreamStore implements Store {
   readonly sharedEntries: NatsSharedEntries
   readonly #clock: Clock
   readonly #timeoutMs: number
-  readonly #link: NatsLink
+  readonly #link: NatsConnectionWrapper
   readonly #streams: RuleCounterStreams
   readonly #onClose: (() => Promise<void>) | undefined
   #pending = 0
@@ -71,7 +71,7 @@ export class NatsStreamStore implements Store {
     checkOptionNames(options, OPTIONS)
     this.#clock = options.clock ?? systemClock
     this.#timeoutMs = checkWhole('timeoutMs', options.timeoutMs ?? 250, 1)
-    this.#link = new NatsLink(options.connection, options.problem)
+    this.#link = new NatsConnectionWrapper(options.connection, options.problem)
     const jetstream = new JetStreamApi(this.#link)
     const { bucket = 'topicgate', storage = 'file', replicas = 1 } = options
     const common = { bucket: checkBucketName(bucket), storage, replicas: checkWhole('replicas', replicas, 1) }

@@ -2,7 +2,7 @@ import { systemClock } from '../../core/clock.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { EphemeralEntries, SharedEntries, SharedEntriesWatch, SharedEntry } from '../shared-entries.ts'
 import { bucketConfig, checkDurableBucket } from './bucket.ts'
-import { deadlineIn, type NatsLink } from './connection-wrapper.ts'
+import { deadlineIn, type NatsConnectionWrapper } from './connection-wrapper.ts'
 import type { JetStreamApi, StoredMessage, StreamConfig, StreamInfo } from './jetstream-api-client.ts'
 import { ManagedStream } from './stream.ts'
 import { encodeToken } from './subject-names.ts'
@@ -36,7 +36,7 @@ const MAX_MESSAGES = 8 * MAX_SIZES.sharedEntries
  * expiry. Subscribers to its subjects learn of changes at once; a read fetches only newer messages.
  */
 export class NatsSharedEntries implements SharedEntries {
-  readonly #link: NatsLink
+  readonly #link: NatsConnectionWrapper
   readonly #jetstream: JetStreamApi
   readonly #settings: SharedEntriesSettings
   readonly #stream: ManagedStream
@@ -48,7 +48,7 @@ export class NatsSharedEntries implements SharedEntries {
   #reading: Promise<unknown> = Promise.resolve()
   #lastSeq = 0
 
-  constructor(link: NatsLink, jetstream: JetStreamApi, settings: SharedEntriesSettings) {
+  constructor(link: NatsConnectionWrapper, jetstream: JetStreamApi, settings: SharedEntriesSettings) {
     this.#link = link
     this.#jetstream = jetstream
     this.#settings = settings

@@ -7,7 +7,7 @@ import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import type { Charge, StateSelector, Store, StoreHealth, Verdict } from '../store.ts'
 import { KvBucket } from './bucket.ts'
 import { KvEntryUpdater } from './charge-entries.ts'
-import { deadlineIn, type NatsConnection, NatsLink } from './connection-wrapper.ts'
+import { deadlineIn, type NatsConnection, NatsConnectionWrapper } from './connection-wrapper.ts'
 import { JetStreamApi } from './jetstream-api-client.ts'
 import { NatsSharedEntries } from './nats-shared-entries.ts'
 import { checkBucketName, checkWhole } from './subject-names.ts'
@@ -79,7 +79,7 @@ export class NatsKvStore implements Store {
   readonly sharedEntries: NatsSharedEntries
   readonly #clock: Clock
   readonly #timeoutMs: number
-  readonly #link: NatsLink
+  readonly #link: NatsConnectionWrapper
   readonly #bucket: KvBucket
   readonly #chargeEntries: KvEntryUpdater
   readonly #onClose: (() => Promise<void>) | undefined
@@ -93,7 +93,7 @@ export class NatsKvStore implements Store {
     if (storage !== 'file' && storage !== 'memory') throw policyError('storage', 'is not file or memory')
     this.#clock = options.clock ?? systemClock
     this.#timeoutMs = checkWhole('timeoutMs', options.timeoutMs ?? 250, 1)
-    this.#link = new NatsLink(connection, options.problem)
+    this.#link = new NatsConnectionWrapper(connection, options.problem)
     const jetstream = new JetStreamApi(this.#link)
     const replicas = checkWhole('replicas', options.replicas ?? 1, 1)
     const common = { bucket: checkBucketName(bucket), storage, replicas }

@@ -2,7 +2,7 @@ import type { Limit } from '../../algorithms/limit-types.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 
 /** Numbers of a rule, as text, with the time from which they were active. */
-export interface LimitPeriod {
+export interface LimitHistoryEntry {
   readonly text: string
   readonly sinceMs: number
   /** Absent if only the text is known. */
@@ -10,10 +10,10 @@ export interface LimitPeriod {
 }
 
 /** Past numbers of a rule, oldest first; the last are active. */
-export type LimitHistory = readonly LimitPeriod[]
+export type LimitHistory = readonly LimitHistoryEntry[]
 
 /** Appends numbers that become active; returns the same history if they already are. */
-export function appendPeriod(history: LimitHistory, period: LimitPeriod): LimitHistory {
+export function appendToLimitHistory(history: LimitHistory, period: LimitHistoryEntry): LimitHistory {
   if (history.at(-1)?.text === period.text) return history
   return [...history, period].slice(-MAX_SIZES.limitChangesPerRule)
 }
@@ -43,7 +43,11 @@ export class LimitHistories {
   adopt(limit: Limit, nowMs: number): LimitHistory {
     const known = this.#byName.get(limit.name)
     if (known?.limit === limit) return known.history
-    const history = appendPeriod(known?.history ?? [], { text: this.#describe(limit), sinceMs: nowMs, limit })
+    const history = appendToLimitHistory(known?.history ?? [], {
+      text: this.#describe(limit),
+      sinceMs: nowMs,
+      limit,
+    })
     if (known === undefined) {
       const [oldest] = this.#byName.keys()
       if (this.#byName.size >= MAX_SIZES.ruleHistories && oldest !== undefined) this.#byName.delete(oldest)
@@ -62,6 +66,8 @@ export class LimitHistories {
     const text = this.#describe(limit)
     const history = known?.history ?? []
     const last = history.findLastIndex(each => each.text === text)
-    return last < 0 ? appendPeriod(history, { text, sinceMs: nowMs, limit }) : history.slice(0, last + 1)
+    return last < 0
+      ? appendToLimitHistory(history, { text, sinceMs: nowMs, limit })
+      : history.slice(0, last + 1)
   }
 }

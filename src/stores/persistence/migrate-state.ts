@@ -1,7 +1,7 @@
 import { haveSameStateFormat, type Limit, startsBelowFull } from '../../algorithms/limit-types.ts'
 
 /** Numbers of a rule and the time from which they are active. */
-export interface LimitChange {
+export interface LimitActiveSince {
   readonly limit: Limit | undefined
   readonly sinceMs: number
 }
@@ -25,7 +25,7 @@ export function forgettableAt(cells: Float64Array, limit: Limit): number {
 export function migrateState(
   cells: Float64Array,
   old: Limit | undefined,
-  changes: readonly LimitChange[],
+  changes: readonly LimitActiveSince[],
 ): Float64Array | undefined {
   let carried: Float64Array | undefined = old && cells
   let before = old

@@ -3,12 +3,12 @@ import { type Limit, toGrains } from '../../algorithms/limit-types.ts'
 import type { Charge, StateSelector } from '../store.ts'
 import { blobToBuffer, decodeText } from './encode-text.ts'
 import type { SqliteKeyEvictor } from './evictor.ts'
-import { isNewKey, OVERFLOW_KEY, RuleTransaction, type StateEntry } from './rule-unit-of-work.ts'
+import { isNewKey, OVERFLOW_KEY, RuleTransaction, type TransactionKeyState } from './rule-unit-of-work.ts'
 import type { Statements } from './statements.ts'
 
 interface Asked {
   readonly charge: Charge
-  readonly entry: StateEntry
+  readonly entry: TransactionKeyState
   readonly verdict: Verdict
   readonly grains: number
   /** True if a later charge of the same counter includes this one. */
@@ -94,7 +94,7 @@ export class ChargeTransaction {
     this.#ruleStates.clear()
   }
 
-  #acquire(ruleState: RuleTransaction, key: string, limit: Limit, nowMs: number): StateEntry {
+  #acquire(ruleState: RuleTransaction, key: string, limit: Limit, nowMs: number): TransactionKeyState {
     ruleState.adopt(limit, nowMs)
     const entry = ruleState.entry(key, limit, nowMs, true)
     if (!isNewKey(entry) || this.#evictor.makeRoom(ruleState, limit, nowMs)) return entry
@@ -117,7 +117,7 @@ function isSameCounter(one: Charge, other: Charge): boolean {
   return one.key === other.key && one.limit.name === other.limit.name
 }
 
-function take(entry: StateEntry, grains: number, nowMs: number): void {
+function take(entry: TransactionKeyState, grains: number, nowMs: number): void {
   const { kernel } = entry.limit
   if (kernel.room) entry.cells = kernel.room(entry.cells)
   kernel.take(entry.cells, 0, nowMs, grains, entry.limit)
@@ -127,7 +127,7 @@ function take(entry: StateEntry, grains: number, nowMs: number): void {
  * Updates the state after a denied charge; returns true if it must be written. A flood of refusals writes nothing: a
  * key that refuses a single unit needs no mark against eviction, and others need one write per wait.
  */
-function recordRefusal(entry: StateEntry, verdict: Verdict, nowMs: number): boolean {
+function recordRefusal(entry: TransactionKeyState, verdict: Verdict, nowMs: number): boolean {
   // A bucket that starts partly full begins to fill at its first charge, even if that is denied.
   if (entry.isUnseen && !entry.hasChanged) return entry.cells.some(cell => cell !== 0)
   if (verdict.allowed || verdict.remaining === 0 || verdict.retryAfterMs === Infinity) return false

@@ -1,6 +1,6 @@
 import type { Limit, Verdict } from '../../algorithms/limit-types.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
-import { OVERFLOW_KEY, type RuleTransaction, type StateEntry } from './rule-unit-of-work.ts'
+import { OVERFLOW_KEY, type RuleTransaction, type TransactionKeyState } from './rule-unit-of-work.ts'
 import type { StoredKey } from './statements.ts'
 
 /** Keeps the number of keys per rule bounded and counts evictions. */
@@ -78,6 +78,6 @@ const look: Verdict = { allowed: false, remaining: 0, retryAfterMs: 0, resetMs: 
 /**
  * Returns true if a key refuses now, either its last refused cost or a single unit. Such a key must not be forgotten.
  */
-function refuses({ cells, limit, refusedUntilMs }: StateEntry, nowMs: number): boolean {
+function refuses({ cells, limit, refusedUntilMs }: TransactionKeyState, nowMs: number): boolean {
   return refusedUntilMs > nowMs || !limit.kernel.probe(cells, 0, nowMs, limit.scale, limit, look)
 }

@@ -1,13 +1,18 @@
 import type { Limit } from '../../algorithms/limit-types.ts'
 import { decodeCells, encodeCells } from '../persistence/encode-cells.ts'
 import {
-  appendPeriod,
+  appendToLimitHistory,
   findLimitChanges,
   type LimitHistory,
-  type LimitPeriod,
+  type LimitHistoryEntry,
 } from '../persistence/limit-change-history.ts'
 import { fingerprintLimit, parseLimitFingerprint } from '../persistence/limit-fingerprint.ts'
-import { forgettableAt, freshCells, type LimitChange, migrateState } from '../persistence/migrate-state.ts'
+import {
+  forgettableAt,
+  freshCells,
+  type LimitActiveSince,
+  migrateState,
+} from '../persistence/migrate-state.ts'
 import { decodeText, encodeSqliteText } from './encode-text.ts'
 import {
   type KeyedRow,
@@ -15,7 +20,7 @@ import {
   type Statements,
   type StateRow,
   type StoredKey,
-  toBindableRows,
+  withBindableKeys,
 } from './statements.ts'
 
 /** Key of the shared counter of a rule full of keys that refuse; numbers sort before all text and bytes. */
@@ -27,7 +32,7 @@ export type Key = string | typeof OVERFLOW_KEY
 export const NEVER_MS = Number.MAX_SAFE_INTEGER
 
 /** State of a key within one transaction. */
-export interface StateEntry {
+export interface TransactionKeyState {
   readonly key: Key
   readonly limit: Limit
   cells: Float64Array
@@ -47,7 +52,7 @@ export class RuleTransaction {
   readonly #row: RuleRow | undefined
   #history: LimitHistory
   #hasChanged = false
-  readonly #entries = new Map<Key, StateEntry>()
+  readonly #entries = new Map<Key, TransactionKeyState>()
 
   constructor(statements: Statements, name: string) {
     this.name = name
@@ -59,14 +64,14 @@ export class RuleTransaction {
 
   /** Makes these numbers of the rule active from now on. */
   adopt(limit: Limit, nowMs: number): void {
-    const history = appendPeriod(this.#history, { text: fingerprintLimit(limit), sinceMs: nowMs })
+    const history = appendToLimitHistory(this.#history, { text: fingerprintLimit(limit), sinceMs: nowMs })
     if (history === this.#history) return
     this.#history = history
     this.#hasChanged = true
   }
 
   /** Returns the state of a key, migrated if it was written under other numbers. Only with `isMutable` may it be changed. */
-  entry(key: Key, limit: Limit, nowMs: number, isMutable: boolean): StateEntry {
+  entry(key: Key, limit: Limit, nowMs: number, isMutable: boolean): TransactionKeyState {
     const known = this.#entries.get(key)
     if (known?.limit === limit) return known
     const entry = known === undefined ? this.#read(key, limit, nowMs) : this.#migrate(known, limit, nowMs)
@@ -75,7 +80,7 @@ export class RuleTransaction {
   }
 
   /** Marks an entry to be written. */
-  touch(entry: StateEntry): void {
+  touch(entry: TransactionKeyState): void {
     if (isNewKey(entry) && entry.key !== OVERFLOW_KEY) this.keys++
     entry.hasChanged = true
   }
@@ -83,7 +88,7 @@ export class RuleTransaction {
   /** Returns the keys after one in file order, without those used by this transaction. */
   after(key: StoredKey, maxRows: number): KeyedRow[] {
     if (this.#row === undefined) return []
-    return toBindableRows(this.#statements.after.all(this.#row.id, key, maxRows))
+    return withBindableKeys(this.#statements.after.all(this.#row.id, key, maxRows))
   }
 
   /** Returns true if this transaction uses a stored key. */
@@ -114,7 +119,7 @@ export class RuleTransaction {
   }
 
   /** Returns the entry of a row under a limit. */
-  open(key: Key, row: StateRow, limit: Limit, nowMs: number): StateEntry {
+  open(key: Key, row: StateRow, limit: Limit, nowMs: number): TransactionKeyState {
     const cells = decodeCells(row.cells)
     const old = row.limits === fingerprintLimit(limit) ? limit : parseLimitFingerprint(row.limits, limit)
     const changes = this.#changesOf(row.limits, cells, limit, nowMs)
@@ -154,7 +159,7 @@ export class RuleTransaction {
     }
   }
 
-  #read(key: Key, limit: Limit, nowMs: number): StateEntry {
+  #read(key: Key, limit: Limit, nowMs: number): TransactionKeyState {
     const kept = key === OVERFLOW_KEY ? key : encodeSqliteText(key)
     const row = this.#row && (this.#statements.find.get(this.#row.id, kept) as StateRow | undefined)
     if (row !== undefined) return this.open(key, row, limit, nowMs)
@@ -162,7 +167,7 @@ export class RuleTransaction {
     return { key, limit, cells, refusedUntilMs: 0, isStored: false, isUnseen: true, hasChanged: false }
   }
 
-  #migrate(entry: StateEntry, limit: Limit, nowMs: number): StateEntry {
+  #migrate(entry: TransactionKeyState, limit: Limit, nowMs: number): TransactionKeyState {
     if (isNewKey(entry)) return { ...entry, limit, cells: freshCells(limit, nowMs) }
     const cells = Float64Array.from(entry.cells)
     const changes = this.#changesOf(fingerprintLimit(entry.limit), cells, limit, nowMs)
@@ -171,10 +176,10 @@ export class RuleTransaction {
   }
 
   /** Returns the changes still to apply to cells written under `text`. */
-  #changesOf(text: string, cells: Float64Array, limit: Limit, nowMs: number): readonly LimitChange[] {
+  #changesOf(text: string, cells: Float64Array, limit: Limit, nowMs: number): readonly LimitActiveSince[] {
     const numbers = fingerprintLimit(limit)
     return findLimitChanges(
-      appendPeriod(this.#history, { text: numbers, sinceMs: nowMs }),
+      appendToLimitHistory(this.#history, { text: numbers, sinceMs: nowMs }),
       text,
       cells[0] ?? 0,
     ).map(each => ({
@@ -191,7 +196,7 @@ export function parseRuleHistory({
   past,
 }: Pick<RuleRow, 'limits' | 'since' | 'past'>): LimitHistory {
   const before = JSON.parse(past) as (readonly [string, number])[]
-  const periods: LimitPeriod[] = before.map(([text, sinceMs]) => ({ text, sinceMs }))
+  const periods: LimitHistoryEntry[] = before.map(([text, sinceMs]) => ({ text, sinceMs }))
   return [...periods, { text: limits, sinceMs: since }]
 }
 
@@ -201,6 +206,6 @@ function rowOf(history: LimitHistory): readonly [text: string, sinceMs: number, 
 }
 
 /** Returns true if a key is not in the file, neither now nor at the end of the transaction. */
-export function isNewKey(entry: StateEntry): boolean {
+export function isNewKey(entry: TransactionKeyState): boolean {
   return !entry.isStored && !entry.hasChanged
 }

@@ -38,7 +38,7 @@ export interface SweepRow {
 }
 
 /** Converts keys of rows so that they can be passed to a statement again. */
-export function toBindableRows<Row extends { readonly key: StoredKey }>(rows: unknown[]): Row[] {
+export function withBindableKeys<Row extends { readonly key: StoredKey }>(rows: unknown[]): Row[] {
   return (rows as Row[]).map(row => ({
     ...row,
     key: typeof row.key === 'object' ? blobToBuffer(row.key) : row.key,

@@ -9,7 +9,7 @@ import {
   type StateRow,
   type StoredKey,
   type SweepRow,
-  toBindableRows,
+  withBindableKeys,
 } from './statements.ts'
 
 /** Position of a sweep. */
@@ -35,7 +35,7 @@ export function sweep(
   nowMs: number,
   maxRows: number,
 ): Swept {
-  const rows = toBindableRows<SweepRow>(statements.sweep.all(position.rule, position.key, maxRows))
+  const rows = withBindableKeys<SweepRow>(statements.sweep.all(position.rule, position.key, maxRows))
   const removed = new Map<number, number>()
   const limits = new Map<string, Limit | undefined>()
   const limitFor = (text: string): Limit | undefined => {

@@ -1,4 +1,4 @@
-import type { PublishPacket } from '../../../brokers/mqtt/client-types.ts'
+import type { MqttJsPublishPacket } from '../../../brokers/mqtt/client-types.ts'
 import {
   type ConsumerLimiter,
   type ConsumerOptions,
@@ -13,7 +13,7 @@ import { publicClient } from './public-api.ts'
 export interface Handled {
   readonly topic: string
   readonly text: string
-  readonly packet: PublishPacket
+  readonly packet: MqttJsPublishPacket
   readonly limits: MessageLimits
 }
 

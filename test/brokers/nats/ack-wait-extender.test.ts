@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { ConsumerInfo, JetStreamMessage } from '../../../brokers/nats/client-types.ts'
-import { completeNatsSettings } from '../../../brokers/nats/consumer-options.ts'
+import { completeLimitNatsOptions } from '../../../brokers/nats/consumer-options.ts'
 import { limitNats } from '../../../brokers/nats/index.ts'
 import { processorOptions } from '../../../brokers/nats/jetstream-message-processor.ts'
 import { Gate, limit } from '../../../src/index.ts'
@@ -137,7 +137,7 @@ describe.each(CLIENTS)('messages kept by a consumer of $name', generation => {
 })
 
 describe('consumer information', () => {
-  const settings = completeNatsSettings({})
+  const settings = completeLimitNatsOptions({})
   const facts = (config: ConsumerInfo['config']): ConsumerInfo => ({ config })
   const ms = 1_000_000
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
-  findMissingFields,
+  findMissingClientInternals,
   headerBlockOf,
   RedeliveryDetector,
   subjectBytesOf,
@@ -40,7 +40,7 @@ describe.each(GENERATIONS)('fields of $name that are not public', generation => 
     scene.sender.publish('inside.core', Buffer.from('payload'), { headers, reply: 'answer' })
     scene.sender.publish('inside.core')
     await until(() => got.length === 2)
-    expect(got.map(findMissingFields)).toEqual([[], []])
+    expect(got.map(findMissingClientInternals)).toEqual([[], []])
     const internals = unwrapCoreMessage(got[0]!)
     expect(Buffer.from(subjectBytesOf(internals) as Uint8Array).toString()).toBe('inside.core')
     expect(Buffer.from(internals._msg?.reply as Uint8Array).toString()).toBe('answer')
@@ -57,7 +57,7 @@ describe.each(GENERATIONS)('fields of $name that are not public', generation => 
     const got: JetStreamMessage[] = []
     const messages = await consumer.consume({ callback: message => void got.push(message) })
     await until(() => got.length === 1)
-    expect(findMissingFields(got[0]!)).toEqual([])
+    expect(findMissingClientInternals(got[0]!)).toEqual([])
     expect(unwrapCoreMessage(got[0]!).publisher).toMatchObject({ connected: true })
     expect((got[0] as { didAck?: unknown }).didAck).toBe(false)
     await messages.close()

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { completeNatsSettings } from '../../../brokers/nats/consumer-options.ts'
+import { completeLimitNatsOptions } from '../../../brokers/nats/consumer-options.ts'
 import { HandlerBacklog } from '../../../brokers/nats/handler-queue.ts'
 import { type DeliveryProcessor, ReceivedMessage } from '../../../brokers/nats/message.ts'
 import { PASSED } from '../../../src/core/decision.ts'
@@ -52,5 +52,5 @@ describe('a handler queue', () => {
 })
 
 it('10,000 handlers of a subscription run at once by default', () => {
-  expect(completeNatsSettings({}).maxInFlight).toBe(MAX_SIZES.handlersInFlight)
+  expect(completeLimitNatsOptions({}).maxInFlight).toBe(MAX_SIZES.handlersInFlight)
 })

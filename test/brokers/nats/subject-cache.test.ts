@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { NatsMessage } from '../../../brokers/nats/index.ts'
 import { SenderLookup } from '../../../brokers/nats/sender-lookup.ts'
-import { CachedSubject, SubjectBytesCache } from '../../../brokers/nats/subject-cache.ts'
+import { DecodedSubjectCache, SubjectWithSenderQueue } from '../../../brokers/nats/subject-cache.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { Guard } from '../../../src/guard/guard.ts'
 import { createSender, limit } from '../../../src/index.ts'
@@ -29,13 +29,13 @@ class ClientMessage {
   }
 }
 
-const make = (topic: string): CachedSubject => new CachedSubject(topic, createSender({}))
-const take = (subjects: SubjectBytesCache, message: ClientMessage): CachedSubject =>
+const make = (topic: string): SubjectWithSenderQueue => new SubjectWithSenderQueue(topic, createSender({}))
+const take = (subjects: DecodedSubjectCache, message: ClientMessage): SubjectWithSenderQueue =>
   subjects.subjectOf(message as unknown as NatsMessage)
 
 describe('subjects that come again', () => {
   it('are decoded once, and are one object', () => {
-    const subjects = new SubjectBytesCache(make, () => {})
+    const subjects = new DecodedSubjectCache(make, () => {})
     const first = new ClientMessage('fleet.a.b')
     const known = take(subjects, first)
     expect([known.topic, first.decoded]).toEqual(['fleet.a.b', 1])
@@ -47,7 +47,7 @@ describe('subjects that come again', () => {
   })
 
   it.each([1, 3, 4, 5, 7, 8, 123, 124, 125, 1_000])('are told apart by each byte of %i', length => {
-    const subjects = new SubjectBytesCache(make, () => {})
+    const subjects = new DecodedSubjectCache(make, () => {})
     const texts = Array.from(
       { length },
       (_, index) => `${'a'.repeat(index)}b${'a'.repeat(length - index - 1)}`,
@@ -56,7 +56,7 @@ describe('subjects that come again', () => {
   })
 
   it('are told apart by the text somebody else has made already, which is kept', () => {
-    const subjects = new SubjectBytesCache(make, () => {})
+    const subjects = new DecodedSubjectCache(make, () => {})
     const texts = Array.from({ length: 1_000 }, (_, index) => `fleet.device-${index}.telemetry`)
     const known = texts.map(text => take(subjects, new ClientMessage(text)))
     for (const text of [...texts, ...texts]) {
@@ -70,7 +70,7 @@ describe('subjects that come again', () => {
   })
 
   it('of other letters, or cut in the middle of one, are read as the client reads them', () => {
-    const subjects = new SubjectBytesCache(make, () => {})
+    const subjects = new DecodedSubjectCache(make, () => {})
     for (const text of ['größe.µ', '訂單.新', '😀.😀', '__proto__', 'constructor']) {
       const known = take(subjects, new ClientMessage(text))
       expect(known.topic).toBe(text)
@@ -80,7 +80,7 @@ describe('subjects that come again', () => {
 
   it('take the place of others at the most, which are told of', () => {
     let forgotten = 0
-    const subjects = new SubjectBytesCache(make, () => {
+    const subjects = new DecodedSubjectCache(make, () => {
       forgotten++
     })
     const count = MAX_SIZES.cachedSubjects * 4
@@ -90,7 +90,7 @@ describe('subjects that come again', () => {
   })
 
   it('that are longer than the bound are not kept', () => {
-    const subjects = new SubjectBytesCache(make, () => {})
+    const subjects = new DecodedSubjectCache(make, () => {})
     const [long, longer] = [MAX_SIZES.cachedSubjectBytes, MAX_SIZES.cachedSubjectBytes + 1].map(length =>
       'a'.repeat(length),
     )
@@ -99,7 +99,7 @@ describe('subjects that come again', () => {
   })
 
   it('of a client that keeps its bytes elsewhere go by their text', () => {
-    const subjects = new SubjectBytesCache(make, () => {})
+    const subjects = new DecodedSubjectCache(make, () => {})
     for (const _msg of [undefined, {}, { subject: 'a.b' }]) {
       const message = { subject: 'a.b', data: new Uint8Array(0), sid: 1, _msg }
       expect(subjects.subjectOf(message).topic).toBe('a.b')
@@ -107,7 +107,7 @@ describe('subjects that come again', () => {
   })
 
   it('of a frozen message are known all the same', () => {
-    const subjects = new SubjectBytesCache(make, () => {})
+    const subjects = new DecodedSubjectCache(make, () => {})
     const known = take(subjects, new ClientMessage('a.frozen'))
     expect(take(subjects, Object.freeze(new ClientMessage('a.frozen')))).toBe(known)
   })

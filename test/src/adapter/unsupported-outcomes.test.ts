@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest'
 import {
   assertSupported,
-  describeHeldLimits,
   describeUnsupported,
+  describeUnsupportedResourceLimits,
   warnUnsupportedOnReload,
 } from '../../../src/adapter/unsupported-outcomes.ts'
 import { UnsupportedError } from '../../../src/core/errors.ts'
@@ -19,7 +19,7 @@ it('a limit of connections is described for an adapter that cannot count them', 
     version: 1,
     rules: [{ name: 'open', connections: 5, per: 'ip' }],
   })
-  expect(describeHeldLimits(gate, 'NATS')).toEqual([
+  expect(describeUnsupportedResourceLimits(gate, 'NATS')).toEqual([
     'NATS cannot count connections, which "open" limits (a broker can: use topicgate/aedes)',
   ])
 })

@@ -2,7 +2,11 @@ import { once } from 'node:events'
 import mqttPacket from 'mqtt-packet'
 import { afterEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
-import { MAX_PACKET_BYTES, type RunningMqttServer, startMqttServer } from '../../../src/cli/mqtt-server.ts'
+import {
+  DEFAULT_MAX_PACKET_BYTES,
+  type RunningMqttServer,
+  startMqttServer,
+} from '../../../src/cli/mqtt-server.ts'
 import { PacketSplitter } from '../../../src/cli/web-socket-stream.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { Gate } from '../../../src/gate/gate.ts'
@@ -124,7 +128,7 @@ describe('MQTT over WebSocket', () => {
     early.socket.send(Buffer.alloc(MAX_SIZES.connectBytes + 1))
     await early.closed
     const client = await new Client().connect('c')
-    const payload = Buffer.alloc(MAX_PACKET_BYTES / 2)
+    const payload = Buffer.alloc(DEFAULT_MAX_PACKET_BYTES / 2)
     client.socket.send(
       generate({ cmd: 'publish', topic: 't', payload, qos: 1, messageId: 1, dup: false, retain: false }),
     )

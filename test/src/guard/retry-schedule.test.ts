@@ -4,7 +4,7 @@ import type { LimitOptions } from '../../../src/chain/rules/rule-options.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import type { Message } from '../../../src/core/message.ts'
 import { Gate } from '../../../src/gate/gate.ts'
-import { RetrySchedule, type RetrySlotOptions } from '../../../src/guard/retry-schedule.ts'
+import { RedeliverySlotScheduler, type RetrySlotOptions } from '../../../src/guard/retry-schedule.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 function setScene(rule: Partial<LimitOptions> = {}, options: RetrySlotOptions = {}) {
@@ -12,7 +12,7 @@ function setScene(rule: Partial<LimitOptions> = {}, options: RetrySlotOptions = 
   const gate = new Gate({ clock }).use(
     limit({ name: 'r', rate: '100/s burst 1', exceeded: 'retry', ...rule } as LimitOptions),
   )
-  const retrySlots = new RetrySchedule(gate, message => gate.check(message), clock, options)
+  const retrySlots = new RedeliverySlotScheduler(gate, message => gate.check(message), clock, options)
   const sender = { client: 'c' }
   const message = (more: Partial<Message> = {}): Message => ({
     topic: 't',

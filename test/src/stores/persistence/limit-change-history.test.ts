@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { createLimit, type Limit } from '../../../../src/algorithms/index.ts'
 import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
 import {
-  appendPeriod,
+  appendToLimitHistory,
   findLimitChanges,
   LimitHistories,
 } from '../../../../src/stores/persistence/limit-change-history.ts'
@@ -31,10 +31,10 @@ describe('the history of a rule', () => {
   })
 
   it('is the same object if nothing has changed, and drops the oldest numbers', () => {
-    expect(appendPeriod(history, { text: 'a', sinceMs: 30 })).toBe(history)
-    let long = history as ReturnType<typeof appendPeriod>
+    expect(appendToLimitHistory(history, { text: 'a', sinceMs: 30 })).toBe(history)
+    let long = history as ReturnType<typeof appendToLimitHistory>
     for (let count = 0; count < 20; count++)
-      long = appendPeriod(long, { text: `${count}`, sinceMs: 100 + count })
+      long = appendToLimitHistory(long, { text: `${count}`, sinceMs: 100 + count })
     expect(long).toHaveLength(MAX_SIZES.limitChangesPerRule)
     expect(long.at(-1)).toEqual({ text: '19', sinceMs: 119 })
   })
