@@ -1,7 +1,8 @@
 import { copyPayload } from '../../src/adapter/detach-payload.ts'
 import type { Decision } from '../../src/core/decision.ts'
+import type { FieldPath } from '../../src/core/field-path.ts'
 import type { Message, Operation, Sender } from '../../src/core/message.ts'
-import { parsePayload } from '../../src/core/parse-payload.ts'
+import { PayloadReader } from '../../src/core/parse-payload.ts'
 import type { SenderQueue } from '../../src/guard/guard.ts'
 
 /** Fields of a PUBLISH, a will or a delivery. */
@@ -13,8 +14,6 @@ export interface PacketLike {
   dup?: boolean | undefined
 }
 
-const NOT_PARSED: unique symbol = Symbol('not parsed')
-
 /**
  * An aedes message for the gate. A single small object is created for every PUBLISH; most fields are read from the packet.
  * Why `declare`: fields that are defined and then assigned cost twice as much.
@@ -25,7 +24,7 @@ export class AedesMessage implements Message {
   declare readonly sender: Sender
   declare readonly size: number
   declare readonly packet: PacketLike
-  declare private parsed: unknown
+  declare private reader: PayloadReader | undefined
 
   constructor(on: Operation, sender: Sender, packet: PacketLike) {
     const { payload } = packet
@@ -34,7 +33,7 @@ export class AedesMessage implements Message {
     this.sender = sender
     this.size = typeof payload === 'object' ? payload.length : Buffer.byteLength(payload ?? '')
     this.packet = packet
-    this.parsed = NOT_PARSED
+    this.reader = undefined
   }
 
   get qos(): 0 | 1 | 2 {
@@ -56,8 +55,14 @@ export class AedesMessage implements Message {
 
   /** Returns the payload as JSON, parsed once; undefined if it is not JSON or exceeds the bound. Never throws. */
   payload(): unknown {
-    if (this.parsed === NOT_PARSED) this.parsed = parsePayload(this.packet.payload, this.size)
-    return this.parsed
+    this.reader ??= new PayloadReader()
+    return this.reader.parse(this.packet.payload, this.size)
+  }
+
+  /** Returns a field of the payload without parsing the rest; undefined if it is absent. Never throws. */
+  payloadField(path: FieldPath): unknown {
+    this.reader ??= new PayloadReader()
+    return this.reader.readField(this.packet.payload, this.size, path)
   }
 
   bytes(): Uint8Array {
@@ -77,7 +82,7 @@ export class RawPublishMessage implements Message {
   declare readonly retain: boolean
   declare private readonly chunk: Buffer
   declare private readonly start: number
-  declare private parsed: unknown
+  declare private reader: PayloadReader | undefined
 
   constructor(sender: Sender, topic: string, chunk: Buffer, start: number, end: number, retain: number) {
     this.topic = topic
@@ -86,7 +91,7 @@ export class RawPublishMessage implements Message {
     this.retain = retain === 1
     this.chunk = chunk
     this.start = start
-    this.parsed = NOT_PARSED
+    this.reader = undefined
   }
 
   get on(): Operation {
@@ -102,8 +107,13 @@ export class RawPublishMessage implements Message {
   }
 
   payload(): unknown {
-    if (this.parsed === NOT_PARSED) this.parsed = parsePayload(this.bytes(), this.size)
-    return this.parsed
+    this.reader ??= new PayloadReader()
+    return this.reader.parse(this.bytes(), this.size)
+  }
+
+  payloadField(path: FieldPath): unknown {
+    this.reader ??= new PayloadReader()
+    return this.reader.readField(this.bytes(), this.size, path)
   }
 
   bytes(): Buffer {

@@ -1,12 +1,11 @@
 import { type Decision, PASSED } from '../../src/core/decision.ts'
+import type { FieldPath } from '../../src/core/field-path.ts'
 import type { MaybePromise, Message, MessageHeaders, Operation, Sender } from '../../src/core/message.ts'
-import { parsePayload } from '../../src/core/parse-payload.ts'
+import { PayloadReader } from '../../src/core/parse-payload.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import { lowerCaseFields, rateLimitFields } from '../../src/outcomes/rate-limit-fields.ts'
 import type { MqttJsPublishPacket } from './client-types.ts'
 import type { MessageLimits } from './consumer-options.ts'
-
-const NOT_PARSED: unique symbol = Symbol('not parsed')
 
 /** Lets a client continue. It acknowledges the message unless called with an error; early messages with the given code. */
 export type ContinueReading = (answer?: Error | number) => void
@@ -42,7 +41,7 @@ export class ReceivedMessage implements Message, MessageLimits {
   /** Decision that was requested already. */
   declare knownDecision: MaybePromise<Decision> | undefined
   declare stage: MessageStage
-  declare private parsed: unknown
+  declare private reader: PayloadReader | undefined
 
   constructor(
     gate: Gate,
@@ -65,7 +64,7 @@ export class ReceivedMessage implements Message, MessageLimits {
     this.isInAckWindow = false
     this.reasonCode = undefined
     this.knownDecision = undefined
-    this.parsed = NOT_PARSED
+    this.reader = undefined
   }
 
   get on(): Operation {
@@ -107,8 +106,14 @@ export class ReceivedMessage implements Message, MessageLimits {
 
   /** Returns the payload as JSON, parsed once, or undefined if it is not JSON or exceeds the bound. Never throws. */
   payload(): unknown {
-    if (this.parsed === NOT_PARSED) this.parsed = parsePayload(this.packet.payload, this.size)
-    return this.parsed
+    this.reader ??= new PayloadReader()
+    return this.reader.parse(this.packet.payload, this.size)
+  }
+
+  /** Returns a field of the payload without parsing the rest; undefined if it is absent. Never throws. */
+  payloadField(path: FieldPath): unknown {
+    this.reader ??= new PayloadReader()
+    return this.reader.readField(this.packet.payload, this.size, path)
   }
 
   bytes(): Uint8Array {

@@ -1,6 +1,7 @@
 import type { Decision } from '../../src/core/decision.ts'
+import type { FieldPath } from '../../src/core/field-path.ts'
 import type { MaybePromise, Message, MessageHeaders, Operation, Sender } from '../../src/core/message.ts'
-import { parsePayload } from '../../src/core/parse-payload.ts'
+import { PayloadReader } from '../../src/core/parse-payload.ts'
 import { rateLimitFields } from '../../src/outcomes/rate-limit-fields.ts'
 import type { RuleInfoSource } from '../../src/outcomes/rule-info.ts'
 import type { JetStreamMessage, NatsMessage } from './client-types.ts'
@@ -43,7 +44,7 @@ export class ReceivedMessage implements Message, MessageLimits {
   /** True if it was enacted or abandoned. Nothing more is done with it. */
   declare isSettled: boolean
   /** Parts read so far. */
-  declare private cache: { headers?: MessageHeaders; payload?: unknown } | undefined
+  declare private cache: { headers?: MessageHeaders; reader?: PayloadReader } | undefined
 
   constructor(topic: string, sender: Sender, processor: DeliveryProcessor, source: NatsMessage) {
     this.topic = topic
@@ -90,8 +91,15 @@ export class ReceivedMessage implements Message, MessageLimits {
   /** Returns the payload as JSON, parsed once, or undefined if it is not JSON or exceeds the bound. */
   payload(): unknown {
     this.cache ??= {}
-    if (!('payload' in this.cache)) this.cache.payload = parsePayload(this.bytes(), this.size)
-    return this.cache.payload
+    this.cache.reader ??= new PayloadReader()
+    return this.cache.reader.parse(this.bytes(), this.size)
+  }
+
+  /** Returns a field of the payload without parsing the rest; undefined if it is absent. Never throws. */
+  payloadField(path: FieldPath): unknown {
+    this.cache ??= {}
+    this.cache.reader ??= new PayloadReader()
+    return this.cache.reader.readField(this.bytes(), this.size, path)
   }
 
   bytes(): Uint8Array | undefined {

@@ -1,11 +1,9 @@
 import type { Problem } from '../core/errors.ts'
+import { type FieldPath, readField } from '../core/field-path.ts'
 import type { Message } from '../core/message.ts'
 import type { Condition } from './condition.ts'
 import { checkUnknownOptions, expectObject, quote } from './parse-helpers.ts'
 import { type CheckedTest, checkValueTest, compileValueTest, VALUE_TEST_WORDS } from './value-test.ts'
-
-/** Property names and list indexes, from the root of the payload. */
-export type FieldPath = readonly (string | number)[]
 
 const MOST_CHARS = 1_000
 
@@ -35,14 +33,9 @@ export function parseFieldPath(text: string): FieldPath | undefined {
  */
 export function readPayloadField(message: Message, path: FieldPath): unknown {
   try {
-    let value = message.payload?.()
-    for (const step of path) {
-      if (typeof value !== 'object' || value === null) return undefined
-      if (Array.isArray(value) !== (typeof step === 'number')) return undefined
-      if (!Object.hasOwn(value, step)) return undefined
-      value = (value as Record<string | number, unknown>)[step]
-    }
-    return value
+    return message.payloadField === undefined
+      ? readField(message.payload?.(), path)
+      : message.payloadField(path)
   } catch {
     return undefined
   }

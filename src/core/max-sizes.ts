@@ -74,7 +74,7 @@ export const MAX_SIZES = {
   evictionProbe: 32,
   /** Keys examined by one slice of a sweep; keeps its pause far below 1 ms. */
   sweepSlice: 2_048,
-  /** Payload bytes parsed for a condition or cost. A larger payload counts as not parseable. */
+  /** Payload bytes read for a condition or cost. A larger payload counts as not JSON. */
   parsedPayloadBytes: 262_144,
   /** Bytes of an MQTT packet, unless `maxPacketBytes` is set, and of a CONNECT. */
   packetBytes: 16_777_216,

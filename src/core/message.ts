@@ -1,4 +1,5 @@
 import { checkWord, policyError } from './errors.ts'
+import type { FieldPath } from './field-path.ts'
 
 /** Action on the topic: a client publishes, subscribes or connects, or a message is delivered to it. */
 export type Operation = 'publish' | 'subscribe' | 'connect' | 'deliver'
@@ -58,6 +59,11 @@ export interface Message {
    * parsed. Never throws.
    */
   payload?(): unknown
+  /**
+   * Returns a field of what `payload` returns, without parsing the rest. Optional, for speed: conditions and costs
+   * call `payload` if it is missing. Never throws.
+   */
+  payloadField?(path: FieldPath): unknown
   /** Returns the payload bytes, which must not be changed. Returns undefined if they cannot be read. Never throws. */
   bytes?(): Uint8Array | undefined
 }
@@ -73,12 +79,15 @@ export function completeMessage(given: GivenMessage, anonymous: Sender): Message
   const lacksAction = given.on === undefined
   const lacksSender = given.sender === undefined
   if (!lacksAction && !lacksSender) return given as Message
-  const { payload, bytes } = given
+  const { payload, payloadField, bytes } = given
   // Inherits other properties, including those of its class, so that middleware can read them.
   return Object.create(given, {
     ...(lacksAction ? { on: { value: 'publish', enumerable: true } } : {}),
     ...(lacksSender ? { sender: { value: anonymous, enumerable: true } } : {}),
     ...(typeof payload === 'function' ? { payload: { value: () => payload.call(given) } } : {}),
+    ...(typeof payloadField === 'function'
+      ? { payloadField: { value: (path: FieldPath) => payloadField.call(given, path) } }
+      : {}),
     ...(typeof bytes === 'function' ? { bytes: { value: () => bytes.call(given) } } : {}),
   }) as Message
 }

@@ -1,6 +1,7 @@
-import { type FieldPath, parseFieldPath } from '../conditions/payload-field.ts'
+import { parseFieldPath } from '../conditions/payload-field.ts'
 import type { Decision } from '../core/decision.ts'
 import { policyError } from '../core/errors.ts'
+import type { FieldPath } from '../core/field-path.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Message } from '../core/message.ts'
 import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'

@@ -1,6 +1,7 @@
 import { readHeaderValue } from '../conditions/header.ts'
-import { type FieldPath, parseFieldPath, readPayloadField } from '../conditions/payload-field.ts'
+import { parseFieldPath, readPayloadField } from '../conditions/payload-field.ts'
 import { policyError } from '../core/errors.ts'
+import type { FieldPath } from '../core/field-path.ts'
 import type { Message } from '../core/message.ts'
 
 /** Source of a message's priority: a payload field or a header (MQTT 5: user property). */

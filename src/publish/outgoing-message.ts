@@ -1,7 +1,6 @@
+import type { FieldPath } from '../core/field-path.ts'
 import type { Message, MessageHeaders, Operation, Sender } from '../core/message.ts'
-import { parsePayload } from '../core/parse-payload.ts'
-
-const NOT_PARSED: unique symbol = Symbol('not parsed')
+import { PayloadReader } from '../core/parse-payload.ts'
 
 /** Parts of a message to publish. */
 export interface OutgoingParts {
@@ -24,7 +23,7 @@ export class OutgoingMessage implements Message {
   readonly retain: boolean
   readonly headers: MessageHeaders | undefined
   readonly body: string | Uint8Array
-  #parsed: unknown = NOT_PARSED
+  #reader: PayloadReader | undefined
 
   constructor({ protocol, topic, sender, body, qos = 0, retain = false, headers }: OutgoingParts) {
     this.topic = topic
@@ -43,8 +42,14 @@ export class OutgoingMessage implements Message {
 
   /** Returns the body parsed as JSON, once. Returns undefined if it is not JSON or exceeds the bound. Never throws. */
   payload(): unknown {
-    if (this.#parsed === NOT_PARSED) this.#parsed = parsePayload(this.body, this.size)
-    return this.#parsed
+    this.#reader ??= new PayloadReader()
+    return this.#reader.parse(this.body, this.size)
+  }
+
+  /** Returns a field of the payload without parsing the rest; undefined if it is absent. Never throws. */
+  payloadField(path: FieldPath): unknown {
+    this.#reader ??= new PayloadReader()
+    return this.#reader.readField(this.body, this.size, path)
   }
 
   bytes(): Uint8Array {

@@ -183,6 +183,7 @@ describe('public entry points', () => {
         "type Fallback",
         "type FeedbackLimiter",
         "type FeedbackLimiterOptions",
+        "type FieldPath",
         "type GateEvents",
         "type GateOptions",
         "type GateRunOptions",

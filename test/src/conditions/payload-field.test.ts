@@ -144,6 +144,21 @@ describe('a payload field', () => {
     expect(holds({ payload: { field: 'a', equals: 1 } }, { payload: 'no function' as never })).toBe(false)
   })
 
+  it('is read by the message itself if it can, and is absent if that throws', () => {
+    const paths: unknown[] = []
+    const payloadField = (path: unknown): unknown => {
+      paths.push(path)
+      return 5
+    }
+    const payload = (): unknown => expect.fail('the whole payload was parsed')
+    expect(holds({ payload: { field: 'a[0]', equals: 5 } }, { payload, payloadField })).toBe(true)
+    expect(paths).toEqual([['a', 0]])
+    const fail = (): never => {
+      throw new Error('hostile')
+    }
+    expect(holds({ payload: { field: 'a', exists: false } }, { payload, payloadField: fail })).toBe(true)
+  })
+
   it('reads cyclic and very deep payloads no further than its path', () => {
     const cyclic: Record<string, unknown> = { value: 1 }
     cyclic.self = cyclic
