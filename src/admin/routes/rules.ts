@@ -66,7 +66,7 @@ function describeRule({ gate }: AdminState, name: string, metrics: RuleMetrics |
     total: metrics?.total ?? 0,
     allowed: metrics?.allowed ?? 0,
     denied: metrics?.denied ?? 0,
-    shadow: null,
+    shadow: metrics?.shadowRefusals ?? 0,
     hitRate: metrics?.hitRate ?? 0,
     meanRemaining: metrics?.meanRemaining ?? null,
     violations: {

@@ -19,10 +19,7 @@ export const ruleSchema = z.object({
   total: z.number(),
   allowed: z.number(),
   denied: z.number(),
-  shadow: z
-    .number()
-    .nullable()
-    .meta({ description: 'Refusals of a rule in shadow; null if they are not counted.' }),
+  shadow: z.number().meta({ description: 'Messages that it would have refused, had it not been in shadow.' }),
   hitRate: z.number().meta({ description: 'Denied ÷ total, 0 to 1.' }),
   meanRemaining: z.number().nullable(),
 })

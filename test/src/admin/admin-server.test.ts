@@ -8,7 +8,7 @@ import { statusSchema, summarySchema } from '../../../src/admin/schemas/overview
 import { ruleDetailSchema, rulesSchema } from '../../../src/admin/schemas/rules.ts'
 import { senderCardSchema } from '../../../src/admin/schemas/senders.ts'
 import { createSender } from '../../../src/index.ts'
-import { type AdminScene, openAdminScene, send } from './admin-scene.ts'
+import { type AdminScene, openAdminScene, POLICY, send } from './admin-scene.ts'
 
 let scene: AdminScene
 afterEach(() => scene?.close())
@@ -43,6 +43,14 @@ describe('the admin API', () => {
     const rule = ruleDetailSchema.parse((await scene.call('GET', `${BASE}/rules/per-client`)).body)
     expect(rule.violations.ips.list).toEqual([{ name: '10.0.0.1', count: 10 }])
     expect((await scene.call('GET', `${BASE}/rules/none`)).status).toBe(404)
+  })
+
+  it('counts what a rule in shadow would have refused', async () => {
+    const trial = { name: 'trial', topic: 'fleet/#', per: 'client', limit: '5/day', shadow: true }
+    scene = await openAdminScene({ policy: { ...POLICY, rules: [...POLICY.rules, trial] } })
+    flood('d7', 12)
+    const rule = ruleDetailSchema.parse((await scene.call('GET', `${BASE}/rules/trial`)).body)
+    expect(rule).toMatchObject({ total: 0, denied: 0, shadow: 7 })
   })
 
   it('explains on the card of a sender why it is refused, and charges nothing', async () => {
