@@ -139,6 +139,9 @@ export const MAX_SIZES = {
   policyAliasedValues: 10_000,
   /** Listed problems of one policy. Further ones are counted. */
   policyProblems: 100,
+  /** Time zones with a cached date format, and characters of their names. */
+  zoneFormats: 1_000,
+  zoneNameChars: 64,
   /** Roles that the policy can give a sender. */
   rolesPerSender: 16,
   /** Names of clients or topics that analytics count at the same time, and names kept of each past interval. */
