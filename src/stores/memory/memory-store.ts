@@ -120,10 +120,10 @@ export class MemoryStore implements Store {
 
   /** Returns how many keys were forgotten. */
   forget(selector: StateSelector): number {
+    const { rule, key } = selector
     let count = 0
-    for (const [rule, table] of this.#tables) {
-      if (selector.rule !== undefined && selector.rule !== rule) continue
-      count += selector.key === undefined ? table.clear() : table.forget(selector.key) ? 1 : 0
+    for (const table of rule === undefined ? this.#tables.values() : [this.#tables.get(rule)]) {
+      if (table !== undefined) count += key === undefined ? table.clear() : table.forget(key) ? 1 : 0
     }
     return count
   }
