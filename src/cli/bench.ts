@@ -1,6 +1,6 @@
 import { cpus, totalmem } from 'node:os'
 import { Gate, MemoryStore } from '../index.ts'
-import { compilePolicy, loadPolicy } from '../policy/index.ts'
+import { loadPolicy } from '../policy/index.ts'
 import { BenchRunner, measureMemory, measureTimer, SettableClock, type Speed } from './bench-measure.ts'
 import { type BenchReport, describeBench } from './bench-report.ts'
 import { makeTraffic } from './bench-traffic.ts'
@@ -31,7 +31,7 @@ const SENDER_FRACTIONS = [1, 10, 100]
  */
 export async function bench(options: BenchOptions, terminal: Terminal): Promise<number> {
   const files = await resolvePolicyFiles(options.policy, terminal.env)
-  const policy = compilePolicy(await loadPolicy(files, { env: terminal.env }))
+  const { compiled: policy } = await loadPolicy(files, { env: terminal.env })
   const traffic = makeTraffic(policy, options.senders)
   const show = (text: string): void => {
     if (terminal.stderr.isTTY === true) terminal.stderr.write(`\r\u001b[K${text}`)

@@ -237,6 +237,10 @@ function units(digits: string, word: string): { count: number | undefined; bytes
  * 1.1 × 1000 is 1100.
  */
 function scaled(digits: string, factor: number): number | undefined {
+  if (!digits.includes('.')) {
+    const product = Number(digits) * factor
+    return Number.isSafeInteger(product) ? product : undefined
+  }
   const [whole = '', fraction = ''] = digits.split('.')
   const parts = 10n ** BigInt(fraction.length)
   const product = BigInt(whole + fraction) * BigInt(factor)

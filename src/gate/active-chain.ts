@@ -1,6 +1,12 @@
+import type { Limit } from '../algorithms/limit-types.ts'
 import type { Middleware } from '../chain/middleware-types.ts'
 import { getMiddlewareMeta } from '../chain/routing/plan-steps.ts'
-import { activeLimits, RouteTable } from '../chain/routing/route-table.ts'
+import {
+  buildRouter,
+  collectActiveLimits,
+  type RouteRouter,
+  RouteTable,
+} from '../chain/routing/route-table.ts'
 import { RuleRegistry } from '../chain/routing/rule-registry.ts'
 import { planFor } from '../chain/routing/select-behaviour-plan.ts'
 import { compilePenalty, type PenaltySpec } from '../chain/rules/compile-penalty.ts'
@@ -20,9 +26,12 @@ import type { Clock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
 import { checkNested } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
+import { LoopTurns, runAtOnce } from '../core/loop-turns.ts'
 import { type Dialect, type Message, type Sender, validateMessage } from '../core/message.ts'
-import type { CompiledPolicy } from '../policy/compile.ts'
+import type { CompiledPolicy } from '../policy/compiled-policy-types.ts'
 import type { StateSelector, Store } from '../stores/store.ts'
+import { type Pattern, parsePattern } from '../topic/pattern.ts'
+import { checkSameDialect } from './check-store-support.ts'
 import { StoreClusterLoad } from './cluster-load.ts'
 import type { AddedExemption } from './entry-types.ts'
 import type { GateEmitter } from './gate-emitter.ts'
@@ -57,13 +66,16 @@ export interface ChainOptions {
   readonly behaviour?: BehaviourFactorsSpec | undefined
 }
 
+/** The parts of a policy that stay in use while it is in force. */
+type ActivePolicy = Omit<CompiledPolicy, 'dialect' | 'store' | 'senders' | 'rules' | 'exemptions'>
+
 /** The chain in force at a gate, and the plan of each sender under it. */
 export class GateChain {
   /** Rebuilt after every change of the chain, which invalidates all sender states. Never null in a new sender state. */
   routes: RouteTable | null = null
   registry: RuleRegistry
   /** Middleware added with `use`; runs after the policy's own. */
-  readonly used: { readonly pattern: string | undefined; readonly middleware: Middleware }[] = []
+  readonly used: { readonly pattern: Pattern | undefined; readonly middleware: Middleware }[] = []
   /** Exemptions added at run time, by name. Call `rebuild` after a change. */
   readonly runtimeExemptions = new Map<string, AddedExemption>()
   /** Bans, overrides, tiers and behaviour of senders. Call `invalidatePlans` after a change. */
@@ -76,8 +88,13 @@ export class GateChain {
   readonly #usageWarnings: UsageWarnings
   readonly #limitScaler: LimitScaler
   readonly #codeOptions: Pick<CompiledPolicy, 'tiers' | 'penalty' | 'compiledBehaviour'>
-  /** Policy in force, without what was added in code. */
-  policy: CompiledPolicy | undefined
+  #policy: ActivePolicy | undefined
+  /** Router of `registry`, if it was prepared. */
+  #router: RouteRouter | undefined
+  /** Incremented when `use` or a runtime exemption changes the chain. */
+  #version = 0
+  /** Number of reports of limits to the store. */
+  #limitReports = 0
   /** True once any message was decided. */
   #isRouted = false
 
@@ -110,35 +127,66 @@ export class GateChain {
       join: (node, everyMs) =>
         sharedEntries && new StoreClusterLoad({ sharedEntries, clock, logger, node, everyMs }),
       changed: scaled => {
-        this.routes = null
-        this.#updateStoreLimits()
+        this.routes = this.routes?.withoutPlans() ?? null
+        this.#reportLimits()
         emitter.emit('scaled', scaled)
         emitter.emit('changed')
       },
     })
-    this.registry = this.#buildRegistry(undefined, options.dialect ?? 'mqtt')
+    this.registry = runAtOnce(this.#buildRegistry(undefined, options.dialect ?? 'mqtt'))
+    this.#setSenderOptions()
   }
 
   /**
-   * Puts a chain in force: the policy's, with the entries added in code and at run time. Returns the names of
-   * removed rules. Throws PolicyError and changes nothing if the chain is invalid.
+   * Puts the chain of a policy in force, with the entries added in code and at run time. Prepares it in turns of the
+   * event loop, while the old chain decides, and then replaces that at once. Resolves with the names of removed rules.
+   * Rejects with PolicyError and changes nothing if the chain is invalid.
    */
-  build(policy: CompiledPolicy | undefined, dialect: Dialect): readonly string[] {
-    const before = this.registry
-    this.registry = this.#buildRegistry(policy, dialect)
-    this.policy = policy
-    this.routes = null
-    adoptStates(reloadStates(before), reloadStates(this.registry))
-    this.handlerMonitor.setEntries(this.registry.entries)
-    this.held.setEntries(this.registry.entries)
-    this.#retainPayloads()
-    this.#updateStoreLimits()
-    return [...before.names].filter(name => !this.registry.names.has(name))
+  async apply(policy: CompiledPolicy): Promise<readonly string[]> {
+    const { dialect, identity, adaptive, entries, tiers, penalty, compiledBehaviour } = policy
+    const active = { identity, adaptive, entries, tiers, penalty, compiledBehaviour }
+    const turns = new LoopTurns()
+    for (;;) {
+      if (this.used.length > 0) checkSameDialect(policy, this.registry.dialect)
+      const version = this.#version
+      const registry = await turns.run(this.#buildRegistry(active, dialect))
+      const router = await turns.run(buildRouter(registry))
+      // Otherwise entries were added meanwhile.
+      if (version !== this.#version) continue
+      const removed = this.#activate(active, registry, router)
+      await this.#reportLimitsInTurns(turns)
+      return removed
+    }
   }
 
-  /** Builds the chain again after a change of runtime exemptions. Throws PolicyError like `build`. */
+  #activate(
+    policy: ActivePolicy | undefined,
+    registry: RuleRegistry,
+    router: RouteRouter | undefined,
+  ): readonly string[] {
+    const before = this.registry
+    this.registry = registry
+    this.#policy = policy
+    this.#router = router
+    this.routes = null
+    this.#setSenderOptions()
+    adoptStates(reloadStates(before), reloadStates(this.registry))
+    this.handlerMonitor.setEntries(this.registry.statefulEntries)
+    this.held.setEntries(this.registry.statefulEntries)
+    this.#retainPayloads()
+    const { names } = registry
+    return [...before.names].filter(name => !names.has(name))
+  }
+
+  /** Builds the chain again after a change of runtime exemptions. Throws PolicyError and changes nothing if it is invalid. */
   rebuild(): void {
-    this.build(this.policy, this.registry.dialect)
+    this.#version++
+    this.#activate(
+      this.#policy,
+      runAtOnce(this.#buildRegistry(this.#policy, this.registry.dialect)),
+      undefined,
+    )
+    this.#reportLimits()
   }
 
   /** Returns the state of adaptive limits, feedback and circuit breakers. */
@@ -155,29 +203,39 @@ export class GateChain {
   }
 
   /**
-   * Returns the chain: runtime exemptions, the policy's entries, entries added in code, and the limits of
-   * tiers. Sets the tiers, penalty and behaviour that it uses. Throws PolicyError.
+   * Builds a chain, an entry a step: runtime exemptions, the policy's entries, entries added in code, and the limits of
+   * tiers. Throws PolicyError.
    */
-  #buildRegistry(policy: CompiledPolicy | undefined, dialect: Dialect): RuleRegistry {
+  *#buildRegistry(policy: ActivePolicy | undefined, dialect: Dialect): Generator<void, RuleRegistry> {
     const registry = new RuleRegistry(dialect)
     // Sorted by age, because nodes receive them in any order.
     for (const { middleware } of [...this.runtimeExemptions.values()].sort(compareAge))
       registry.add(undefined, middleware, true)
     if (policy?.adaptive !== undefined) registry.add(undefined, policy.adaptive)
-    for (const { pattern, middleware } of [...(policy?.entries ?? []), ...this.used])
-      registry.add(pattern, middleware)
+    for (const entries of [policy?.entries ?? [], this.used]) {
+      for (const { pattern, middleware } of entries) {
+        registry.add(pattern, middleware)
+        yield
+      }
+    }
     const tiers = policy?.tiers ?? this.#codeOptions.tiers
     for (const { rule } of tiers?.byName.values() ?? []) if (rule !== undefined) registry.addTier(rule)
-    this.senderOverrides.tiers = tiers
-    this.senderOverrides.compiledBehaviour = policy?.compiledBehaviour ?? this.#codeOptions.compiledBehaviour
-    this.senderOverrides.penalty = policy?.penalty ?? this.#codeOptions.penalty
     return registry
+  }
+
+  /** Sets the tiers, penalty and behaviour of the policy in force. */
+  #setSenderOptions(): void {
+    const policy = this.#policy
+    const { tiers, penalty, compiledBehaviour } = this.#codeOptions
+    this.senderOverrides.tiers = policy?.tiers ?? tiers
+    this.senderOverrides.compiledBehaviour = policy?.compiledBehaviour ?? compiledBehaviour
+    this.senderOverrides.penalty = policy?.penalty ?? penalty
   }
 
   /** Forgets the payloads of `unchanged` rules that are gone or disabled, or have another topic or scope. */
   #retainPayloads(): void {
     if (this.lastPayloads.size === 0) return
-    const rules = this.registry.entries.flatMap(({ pattern, middleware }) => {
+    const rules = this.registry.statefulEntries.flatMap(({ pattern, middleware }) => {
       const meta = getMiddlewareMeta(middleware)
       return meta?.kind === 'unchanged' && meta.enabled ? [{ rule: meta.unchanged, pattern }] : []
     })
@@ -237,19 +295,38 @@ export class GateChain {
 
   /** Adds to the chain in force. Throws PolicyError. */
   add(pattern: string | undefined, middleware: Middleware): void {
-    this.registry.add(pattern, middleware)
-    this.used.push({ pattern, middleware })
+    const parsed = pattern === undefined ? undefined : parsePattern(pattern, this.registry.dialect)
+    this.registry.add(parsed, middleware)
+    this.used.push({ pattern: parsed, middleware })
+    this.#version++
+    this.#router = undefined
     this.routes = null
-    this.handlerMonitor.setEntries(this.registry.entries)
-    this.held.setEntries(this.registry.entries)
+    this.handlerMonitor.setEntries(this.registry.statefulEntries)
+    this.held.setEntries(this.registry.statefulEntries)
   }
 
   /** Reports the limits now in force to the store. */
-  #updateStoreLimits(): void {
-    if (this.#gate.store.adopt === undefined) return
+  #reportLimits(): void {
+    const { store, clock } = this.#gate
+    if (store.adopt !== undefined) store.adopt(runAtOnce(this.#collectLimits()), clock.now())
+  }
+
+  /** Reports them in turns of the event loop, as of now. A later report replaces one in progress. */
+  async #reportLimitsInTurns(turns: LoopTurns): Promise<void> {
+    const { store, clock } = this.#gate
+    if (store.adopt === undefined) return
+    const nowMs = clock.now()
+    const steps = this.#collectLimits()
+    const count = this.#limitReports
+    const limits = await turns.run(steps)
+    if (count === this.#limitReports) store.adopt(limits, nowMs)
+  }
+
+  #collectLimits(): Generator<void, readonly Limit[]> {
+    this.#limitReports++
     // Why: an adaptive limit that continues under a new policy needs its factor at once.
-    if (this.#isRouted) this.#limitScaler.setEntries(this.registry.entries)
-    this.#gate.store.adopt(activeLimits(this.registry, this.senderOverrides), this.#gate.clock.now())
+    if (this.#isRouted) this.#limitScaler.setEntries(this.registry.statefulEntries)
+    return collectActiveLimits(this.registry, this.senderOverrides)
   }
 
   /** Makes every sender resolve its plan again before its next message. Compiles nothing. */
@@ -283,17 +360,21 @@ export class GateChain {
   }
 
   currentRoutes(): RouteTable {
-    if (this.routes === null) this.#limitScaler.setEntries(this.registry.entries)
+    if (this.routes === null) this.#limitScaler.setEntries(this.registry.statefulEntries)
     this.#isRouted = true
-    this.routes ??= new RouteTable({
-      gate: this.#gate,
-      registry: this.registry,
-      identity: this.policy?.identity,
-      store: this.#gate.store,
-      senderOverrides: this.senderOverrides,
-      usageWarnings: this.#usageWarnings,
-      lastPayloads: this.lastPayloads,
-    })
+    this.#router ??= runAtOnce(buildRouter(this.registry))
+    this.routes ??= new RouteTable(
+      {
+        gate: this.#gate,
+        registry: this.registry,
+        identity: this.#policy?.identity,
+        store: this.#gate.store,
+        senderOverrides: this.senderOverrides,
+        usageWarnings: this.#usageWarnings,
+        lastPayloads: this.lastPayloads,
+      },
+      this.#router,
+    )
     return this.routes
   }
 
@@ -319,8 +400,8 @@ export class GateChain {
 }
 
 /** Returns the states of a chain that a later chain may adopt. */
-function reloadStates({ entries }: RuleRegistry): readonly ReloadState<unknown>[] {
-  return entries.flatMap(({ middleware }) => {
+function reloadStates({ statefulEntries }: RuleRegistry): readonly ReloadState<unknown>[] {
+  return statefulEntries.flatMap(({ middleware }) => {
     const meta = getMiddlewareMeta(middleware)
     return meta?.kind === 'handler' || meta?.kind === 'scale' ? [meta.state] : []
   })

@@ -2,7 +2,7 @@ import type { Middleware } from '../chain/middleware-types.ts'
 import { getMiddlewareMeta } from '../chain/routing/plan-steps.ts'
 import { PolicyError, type Problem, policyError } from '../core/errors.ts'
 import type { Dialect } from '../core/message.ts'
-import type { CompiledPolicy } from '../policy/compile.ts'
+import type { CompiledPolicy, LoadedPolicy } from '../policy/compiled-policy-types.ts'
 import { MemoryStore } from '../stores/memory/memory-store.ts'
 import type { StoreSpec } from '../stores/normalize-store-options.ts'
 import { findStoreLimitProblem, type Store } from '../stores/store.ts'
@@ -30,21 +30,19 @@ function describeKind(given: unknown): string {
  * Checks that a store supports each rule and exemption of a policy. Throws PolicyError with the position of
  * each problem.
  */
-export function checkPolicySupport(
-  { entries, exemptions, adaptive, source }: CompiledPolicy,
-  store: Store,
-): void {
+export function checkPolicySupport({ compiled, locate }: LoadedPolicy, store: Store): void {
+  const { entries, exemptions, adaptive } = compiled
   const problems: Problem[] = []
   const problem = adaptive && findAcrossProblem(adaptive, store)
   if (problem !== undefined)
-    problems.push({ ...source.locate('adaptive.across'), message: problem, remedy: NODE_REMEDY })
+    problems.push({ ...locate('adaptive.across'), message: problem, remedy: NODE_REMEDY })
   entries.forEach(({ middleware }, index) => {
     const limit = getMiddlewareMeta(middleware)?.rule?.limit
     const refusal = limit && findStoreLimitProblem(store, limit)
     if (refusal === undefined) return
     const at = index - exemptions.length
     const path = at < 0 ? `exempt[${index}].limit` : `rules[${at}]`
-    problems.push({ ...source.locate(path), message: refusal, remedy: REMEDY })
+    problems.push({ ...locate(path), message: refusal, remedy: REMEDY })
   })
   if (problems.length > 0) throw new PolicyError(problems)
 }
@@ -73,12 +71,12 @@ export function checkLimitSupport(middleware: Middleware, store: Store): void {
  * Checks that a policy names the same store as before. Why: counts would be left behind in the old one.
  * Throws PolicyError.
  */
-export function checkSameStore(policy: CompiledPolicy, opened: StoreSpec): void {
-  if (JSON.stringify(policy.store) === JSON.stringify(opened)) return
+export function checkSameStore({ compiled, locate }: LoadedPolicy, opened: StoreSpec): void {
+  if (JSON.stringify(compiled.store) === JSON.stringify(opened)) return
   // Never the URLs: they may hold passwords.
   const message = `the store of a running gate cannot be changed, and this one was opened with ${schemeOf(opened.url)}`
   const remedy = 'restart with the new policy, or leave `store` as it was'
-  throw new PolicyError([{ ...policy.source.locate('store'), message, remedy }])
+  throw new PolicyError([{ ...locate('store'), message, remedy }])
 }
 
 /** Checks that a policy has the dialect of the middleware added in code. Throws PolicyError. */

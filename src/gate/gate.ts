@@ -20,7 +20,6 @@ import {
 } from '../core/message.ts'
 import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import type { RuleInfo } from '../outcomes/rule-info.ts'
-import type { CompiledPolicy } from '../policy/compile.ts'
 import type { LoadedPolicy } from '../policy/compiled-policy-types.ts'
 import { MemoryStore } from '../stores/memory/memory-store.ts'
 import type { StoreSpec } from '../stores/normalize-store-options.ts'
@@ -31,13 +30,12 @@ import {
   checkLimitSupport,
   checkMiddleware,
   checkPolicySupport,
-  checkSameDialect,
   checkSameStore,
 } from './check-store-support.ts'
 import { type DecisionCounter, GateEmitter } from './gate-emitter.ts'
 import type { GateEvents, PolicyReloadResult } from './gate-events.ts'
 import type { GateStats, PolicyStats } from './gate-stats.ts'
-import { loadCompiledPolicy, type PolicySource, type ReadPolicyOptions, watchFiles } from './policy-source.ts'
+import { loadPolicySource, type PolicySource, type ReadPolicyOptions, watchFiles } from './policy-source.ts'
 import { type GateRunOptions, type HandlerRunResult, runMessageHandler } from './run-limited.ts'
 import { RuntimeConfig, type SenderEntries } from './runtime-lists.ts'
 
@@ -101,6 +99,7 @@ export class Gate {
   /** Sender of messages that have none. */
   #anonymous: Sender | undefined
   #applying: Promise<void> = Promise.resolve()
+  #policy: LoadedPolicy | undefined
   #policyStats: PolicyStats = { applied: undefined, refused: 0, isLastApplied: true }
   /** Specification of the store that this gate opened itself; undefined if a store was given. */
   #openedSpec: StoreSpec | undefined
@@ -137,18 +136,19 @@ export class Gate {
    */
   static async fromPolicy(policy: PolicySource, options: GateOptions = {}): Promise<Gate> {
     checkGateOptions(options)
-    const compiled = await loadCompiledPolicy(policy, options)
+    const loaded = await loadPolicySource(policy, options)
+    const { compiled } = loaded
     const { clock, logger } = options
     const store = options.store ?? (await openStore(compiled.store, { clock, logger }))
     const gate = new Gate({ ...options, dialect: options.dialect ?? compiled.dialect, store })
     if (options.store === undefined) gate.#openedSpec = compiled.store
     try {
-      gate.#applyPolicy(compiled)
+      await gate.#applyPolicy(loaded)
       await gate.#runtimeConfig.syncEntries()
       if (options.watch) {
         // The gate itself reports a refused policy.
         const reload = (): Promise<void> => gate.apply(policy)
-        gate.#stopWatching = await watchFiles(compiled, reload, gate.clock)
+        gate.#stopWatching = await watchFiles(loaded, reload, gate.clock)
       }
     } catch (error) {
       await gate.close()
@@ -264,7 +264,7 @@ export class Gate {
    */
   apply(policy: PolicySource): Promise<void> {
     const applied = this.#applying
-      .then(async () => this.#applyPolicy(await loadCompiledPolicy(policy, this.#readOptions)))
+      .then(async () => this.#applyPolicy(await loadPolicySource(policy, this.#readOptions)))
       .catch((error: Error) => {
         const { applied, refused } = this.#policyStats
         this.#policyStats = { applied, refused: refused + 1, isLastApplied: false }
@@ -277,7 +277,7 @@ export class Gate {
 
   /** The policy in force; undefined if all limits were added in code. May contain secrets. */
   get policy(): LoadedPolicy | undefined {
-    return this.#activeChain.policy?.source
+    return this.#policy
   }
 
   /** Returns the bans, overrides and assigned tiers that cover a sender. */
@@ -424,11 +424,11 @@ export class Gate {
     this.#hasDecisionListeners = this.#emitter.hasDecisionListeners || this.#needsRefusals
   }
 
-  #applyPolicy(policy: CompiledPolicy): void {
-    if (this.#activeChain.used.length > 0) checkSameDialect(policy, this.dialect)
+  async #applyPolicy(policy: LoadedPolicy): Promise<void> {
     if (this.#openedSpec !== undefined) checkSameStore(policy, this.#openedSpec)
     checkPolicySupport(policy, this.store)
-    const gone = this.#activeChain.build(policy, policy.dialect)
+    const gone = await this.#activeChain.apply(policy.compiled)
+    this.#policy = policy
     this.#updateFlags()
     this.#policyStats = {
       applied: { fingerprint: policy.fingerprint, atMs: this.clock.now() },

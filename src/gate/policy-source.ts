@@ -1,7 +1,7 @@
 import type { CustomAlgorithm } from '../algorithms/custom-algorithm-types.ts'
 import type { Clock } from '../core/clock.ts'
 import { policyError } from '../core/errors.ts'
-import type { CompiledPolicy } from '../policy/compile.ts'
+import type { LoadedPolicy } from '../policy/compiled-policy-types.ts'
 
 /** A policy in any form: a path, YAML or JSON text, an object, or a list of them in which later ones win. */
 export type PolicySource = string | object | readonly (string | object)[]
@@ -14,13 +14,13 @@ export interface ReadPolicyOptions {
   readonly algorithms?: readonly CustomAlgorithm[] | undefined
 }
 
-/** Reads and compiles a policy. Imported on first use, so that a gate built in code needs neither YAML nor zod. */
-export async function loadCompiledPolicy(
+/** Loads a policy. The code is imported on first use, so that a gate built in code needs neither YAML nor zod. */
+export async function loadPolicySource(
   source: PolicySource,
   { env, algorithms }: ReadPolicyOptions,
-): Promise<CompiledPolicy> {
-  const { compilePolicy, loadPolicy } = await import('../policy/index.ts')
-  return compilePolicy(await loadPolicy(source, { ...(env && { env }), ...(algorithms && { algorithms }) }))
+): Promise<LoadedPolicy> {
+  const { loadPolicy } = await import('../policy/index.ts')
+  return loadPolicy(source, { ...(env && { env }), ...(algorithms && { algorithms }) })
 }
 
 /**
@@ -28,11 +28,11 @@ export async function loadCompiledPolicy(
  * there are no files.
  */
 export async function watchFiles(
-  { source }: CompiledPolicy,
+  { files }: LoadedPolicy,
   reload: () => Promise<void>,
   clock: Clock,
 ): Promise<() => Promise<void>> {
-  if (source.files.length === 0) {
+  if (files.length === 0) {
     throw policyError(
       'watch',
       'the policy is not a file, so it cannot be watched',
@@ -41,6 +41,6 @@ export async function watchFiles(
   }
   const { watchPolicy } = await import('../policy/index.ts')
   // Signals belong to the program.
-  const watch = watchPolicy(source.files, reload, { clock, signal: false })
+  const watch = watchPolicy(files, reload, { clock, signal: false })
   return () => watch.close()
 }

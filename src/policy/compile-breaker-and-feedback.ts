@@ -110,7 +110,7 @@ function entryOf(
   pattern: Pattern | undefined,
   middleware: Middleware | undefined,
 ): readonly MiddlewareEntry[] {
-  return middleware === undefined ? [] : [{ pattern: pattern?.text, middleware }]
+  return middleware === undefined ? [] : [{ pattern, middleware }]
 }
 
 function patternOf(topic: string | undefined, dialect: Dialect, report: ReportProblem): Pattern | undefined {

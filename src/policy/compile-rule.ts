@@ -76,7 +76,7 @@ export function compileRule(
               ? compileQuota(rule, rule.quota, options, report)
               : compileLimit(rule, rule.limit ?? 'unlimited', options, context)
   if (!made) return undefined
-  const entry = { pattern: pattern?.text, middleware: made.middleware }
+  const entry = { pattern, middleware: made.middleware }
   const summary = topic === undefined ? made.rule : { ...made.rule, topic }
   return { entry, rule: summary, captures }
 }
@@ -87,7 +87,8 @@ type CompiledMiddleware = Pick<MiddlewareEntry, 'middleware'> & { readonly rule:
 function commonOptions(rule: Partial<PolicyRule>, context: RuleCompileContext): CommonOptions {
   const { description, on, per, cost, exceeded, message, shadow, fallback, enabled, priority } = rule
   const { warn, penalties, when, for: senders } = rule
-  const given = {
+  return {
+    name: rule.name ?? context.defaultName,
     description,
     on,
     per,
@@ -103,8 +104,7 @@ function commonOptions(rule: Partial<PolicyRule>, context: RuleCompileContext): 
     when,
     for: senders,
     dialect: context.dialect,
-  }
-  return { name: rule.name ?? context.defaultName, ...defined(given) } as CommonOptions
+  } as CommonOptions
 }
 
 function compileLimit(
@@ -118,7 +118,7 @@ function compileLimit(
     rule.algorithm === undefined ? undefined : findAlgorithm(rule.algorithm, algorithms, report)
   const burst =
     written === undefined ? undefined : tryOrReport(() => parseBytes(written), atPath('burst', report))
-  const options: LimitOptions = { ...common, rate, ...defined({ burst, initial, algorithm }) }
+  const options: LimitOptions = { ...common, rate, burst, initial, algorithm }
   const middleware = createCollectingProblems(limit, options, { rate: 'unlimited' }, problem => {
     const [first = '', ...rest] = (problem.path ?? '').split('.')
     // The rate is written under `limit`, which may include a burst.
@@ -156,7 +156,7 @@ function compileQuota(
   common: CommonOptions,
   report: ReportProblem,
 ): CompiledMiddleware | undefined {
-  const options: QuotaOptions = { ...common, rate, ...defined({ window: rule.window, zone: rule.zone }) }
+  const options: QuotaOptions = { ...common, rate, window: rule.window, zone: rule.zone }
   const middleware = createCollectingProblems(quota, options, { rate: 'unlimited' }, problem => {
     const inRate = ['rate', 'limit', 'algorithm', 'burst'].includes(problem.path ?? '')
     report(inRate ? { ...problem, path: 'quota' } : problem)
@@ -182,12 +182,7 @@ function compileInFlight(
   if (rule.on !== undefined && rule.on !== 'publish')
     report({ path: 'on', message: '`inFlight` counts messages that are handled', remedy: 'remove `on`' })
   const { name = placeholder, description, per, exceeded, enabled } = rule
-  const options = {
-    name,
-    inFlight,
-    dialect,
-    ...defined({ description, per, exceeded, enabled }),
-  } as InFlightOptions
+  const options = { name, inFlight, dialect, description, per, exceeded, enabled } as InFlightOptions
   const middleware = createCollectingProblems(limit, options, { exceeded: 'throttle' }, report)
   return middleware && { middleware, rule: { kind: 'inFlight', options } }
 }
@@ -220,7 +215,11 @@ function compileHeld(
     name,
     dialect,
     [held]: rule[held],
-    ...defined({ description, per, exceeded, enabled, on }),
+    description,
+    per,
+    exceeded,
+    enabled,
+    on,
   } as ResourceLimitOptions
   const middleware = createCollectingProblems(limit, options, { exceeded: 'reject', [held]: 1 }, report)
   return middleware && { middleware, rule: { kind: 'held', options } }
@@ -276,7 +275,7 @@ function compileUnchanged(
       remedy,
     })
   }
-  const options = { ...common, unchanged, ...defined({ upTo: rule.upTo }) } as UnchangedPayloadOptions
+  const options = { ...common, unchanged, upTo: rule.upTo } as UnchangedPayloadOptions
   const middleware = createCollectingProblems(limit, options, { unchanged: 'drop' }, report)
   return middleware && { middleware, rule: { kind: 'unchanged', options } }
 }
@@ -364,8 +363,4 @@ function checkRedirect(
 
 function atPath(path: string, report: ReportProblem): ReportProblem {
   return problem => report({ ...problem, path })
-}
-
-function defined<T extends object>(options: T): Partial<T> {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>
 }

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import type { CustomAlgorithm } from '../algorithms/custom-algorithm-types.ts'
 import { convertLimitToThousandths } from '../algorithms/rescale-limit.ts'
 import { getMiddlewareMeta } from '../chain/routing/plan-steps.ts'
@@ -13,7 +12,8 @@ import {
   parseSenderTemplate,
   type SenderResolver,
 } from '../chain/senders/sender-identity-templates.ts'
-import { PolicyError, type Problem } from '../core/errors.ts'
+import type { Problem } from '../core/errors.ts'
+import type { LoopTurns } from '../core/loop-turns.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Dialect } from '../core/message.ts'
 import { parsePattern } from '../topic/pattern.ts'
@@ -22,85 +22,58 @@ import { compileAdaptive } from './compile-adaptive.ts'
 import { compileBreakerAndFeedback } from './compile-breaker-and-feedback.ts'
 import { compileRule } from './compile-rule.ts'
 import { compileStore } from './compile-store.ts'
-import type {
-  CompiledPolicy,
-  CompiledRuleOptions,
-  LoadedPolicy,
-  MiddlewareEntry,
-} from './compiled-policy-types.ts'
-import { redact } from './redact.ts'
+import type { CompiledPolicy, CompiledRuleOptions, MiddlewareEntry } from './compiled-policy-types.ts'
 import type { PolicyDocument, PolicyExemption } from './schema.ts'
 import { formatPath, type ValuePath } from './source-positions.ts'
-
-export type { CompiledPolicy, CompiledRuleOptions, MiddlewareEntry } from './compiled-policy-types.ts'
-
-/** Compiles the middleware of a policy for a gate. Throws PolicyError, but never for a result of `loadPolicy`. */
-export function compilePolicy(loaded: LoadedPolicy): CompiledPolicy {
-  const { compiled, problems } = compileDocument(loaded.document, [], loaded.algorithms)
-  if (problems.length > 0) {
-    throw new PolicyError(problems.map(problem => ({ ...loaded.locate(problem.path ?? ''), ...problem })))
-  }
-  return { ...compiled, source: loaded, fingerprint: fingerprintOf(loaded.document) }
-}
-
-/** Leaves secrets out, so that a published fingerprint cannot confirm a guess of one. */
-function fingerprintOf(document: PolicyDocument): string {
-  return createHash('sha256')
-    .update(JSON.stringify(redact(document)))
-    .digest('hex')
-    .slice(0, 16)
-}
 
 /** Fields of an exemption that restrict it; one is required. */
 const RESTRICTIONS = ['topics', 'clients', 'devices', 'users', 'apiKeys', 'roles', 'ips', 'when'] as const
 
 /**
- * Compiles a document and collects all problems of meaning. `wrong` lists paths of invalid form, which are left out and
- * not reported again.
+ * Compiles a document in turns of the event loop and collects all problems of meaning. `wrong` lists paths of invalid
+ * form, which are left out and not reported again.
  */
-export function compileDocument(
+export async function compileDocument(
   document: PolicyDocument,
   wrong: readonly ValuePath[],
   algorithms: ReadonlyMap<string, CustomAlgorithm>,
-): {
-  readonly compiled: Omit<CompiledPolicy, 'source' | 'fingerprint'>
-  readonly problems: readonly Problem[]
-} {
+  turns: LoopTurns,
+): Promise<{ readonly compiled: CompiledPolicy; readonly problems: readonly Problem[] }> {
   const problems: Problem[] = []
   const report: ReportProblem = problem => problems.push(problem)
-  const valid = omitInvalid(document, wrong)
+  const wrongEntries = new Set(wrong.map(path => formatPath(path.slice(0, 2))))
+  const valid = omitInvalid(document, wrong, wrongEntries)
   const dialect: Dialect = valid.dialect ?? 'mqtt'
   const adaptive = compileAdaptive(valid.adaptive, prefixPaths(report, 'adaptive'))
   const store = compileStore(valid.store, prefixPaths(report, 'store'))
   const exemptionEntries: MiddlewareEntry[] = []
   const exemptions: ExemptOptions[] = []
-  valid.exempt?.forEach((entry, index) => {
-    const made = compileExemption(
-      entry,
-      dialect,
-      isEntryValid(wrong, 'exempt', index),
-      prefixPaths(report, 'exempt', index),
-    )
-    if (!made) return
+  for (const [index, entry] of (valid.exempt ?? []).entries()) {
+    if (turns.isOver()) await turns.next()
+    const isValid = !wrongEntries.has(`exempt[${index}]`)
+    const made = compileExemption(entry, dialect, isValid, prefixPaths(report, 'exempt', index))
+    if (!made) continue
     exemptions.push(made.options)
     exemptionEntries.push(made.entry)
-  })
+  }
   const rules: CompiledRuleOptions[] = []
   const ruleEntries: MiddlewareEntry[] = []
   const captures = new Set<string>()
-  valid.rules?.forEach((rule, index) => {
+  for (const [index, rule] of (valid.rules ?? []).entries()) {
+    if (turns.isOver()) await turns.next()
+    const defaultName = `rules[${index}]`
     const made = compileRule(rule, {
       dialect,
-      isValid: isEntryValid(wrong, 'rules', index),
-      defaultName: `rules[${index}]`,
+      isValid: !wrongEntries.has(defaultName),
+      defaultName,
       algorithms,
       report: prefixPaths(report, 'rules', index),
     })
-    if (!made) return
+    if (!made) continue
     rules.push(made.rule)
     ruleEntries.push(made.entry)
     for (const name of made.captures) captures.add(name)
-  })
+  }
   for (const list of ['exempt', 'rules'] as const) {
     if ((valid[list]?.length ?? 0) <= MAX_SIZES.rules) continue
     report({
@@ -243,14 +216,14 @@ function checkThousandths(
   })
 }
 
-function isEntryValid(wrong: readonly ValuePath[], list: string, index: number): boolean {
-  return !wrong.some(path => path[0] === list && path[1] === index)
-}
-
 /**
  * Returns the document without invalid parts: for rules and exemptions the field, otherwise the part below the root.
  */
-function omitInvalid(document: PolicyDocument, wrong: readonly ValuePath[]): Partial<PolicyDocument> {
+function omitInvalid(
+  document: PolicyDocument,
+  wrong: readonly ValuePath[],
+  wrongEntries: ReadonlySet<string>,
+): Partial<PolicyDocument> {
   if (wrong.length === 0) return document
   if (wrong.some(path => path.length === 0)) return {}
   const rest: Record<string, unknown> = { ...document }
@@ -259,6 +232,7 @@ function omitInvalid(document: PolicyDocument, wrong: readonly ValuePath[]): Par
     const entries = rest[list]
     if (!Array.isArray(entries)) continue
     rest[list] = entries.map((entry: unknown, index) => {
+      if (!wrongEntries.has(formatPath([list, index]))) return entry
       if (omitted.has(formatPath([list, index])) || typeof entry !== 'object' || entry === null) return {}
       return Object.fromEntries(
         Object.entries(entry).filter(([field]) => !omitted.has(formatPath([list, index, field]))),

@@ -1,4 +1,3 @@
-import type { CustomAlgorithm } from '../algorithms/custom-algorithm-types.ts'
 import type { Middleware } from '../chain/middleware-types.ts'
 import type { CompiledPenalty } from '../chain/rules/compile-penalty.ts'
 import type {
@@ -16,16 +15,18 @@ import type { IdentitySpec, SenderResolver } from '../chain/senders/sender-ident
 import type { Position } from '../core/errors.ts'
 import type { Dialect } from '../core/message.ts'
 import type { StoreSpec } from '../stores/normalize-store-options.ts'
+import type { Pattern } from '../topic/pattern.ts'
 import type { PolicyDocument } from './schema.ts'
 
-/** A policy that was loaded, merged and validated. */
+/** A policy that was loaded, merged, validated and compiled. */
 export interface LoadedPolicy {
   /** Merged document with all variables substituted. May contain secrets: print it through `redact`. */
   readonly document: PolicyDocument
   /** Files it was loaded from, in order. */
   readonly files: readonly string[]
-  /** Custom algorithms, by the names rules use. */
-  readonly algorithms: ReadonlyMap<string, CustomAlgorithm>
+  readonly compiled: CompiledPolicy
+  /** Identifies the content of the policy, without its secrets: 16 hexadecimal digits. */
+  readonly fingerprint: string
   /** Returns the source position of a path such as `rules[2].limit`; values of objects have no line. */
   locate(path: string): Position
 }
@@ -41,7 +42,7 @@ export type CompiledRuleOptions =
 
 /** A middleware and the pattern of its topics; undefined for every topic. */
 export interface MiddlewareEntry {
-  readonly pattern: string | undefined
+  readonly pattern: Pattern | undefined
   readonly middleware: Middleware
 }
 
@@ -61,7 +62,4 @@ export interface CompiledPolicy {
   readonly penalty: CompiledPenalty | undefined
   /** Limits by the behaviour of the sender. */
   readonly compiledBehaviour: CompiledBehaviourFactors | undefined
-  readonly source: LoadedPolicy
-  /** Identifies the content of the policy, without its secrets: 16 hexadecimal digits. */
-  readonly fingerprint: string
 }

@@ -1,4 +1,3 @@
-export { compilePolicy } from './compile.ts'
 export type {
   CompiledPolicy,
   CompiledRuleOptions,

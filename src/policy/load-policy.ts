@@ -2,11 +2,13 @@ import { readFile, stat } from 'node:fs/promises'
 import { indexAlgorithms } from '../algorithms/custom.ts'
 import type { CustomAlgorithm } from '../algorithms/custom-algorithm-types.ts'
 import { PolicyError, type Problem } from '../core/errors.ts'
+import { LoopTurns } from '../core/loop-turns.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { quote } from '../core/units.ts'
 import { compileDocument } from './compile.ts'
 import type { LoadedPolicy } from './compiled-policy-types.ts'
 import type { Env } from './env-substitution.ts'
+import { fingerprintOf } from './fingerprint.ts'
 import { withHint } from './hints.ts'
 import { findDuplicateNames, mergePolicies } from './overlay.ts'
 import { type ParsedPolicy, parseYaml } from './parse-yaml.ts'
@@ -23,8 +25,8 @@ export type PolicyInput = string | object
 /**
  * Loads a policy, or several that are merged: later ones win, and rules and exemptions are merged by name. A string is
  * a path if it names a file or ends in .yaml, .yml or .json, otherwise YAML. `${NAME}` and `${NAME:-default}` are
- * replaced from `env` (default: process.env). Rules may use the custom `algorithms`. Rejects with one PolicyError that
- * lists all problems of form and meaning with position and remedy.
+ * replaced from `env` (default: process.env). Rules may use the custom `algorithms`. Works in turns of the event loop of a
+ * few milliseconds. Rejects with one PolicyError that lists all problems of form and meaning with position and remedy.
  */
 export async function loadPolicy(
   source: PolicyInput | readonly PolicyInput[],
@@ -32,12 +34,13 @@ export async function loadPolicy(
 ): Promise<LoadedPolicy> {
   const env = options.env ?? process.env
   const algorithms = indexAlgorithms(options.algorithms ?? [])
+  const turns = new LoopTurns()
   const parts: readonly PolicyInput[] = Array.isArray(source) ? source : [source as PolicyInput]
   const files: string[] = []
   const roots: Located[] = []
   const problems: Problem[] = []
   for (const part of parts) {
-    const { root, problems: found, file } = await read(part, env)
+    const { root, problems: found, file } = await read(part, env, turns)
     if (file !== undefined) files.push(file)
     for (const problem of found) problems.push(problem)
     if (root) {
@@ -49,31 +52,39 @@ export async function loadPolicy(
   // The content of an unreadable part would be reported as missing from the rest.
   if (!first || roots.length < parts.length) throw createError(problems, first)
   const root = others.reduce(mergePolicies, first)
-  const { plain, problems: ofForm, invalidPaths: wrong } = validateForm(root)
+  const { plain, problems: ofForm, invalidPaths: wrong } = await validateForm(root, turns)
   problems.push(...ofForm.map(problem => withHint(problem, root)))
   const document = plain as PolicyDocument
-  if (ofForm.length <= MAX_SIZES.policyProblems && root.kind === 'map') {
-    const { problems: ofMeaning } = compileDocument(document, wrong, algorithms)
-    for (const problem of ofMeaning) problems.push(withHint(locate(root, problem), root))
+  if (ofForm.length > MAX_SIZES.policyProblems || root.kind !== 'map') throw createError(problems, root)
+  const { compiled, problems: ofMeaning } = await compileDocument(document, wrong, algorithms, turns)
+  for (const problem of ofMeaning) {
+    if (turns.isOver()) await turns.next()
+    problems.push(withHint(locate(root, problem), root))
   }
   if (problems.length > 0) throw createError(problems, root)
-  return { document, files, algorithms, locate: path => ({ path, ...placeOf(root, parsePolicyPath(path)) }) }
+  return {
+    document,
+    files,
+    compiled,
+    fingerprint: await fingerprintOf(document, turns),
+    locate: path => ({ path, ...placeOf(root, parsePolicyPath(path)) }),
+  }
 }
 
 interface ReadPart extends ParsedPolicy {
   readonly file?: string | undefined
 }
 
-async function read(part: PolicyInput, env: Env): Promise<ReadPart> {
-  if (typeof part === 'object' && part !== null) return convertPolicyObject(part, env)
+async function read(part: PolicyInput, env: Env, turns: LoopTurns): Promise<ReadPart> {
+  if (typeof part === 'object' && part !== null) return convertPolicyObject(part, env, turns)
   if (typeof part !== 'string') {
     const message = `${quote(part)} is not a policy`
     return { root: undefined, problems: [{ message, remedy: 'give a path, YAML text or an object' }] }
   }
-  if (!(await isPath(part))) return parseYaml(part, env)
+  if (!(await isPath(part))) return parseYaml(part, env, turns)
   const text = await readText(part)
   return typeof text === 'string'
-    ? { ...parseYaml(text, env, part), file: part }
+    ? { ...(await parseYaml(text, env, turns, part)), file: part }
     : { root: undefined, problems: [{ file: part, ...text }], file: part }
 }
 

@@ -38,6 +38,8 @@ function hideKeys(table: unknown): unknown {
  * user.
  */
 function hidePassword(text: string): string {
+  // Most texts of a policy are none of these.
+  if (!text.includes('://') && !/[?&]/.test(text)) return text
   return text
     .replaceAll(/([a-z][a-z0-9+.-]{0,30}:\/\/[^\s/?#:@]{0,200}):[^\s/?#]{0,1000}@/gi, `$1:${HIDDEN}@`)
     .replaceAll(/\b(?!rediss?(?:\+|:))([a-z][a-z0-9+.-]{0,30}:\/\/)[^\s/?#:@]{1,1000}@/gi, `$1${HIDDEN}@`)

@@ -61,12 +61,13 @@ export function placeOf(root: Located, path: ValuePath, at: 'key' | 'value' = 'v
   return place
 }
 
-/** Returns the paths of all values that could not be read. */
-export function findUnreadPaths(located: Located, path: ValuePath = []): readonly ValuePath[] {
-  if (located.kind === 'scalar') return located.isUnread ? [path] : []
-  if (located.kind === 'list')
-    return located.items.flatMap((item, index) => findUnreadPaths(item, [...path, index]))
-  return [...located.entries].flatMap(([key, { value }]) => findUnreadPaths(value, [...path, key]))
+/** Adds the paths of all values that could not be read to `found`. */
+export function findUnreadPaths(located: Located, path: ValuePath, found: ValuePath[]): void {
+  if (located.kind === 'scalar') {
+    if (located.isUnread) found.push(path)
+  } else if (located.kind === 'list') {
+    for (const [index, item] of located.items.entries()) findUnreadPaths(item, [...path, index], found)
+  } else for (const [key, { value }] of located.entries) findUnreadPaths(value, [...path, key], found)
 }
 
 /** Formats a path as `rules[2].cost.topics["a/b"]`. */

@@ -1,10 +1,12 @@
 import type * as z from 'zod'
 import type { Problem } from '../core/errors.ts'
+import type { LoopTurns } from '../core/loop-turns.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { nearest } from '../core/option-names.ts'
 import { hintForForeignKey } from './hints.ts'
 import { policyJsonSchema, policySchema } from './schema.ts'
 import { decodeExpectation } from './schema-primitives.ts'
+import { exemptSchema, ruleSchema } from './schema-rules.ts'
 import {
   findUnreadPaths,
   formatPath,
@@ -25,20 +27,63 @@ export interface SchemaCheckResult {
   readonly invalidPaths: readonly ValuePath[]
 }
 
-/** Checks the form of a policy against the schema. Above a bound, problems are not explained. */
-export function validateForm(root: Located): SchemaCheckResult {
-  const plain = toPlain(root)
-  const unread = findUnreadPaths(root)
-  // The empty text marks values for which the schema has no text of its own.
-  const result = policySchema.safeParse(plain, { error: () => '' })
+/** Lists of a policy whose entries are checked one by one. */
+const ENTRY_SCHEMAS = { exempt: exemptSchema, rules: ruleSchema } as const
+
+/**
+ * Checks the form of a policy against the schema, in turns of the event loop. Above a bound, problems are not explained.
+ */
+export async function validateForm(root: Located, turns: LoopTurns): Promise<SchemaCheckResult> {
+  const { rest, lists } = separateLists(root)
+  const plain = toPlain(rest)
+  const unread: ValuePath[] = []
+  findUnreadPaths(rest, [], unread)
+  const issues = [...findIssues(policySchema, plain)]
+  for (const { name, items } of lists) {
+    const entries: unknown[] = []
+    ;(plain as Record<string, unknown>)[name] = entries
+    for (const [index, item] of items.entries()) {
+      if (turns.isOver()) await turns.next()
+      const entry = toPlain(item)
+      entries.push(entry)
+      findUnreadPaths(item, [name, index], unread)
+      for (const issue of findIssues(ENTRY_SCHEMAS[name], entry))
+        issues.push({ ...issue, path: [name, index, ...issue.path] })
+    }
+  }
   const problems: Problem[] = []
   const wrong: ValuePath[] = [...unread]
-  if (result.success) return { plain, problems, invalidPaths: wrong }
-  for (const issue of result.error.issues) {
+  if (issues.length === 0) return { plain, problems, invalidPaths: wrong }
+  for (const issue of issues) {
     if (problems.length <= MAX_SIZES.policyProblems) explain(issue, [], root, problems, wrong)
   }
   const silent = new Set(unread.map(formatPath))
   return { plain, problems: problems.filter(({ path }) => !silent.has(path ?? '')), invalidPaths: wrong }
+}
+
+interface EntryList {
+  readonly name: keyof typeof ENTRY_SCHEMAS
+  readonly items: readonly Located[]
+}
+
+/** Returns the lists of entries, and the policy with empty lists in their place. */
+function separateLists(root: Located): { readonly rest: Located; readonly lists: readonly EntryList[] } {
+  if (root.kind !== 'map') return { rest: root, lists: [] }
+  const lists: EntryList[] = []
+  const entries = new Map(root.entries)
+  for (const name of ['exempt', 'rules'] as const) {
+    const entry = entries.get(name)
+    if (entry?.value.kind !== 'list') continue
+    lists.push({ name, items: entry.value.items })
+    entries.set(name, { key: entry.key, value: { ...entry.value, items: [] } })
+  }
+  return { rest: { ...root, entries }, lists }
+}
+
+function findIssues(schema: z.ZodType, plain: unknown): readonly Issue[] {
+  // The empty text marks values for which the schema has no text of its own.
+  const result = schema.safeParse(plain, { error: () => '' })
+  return result.success ? [] : result.error.issues
 }
 
 function explain(

@@ -17,15 +17,26 @@ const CACHE_BOUNDS: CacheBounds = {
 export class Router<Plan extends {}> {
   readonly #trie: Trie
   readonly #compile: (ids: readonly number[]) => Plan
-  readonly #everywhere: number[] = []
+  readonly #everywhere: number[]
   readonly #plans = new Map<string, Plan>()
   readonly #topics = new TwoGenerationCache<Plan>(CACHE_BOUNDS)
   readonly #filters = new TwoGenerationCache<Plan>(CACHE_BOUNDS)
 
-  /** `compile` receives the matching ids, ascending. */
-  constructor(dialect: Dialect, compile: (ids: readonly number[]) => Plan) {
-    this.#trie = new Trie(dialect)
+  /** `compile` receives the matching ids, ascending. Ids for every topic are added to `everywhere`. */
+  constructor(
+    dialect: Dialect,
+    compile: (ids: readonly number[]) => Plan,
+    trie = new Trie(dialect),
+    everywhere: number[] = [],
+  ) {
+    this.#trie = trie
     this.#compile = compile
+    this.#everywhere = everywhere
+  }
+
+  /** Returns a router for the same patterns that compiles every plan again. Add no id to either afterwards. */
+  withoutPlans(): Router<Plan> {
+    return new Router(this.#trie.dialect, this.#compile, this.#trie, this.#everywhere)
   }
 
   /** Adds an id for a pattern or for every topic. Ids must ascend. */

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { findUnsupported } from '../../brokers/aedes/capabilities.ts'
 import { PolicyError } from '../../src/core/errors.ts'
 import { Gate } from '../../src/gate/gate.ts'
-import { compilePolicy, loadPolicy } from '../../src/policy/index.ts'
+import { loadPolicy } from '../../src/policy/index.ts'
 import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
 import { ROOT } from '../structure/project.ts'
 import { BLOCKS, placeOf } from './pages.ts'
@@ -22,8 +22,7 @@ describe('policies on the pages', () => {
   })
 
   it.each(policies.filter(block => !isBroken(block)))('$place loads, and aedes can enact it', async block => {
-    const loaded = await loadPolicy(block.text, { env: {} })
-    expect(compilePolicy(loaded).source.document).toBe(loaded.document)
+    await loadPolicy(block.text, { env: {} })
     // Their servers are not here.
     const gate = await Gate.fromPolicy(block.text, { env: {}, store: new MemoryStore() })
     // What goes by handlers is for consumers.

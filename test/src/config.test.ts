@@ -4,7 +4,7 @@ import type { Clock } from '../../src/core/clock.ts'
 import type { Decision } from '../../src/core/decision.ts'
 import type { Message, Sender } from '../../src/core/message.ts'
 import { Gate } from '../../src/gate/gate.ts'
-import { compilePolicy, loadPolicy, policyJsonSchema } from '../../src/policy/index.ts'
+import { loadPolicy, policyJsonSchema } from '../../src/policy/index.ts'
 
 const FOLDER = new URL('../../config/', import.meta.url).pathname
 const POLICIES = readdirSync(FOLDER).filter(name => name.endsWith('.yaml'))
@@ -43,7 +43,7 @@ describe('the ready policies', () => {
   it.each(POLICIES)(
     '%s loads, says what it is for, and asks only for outcomes every broker has',
     async name => {
-      const policy = compilePolicy(await loadPolicy(`${FOLDER}${name}`, { env: {} }))
+      const { compiled: policy } = await loadPolicy(`${FOLDER}${name}`, { env: {} })
       expect(policy.store).toEqual({ url: 'memory' })
       expect(policy.rules.length).toBeGreaterThan(3)
       for (const { options } of policy.rules) {

@@ -41,6 +41,9 @@ interface RoutePlan {
   readonly actions: Map<Operation, OperationPlan>
 }
 
+/** Finds the entries of a chain that apply to a topic. */
+export type RouteRouter = Router<RoutePlan>
+
 /** Inputs of a route table. */
 export interface RouteTableInputs {
   /** The gate that owns the routes. */
@@ -59,9 +62,9 @@ export class RouteTable {
   readonly gate: object
   readonly #chain: RouteTableInputs
   readonly #identity: SenderResolver | undefined
-  readonly #router: Router<RoutePlan>
+  readonly #router: RouteRouter
 
-  constructor(chain: RouteTableInputs, router: Router<RoutePlan> = routerOf(chain.registry)) {
+  constructor(chain: RouteTableInputs, router: RouteRouter) {
     this.gate = chain.gate
     this.#chain = chain
     this.#identity = chain.identity
@@ -71,6 +74,11 @@ export class RouteTable {
   /** Returns the same routes as a new object, so that every sender resolves its plan again. Compiles nothing. */
   copy(): RouteTable {
     return new RouteTable(this.#chain, this.#router)
+  }
+
+  /** Returns the same routes without any plan, so that each is compiled again. */
+  withoutPlans(): RouteTable {
+    return new RouteTable(this.#chain, this.#router.withoutPlans())
   }
 
   /** False if headers identify the sender: the next message on a connection may then have another sender. */
@@ -220,23 +228,31 @@ export class RouteTable {
 
 const ACTIONS = ['publish', 'subscribe', 'connect', 'deliver'] as const satisfies readonly Operation[]
 
+/** Entries whose limits are collected in one step. */
+const ENTRIES_PER_STEP = 256
+
 /** Returns the limits that the plans of a chain use now, including those changed by overrides. */
-export function activeLimits(
+export function* collectActiveLimits(
   registry: RuleRegistry,
   senderOverrides: SenderRuntimeSettings,
-): readonly Limit[] {
+): Generator<void, readonly Limit[]> {
   const { tiers, compiledBehaviour } = senderOverrides
   const overrides = distinctOverrides(senderOverrides)
   const limits = new Set<Limit>()
   for (const on of ACTIONS) {
-    const common = inThousandthsIfFractional(planSteps(registry.entries, on), tiers)
-    const overridden = overrides.map(each => applyOverrides(common, on, { overrides: [each], key: '' }).steps)
     const isWatched = compiledBehaviour !== undefined && on === 'publish'
-    for (const variant of [common, ...overridden]) {
-      const steps = isWatched ? scaleStepsByBehaviour(variant, 'usual', compiledBehaviour) : variant
-      for (const step of steps) {
-        if (step.kind === 'limits') for (const { rule } of step.rules) limits.add(rule.limit)
-        else if (step.kind === 'exempt' && step.own !== undefined) limits.add(step.own.rule.limit)
+    for (const entries of divideEntries(registry.entries, on)) {
+      yield
+      const common = inThousandthsIfFractional(planSteps(entries, on), tiers)
+      const overridden = overrides.map(
+        each => applyOverrides(common, on, { overrides: [each], key: '' }).steps,
+      )
+      for (const variant of [common, ...overridden]) {
+        const steps = isWatched ? scaleStepsByBehaviour(variant, 'usual', compiledBehaviour) : variant
+        for (const step of steps) {
+          if (step.kind === 'limits') for (const { rule } of step.rules) limits.add(rule.limit)
+          else if (step.kind === 'exempt' && step.own !== undefined) limits.add(step.own.rule.limit)
+        }
       }
     }
   }
@@ -250,6 +266,24 @@ export function activeLimits(
   return [...limits]
 }
 
+/**
+ * Divides the entries that may count an action. Each part begins with the adaptive middleware that scales its limits.
+ */
+function* divideEntries(entries: readonly ChainEntry[], on: Operation): Generator<readonly ChainEntry[]> {
+  let scale: readonly ChainEntry[] = []
+  let part: ChainEntry[] = []
+  for (const entry of entries) {
+    const meta = getMiddlewareMeta(entry.middleware)
+    if (meta?.kind === 'limit' && meta.rule?.on !== on) continue
+    if (meta?.kind === 'scale') scale = [entry]
+    part.push(entry)
+    if (part.length < ENTRIES_PER_STEP) continue
+    yield part
+    part = [...scale]
+  }
+  yield part
+}
+
 /** Returns one of the overrides in effect for each text and list of rules, up to a maximum. */
 function distinctOverrides({ overrides }: SenderRuntimeSettings): readonly Override[] {
   const kinds = new Map<string, Override>()
@@ -260,14 +294,16 @@ function distinctOverrides({ overrides }: SenderRuntimeSettings): readonly Overr
   return [...kinds.values()]
 }
 
-function routerOf(registry: RuleRegistry): Router<RoutePlan> {
-  const router = new Router<RoutePlan>(registry.dialect, ids => ({
-    entries: ids.map(id => registry.entries[id]!),
+/** Builds the router of a chain, an entry a step. */
+export function* buildRouter({ dialect, entries }: RuleRegistry): Generator<void, RouteRouter> {
+  const router = new Router<RoutePlan>(dialect, ids => ({
+    entries: ids.map(id => entries[id]!),
     actions: new Map(),
   }))
-  registry.entries.forEach(({ pattern }, id) => {
+  for (const [id, { pattern }] of entries.entries()) {
     router.add(pattern, id)
-  })
+    yield
+  }
   return router
 }
 

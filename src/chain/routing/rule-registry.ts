@@ -4,7 +4,7 @@ import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Dialect, Operation } from '../../core/message.ts'
 import { findRedirectProblem } from '../../outcomes/redirect.ts'
 import type { RuleInfo } from '../../outcomes/rule-info.ts'
-import { type Pattern, parsePattern } from '../../topic/pattern.ts'
+import type { Pattern } from '../../topic/pattern.ts'
 import type { Middleware } from '../middleware-types.ts'
 import type { CompiledPenalty } from '../rules/compile-penalty.ts'
 import type { HandlerFeedbackMeta } from '../rules/handler-feedback-types.ts'
@@ -16,10 +16,15 @@ import type { SizeRule } from '../rules/size-limit.ts'
 import type { UnchangedRule } from '../rules/unchanged-payload-rule.ts'
 import { type ChainEntry, getMiddlewareMeta } from './plan-steps.ts'
 
+/** Kinds of middleware with state: handler results, load, held items and last payloads. */
+const STATEFUL: ReadonlySet<string> = new Set(['handler', 'scale', 'held', 'unchanged'])
+
 /** All middleware of a gate in order, with the checks that involve several rules. */
 export class RuleRegistry {
   readonly dialect: Dialect
   readonly entries: ChainEntry[] = []
+  /** Entries whose state outlives a change of the chain, or is kept outside of it. Limits and exemptions are not among them. */
+  readonly statefulEntries: ChainEntry[] = []
   /** Counted rules, including exemptions with a limit of their own. */
   readonly #rules = new Map<string, Rule>()
   readonly #limits = new Set<Rule>()
@@ -34,18 +39,19 @@ export class RuleRegistry {
   }
 
   /** Adds a middleware for a pattern or for every topic. Throws PolicyError. */
-  add(pattern: string | undefined, middleware: Middleware, isRuntime = false): void {
-    const parsed = pattern === undefined ? undefined : parsePattern(pattern, this.dialect)
+  add(pattern: Pattern | undefined, middleware: Middleware, isRuntime = false): void {
     const meta = getMiddlewareMeta(middleware)
     if (meta?.kind === 'handler') this.handlers.push(meta)
-    if (meta?.kind === 'held') this.#addHeld(meta, parsed)
+    if (meta?.kind === 'held') this.#addHeld(meta, pattern)
     if (meta?.rule !== undefined) {
-      this.#addRule(meta.rule, parsed)
+      this.#addRule(meta.rule, pattern)
       if (meta.kind === 'limit') this.#limits.add(meta.rule)
     }
-    if (meta?.kind === 'size') this.#addSize(meta.size, parsed)
-    if (meta?.kind === 'unchanged') this.#addUnchanged(meta.unchanged, parsed)
-    this.entries.push({ pattern: parsed, middleware, isRuntime })
+    if (meta?.kind === 'size') this.#addSize(meta.size, pattern)
+    if (meta?.kind === 'unchanged') this.#addUnchanged(meta.unchanged, pattern)
+    const entry = { pattern, middleware, isRuntime }
+    this.entries.push(entry)
+    if (meta !== undefined && STATEFUL.has(meta.kind)) this.statefulEntries.push(entry)
   }
 
   /** Adds the limit of a tier, which applies to every topic and counts by sender. Throws PolicyError. */

@@ -321,12 +321,10 @@ function meta(
     soft: shadow || outcome === 'degrade',
     warn,
     penalty,
-    ...(options.when === undefined
-      ? {}
-      : { when: compileCondition(options.when, 'when'), whenSpec: options.when }),
-    ...(options.for === undefined
-      ? {}
-      : { covers: compileForLists(options.for, options.on ?? 'publish'), forLists: options.for }),
+    when: options.when === undefined ? undefined : compileCondition(options.when, 'when'),
+    whenSpec: options.when,
+    covers: options.for === undefined ? undefined : compileForLists(options.for, on),
+    forLists: options.for,
     fallback: options.fallback === undefined ? undefined : fallbackOf(options.fallback),
   }
   return tagged(kind, options.name, { ...common, rule })

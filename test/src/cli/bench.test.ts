@@ -3,7 +3,7 @@ import type { BenchReport } from '../../../src/cli/bench-report.ts'
 import { BenchMessage, fillPattern, makeTraffic } from '../../../src/cli/bench-traffic.ts'
 import type { Dialect } from '../../../src/core/message.ts'
 import { type Decision, Gate, matches } from '../../../src/index.ts'
-import { compilePolicy, loadPolicy } from '../../../src/policy/index.ts'
+import { loadPolicy } from '../../../src/policy/index.ts'
 import { runCommand } from './fake-terminal.ts'
 import { Folder } from './folder.ts'
 
@@ -117,7 +117,7 @@ rules:
   - { name: b, topic: "a/{name}", per: user, limit: 10/s, cost: { header: x-cost } }
   - { name: off, topic: "b/#", limit: 10/s, enabled: false }
 `
-    const policy = compilePolicy(await loadPolicy(text))
+    const { compiled: policy } = await loadPolicy(text)
     const { flows, contents } = makeTraffic(policy, 70_000)
     expect(new Set(flows.map(({ sender }) => sender.ip)).size).toBe(70_000)
     expect(new Set(flows.map(({ topic }) => topic)).size).toBe(70_000)
