@@ -12,16 +12,20 @@ import type { DecisionTimer } from '../metrics/decision-durations.ts'
 import { AllowedHosts } from './access/allowed-hosts.ts'
 import { FailedTokens } from './access/failed-tokens.ts'
 import { TokenFile } from './access/token-file.ts'
+import type { AdminPolicyFiles } from './admin-policy-files.ts'
 import { createApp, type ListenerAccess } from './app.ts'
 import { type AuditLog, keepAuditLog } from './audit-log.ts'
 import { type AdminAddress, formatAdminAddress, listenAt, parseAdminAddress } from './listen.ts'
 import type { Route } from './route.ts'
 import { ENTRY_ROUTES } from './routes/entries.ts'
 import { EVENT_ROUTES } from './routes/events.ts'
+import { MESSAGE_ROUTES } from './routes/messages.ts'
 import { OVERVIEW_ROUTES } from './routes/overview.ts'
+import { POLICY_ROUTES } from './routes/policy.ts'
+import { RESET_ROUTES } from './routes/resets.ts'
 import { RULE_ROUTES } from './routes/rules.ts'
 import { SENDER_ROUTES } from './routes/senders.ts'
-import { type AdminBroker, type AdminPolicyFiles, AdminState } from './state/admin-state.ts'
+import { type AdminBroker, AdminState } from './state/admin-state.ts'
 
 /** Options of an admin server. */
 export interface AdminServerOptions {
@@ -80,6 +84,9 @@ export const ADMIN_ROUTES: readonly Route[] = [
   ...SENDER_ROUTES,
   ...EVENT_ROUTES,
   ...ENTRY_ROUTES,
+  ...MESSAGE_ROUTES,
+  ...RESET_ROUTES,
+  ...POLICY_ROUTES,
 ]
 
 /**

@@ -8,7 +8,8 @@ import type { TokenFile } from './access/token-file.ts'
 import { findCaller } from './access/tokens.ts'
 import { BASE_PATH, createOpenApi } from './openapi.ts'
 import { AdminProblem, problemResponse, toProblem } from './problem.ts'
-import { defineRoute, type Route, type RouteAnswer } from './route.ts'
+import { defineRoute, type Route } from './route.ts'
+import type { RouteAnswer } from './route-types.ts'
 import type { AdminState } from './state/admin-state.ts'
 import { readUiFile } from './ui-files.ts'
 
@@ -109,14 +110,17 @@ async function answerRoute(route: Route, context: AdminContext, state: AdminStat
   const { remoteAddress: ip } = env.incoming.socket
   const caller = authenticate(context, route, state, ip)
   const raw = { params: req.param(), query: req.query(), body: route.body && (await readJson(context)) }
-  const answer = await route.answer(raw, {
-    state,
-    caller,
-    ip,
-    signal: req.raw.signal,
-    header: name => req.header(name),
-  })
-  return toResponse(answer)
+  const answering = async (): Promise<RouteAnswer> =>
+    route.answer(raw, {
+      state,
+      caller,
+      ip,
+      signal: req.raw.signal,
+      header: name => req.header(name),
+    })
+  const key = route.method === 'POST' ? req.header('idempotency-key') : undefined
+  if (key === undefined) return toResponse(await answering())
+  return toResponse(await state.answers.answerOnce(`${caller.name} ${req.path} ${key}`, raw.body, answering))
 }
 
 /** Returns the caller of a request. Throws AdminProblem: 401, 403 or 429. */

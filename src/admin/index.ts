@@ -1,4 +1,5 @@
 export { ROLES, type Role } from './access/roles.ts'
+export type { AdminPolicyFiles } from './admin-policy-files.ts'
 export { type AdminServer, type AdminServerOptions, adminServer } from './admin-server.ts'
 export {
   type AuditChange,
@@ -7,4 +8,4 @@ export {
   type AuditRecord,
   keepAuditLog,
 } from './audit-log.ts'
-export type { AdminBroker, AdminPolicyFiles } from './state/admin-state.ts'
+export type { AdminBroker } from './state/admin-state.ts'

@@ -4,6 +4,7 @@ import type { MaybePromise } from '../core/message.ts'
 import type { Caller, Role } from './access/roles.ts'
 import { formatPath } from './path-text.ts'
 import { AdminProblem } from './problem.ts'
+import type { RouteAnswer } from './route-types.ts'
 import type { AdminState } from './state/admin-state.ts'
 
 /** What a route knows of its request besides the parsed input. */
@@ -17,15 +18,6 @@ export interface RouteContext {
   /** Returns the value of a request header. */
   header(name: string): string | undefined
 }
-
-/** Answer of a route: a JSON body, or a response of another kind. */
-export type RouteAnswer =
-  | Response
-  | {
-      readonly status?: number | undefined
-      readonly body?: object | undefined
-      readonly headers?: Readonly<Record<string, string>> | undefined
-    }
 
 /** Answer as the OpenAPI document describes it. */
 export interface AnswerSpec {

@@ -8,19 +8,28 @@ import { sampleTopic } from './sample-topic.ts'
 import type { SenderCard, SenderLimit } from './schemas/senders.ts'
 import type { SenderName } from './sender-id.ts'
 import type { AdminState } from './state/admin-state.ts'
+import type { RefusalHistory } from './state/recent-refusals.ts'
 
 interface AskedTopic {
   readonly topic: string
   readonly on: Operation
 }
 
+/** A sender, with what the rules that apply to it say about its topics. */
+interface AskedSender {
+  readonly live: Sender | undefined
+  readonly history: RefusalHistory | undefined
+  readonly identity: Sender
+  readonly explanations: readonly Explanation[]
+  /** Rules that were not asked, because their counter depends on an unknown topic or there are too many. */
+  readonly notAsked: readonly string[]
+}
+
 /**
- * Returns the card of a sender: identity, runtime entries, what each rule leaves it, its last refusals. Charges nothing.
- * Asks about the topics it used and was refused on last, and about one topic of every other rule: at most
- * `MAX_SIZES.cardTopics`, whatever the number of keys.
+ * Asks about the topics that a sender used and was refused on last, and about one topic of every other rule: at most
+ * `MAX_SIZES.cardTopics`, whatever the number of keys. Charges nothing.
  */
-export async function readSenderCard(state: AdminState, name: SenderName): Promise<SenderCard> {
-  const { gate, broker, refusals } = state
+async function askSender({ gate, broker, refusals }: AdminState, name: SenderName): Promise<AskedSender> {
   const live = name.part === 'client' ? broker?.senderOf?.(name.value) : undefined
   const history = refusals.find(name.part, name.value)
   const known: Sender = live ?? history?.sender ?? {}
@@ -48,6 +57,30 @@ export async function readSenderCard(state: AdminState, name: SenderName): Promi
     else await explain({ topic, on: info.on })
   }
   if (explanations.length === 0) await explain({ topic: '_', on: 'publish' })
+  return { live, history, identity, explanations, notAsked }
+}
+
+/** Returns the counters that a sender does not share with others, as far as they are known. */
+export async function findSenderCounters(
+  state: AdminState,
+  name: SenderName,
+): Promise<readonly { readonly rule: string; readonly key: string }[]> {
+  const { explanations } = await askSender(state, name)
+  const counters = new Map<string, { readonly rule: string; readonly key: string }>()
+  for (const { limits } of explanations) {
+    for (const { rule, key, per } of limits) {
+      if (per.some(scope => scope === name.part)) counters.set(`${rule}\n${key}`, { rule, key })
+    }
+  }
+  return [...counters.values()]
+}
+
+/**
+ * Returns the card of a sender: identity, runtime entries, what each rule leaves it, its last refusals. Charges nothing.
+ */
+export async function readSenderCard(state: AdminState, name: SenderName): Promise<SenderCard> {
+  const { gate, broker } = state
+  const { live, history, identity, explanations, notAsked } = await askSender(state, name)
   const entries = gate.entriesOf(identity)
   const limits = uniqueLimits(explanations)
   const lastRefusals = (history?.refusals ?? []).map(each => toRefusalJson(each)).reverse()
@@ -68,7 +101,7 @@ export async function readSenderCard(state: AdminState, name: SenderName): Promi
     tiers: entries.tiers,
     exemptions: coveringExemptions(explanations),
     limits,
-    notAsked,
+    notAsked: [...notAsked],
     refusals: lastRefusals,
   }
 }
@@ -103,7 +136,9 @@ function share({ limit, remaining }: SenderLimit): number {
 }
 
 function describeLimit(trace: LimitTrace, topic: string): SenderLimit {
-  const { rule, pattern, per, limit, remaining, allowed, shadow, algorithm } = trace
+  const { rule, pattern, per, limit, cost, allowed, shadow, algorithm } = trace
+  // A verdict says what is left after the message that it allows.
+  const remaining = Math.min(limit, Math.floor(trace.remaining + (allowed ? cost : 0)))
   return {
     rule,
     pattern,

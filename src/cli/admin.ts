@@ -1,4 +1,6 @@
+import { join, parse } from 'node:path'
 import { type AdminServer, type AdminServerOptions, adminServer } from '../admin/index.ts'
+import { packageFile } from '../core/package-files.ts'
 import { type Gate, PolicyError } from '../index.ts'
 import { CommandError, EXIT } from './command-error.ts'
 
@@ -7,6 +9,19 @@ export interface AdminOptions {
   readonly listen: readonly string[]
   readonly tokens: string
   readonly hosts: readonly string[]
+  /** File of changes to the policy. Default: beside the first policy file, as policy.admin.yaml. */
+  readonly overlay?: string | undefined
+}
+
+/**
+ * Returns the file that the admin API writes changes of the policy to; undefined for a policy of the package, unless one
+ * is given.
+ */
+export function resolveAdminOverlay(given: string | undefined, files: readonly string[]): string | undefined {
+  const [first] = files
+  if (given !== undefined || first === undefined || first.startsWith(packageFile('config/'))) return given
+  const { dir, name, ext } = parse(first)
+  return join(dir, `${name}.admin${ext}`)
 }
 
 /** Starts the admin server. Throws CommandError with exit code 2 for wrong options, and 69 for an address in use. */

@@ -1,9 +1,10 @@
+import { existsSync } from 'node:fs'
 import type { Logger } from 'pino'
 import type { AdminServer } from '../admin/index.ts'
 import { formatProblem, PolicyError } from '../core/errors.ts'
 import { Gate } from '../index.ts'
 import { watchPolicy } from '../policy/index.ts'
-import { type AdminOptions, startAdmin } from './admin.ts'
+import { type AdminOptions, resolveAdminOverlay, startAdmin } from './admin.ts'
 import { EXIT } from './command-error.ts'
 import { isLimitingEnabled, readStoreOverlay } from './environment-variables.ts'
 import { type HealthOptions, type HealthServer, startHealth } from './health-server.ts'
@@ -45,9 +46,16 @@ export async function runBroker(options: BrokerCommandOptions, terminal: Termina
   const { env } = terminal
   const files = await resolvePolicyFiles(options.policy, env)
   const store = readStoreOverlay(env)
-  const policy = store === undefined ? files : [...files, store]
+  const overlay = options.admin && resolveAdminOverlay(options.admin.overlay, files)
+  const listPolicy = (): readonly (string | object)[] => [
+    ...files,
+    ...(overlay !== undefined && existsSync(overlay) ? [overlay] : []),
+    ...(store === undefined ? [] : [store]),
+  ]
   const isLimiting = isLimitingEnabled(env)
-  const gate = isLimiting ? await Gate.fromPolicy(policy, { env, logger: log }) : new Gate({ logger: log })
+  const gate = isLimiting
+    ? await Gate.fromPolicy(listPolicy(), { env, logger: log })
+    : new Gate({ logger: log })
   if (!isLimiting) log.warn('TOPICGATE_ENABLED is false: nothing is limited, everything passes')
   gate.on('warning', warning =>
     log.warn(
@@ -80,7 +88,7 @@ export async function runBroker(options: BrokerCommandOptions, terminal: Termina
     }
     server = await startMqttServer({ ...options, gate, logger: log })
     const reload = async (): Promise<void> => {
-      if (isLimiting) await gate.apply(policy)
+      if (isLimiting) await gate.apply(listPolicy())
     }
     const watch = watchPolicy(files, reload)
     if (options.admin !== undefined) {
@@ -88,7 +96,7 @@ export async function runBroker(options: BrokerCommandOptions, terminal: Termina
       admin = await startAdmin(gate, options.admin, {
         ...runningMonitoring,
         broker,
-        policy: { files, reload },
+        policy: { files, overlay, reload },
       })
     }
     serving = true

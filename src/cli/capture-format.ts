@@ -1,7 +1,7 @@
 import type { Dialect, Message, MessageHeaders, Operation, Sender } from '../core/message.ts'
+import { CapturedMessage } from '../core/message-from-fields.ts'
 import { createSender, type HandlerResult, keyOfSender, SenderCache } from '../index.ts'
 import { LineError } from './line-splitter.ts'
-import { CapturedMessage } from './message-from-fields.ts'
 
 /** A line of a capture. */
 export interface CaptureRecord {

@@ -40,6 +40,7 @@ interface BrokerFlags {
   readonly admin?: readonly string[]
   readonly adminTokens?: string
   readonly adminHost?: readonly string[]
+  readonly adminOverlay?: string
   readonly json?: boolean
 }
 
@@ -101,6 +102,10 @@ export function addBrokerCommands(
       '--admin-host <name>',
       'a name under which browsers reach the dashboard; may be given several times',
       appendOptionValue,
+    )
+    .option(
+      '--admin-overlay <file>',
+      'where the admin API writes changes of the policy; default: policy.admin.yaml beside policy.yaml',
     )
     .option('--json', 'log JSON also to a screen')
     .action(async (files: readonly string[], flags: BrokerFlags) => {
@@ -173,7 +178,12 @@ export function addBrokerCommands(
 function parseAdminFlags(flags: BrokerFlags, env: Terminal['env']): BrokerCommandOptions['admin'] {
   const listen = flags.admin ?? adminAddressesFromEnv(env)
   if (listen.length === 0) return undefined
-  return { listen, tokens: flags.adminTokens ?? tokensFileFromEnv(env), hosts: flags.adminHost ?? [] }
+  return {
+    listen,
+    tokens: flags.adminTokens ?? tokensFileFromEnv(env),
+    hosts: flags.adminHost ?? [],
+    overlay: flags.adminOverlay,
+  }
 }
 
 /** Never print the URL: it may contain a password. */

@@ -203,6 +203,12 @@ export const MAX_SIZES = {
   adminStreams: 32,
   adminEvents: 1_000,
   adminQueuedEvents: 1_024,
+  /** Messages of a batch to decide. */
+  adminBatch: 1_000,
+  /** Earlier versions of the overlay of the admin API. */
+  overlayVersions: 50,
+  /** Remembered answers to requests with an Idempotency-Key. */
+  adminIdempotentAnswers: 1_024,
   /** Topics that the card of a sender looks at. */
   cardTopics: 64,
 } as const

@@ -49,10 +49,13 @@ const one = defineRoute({
 function describeRule({ gate }: AdminState, name: string, metrics: RuleMetrics | undefined): RuleDetail {
   const info = gate.ruleOf(name)!
   const { exceeded } = info
+  const written = gate.policy?.document.rules?.find(rule => rule.name === name)
   const { users, ips, topics } = metrics?.violations ?? { users: NO_NAMES, ips: NO_NAMES, topics: NO_NAMES }
   return {
     name,
     description: info.description,
+    enabled: written?.enabled !== false,
+    observed: written?.shadow === true,
     on: info.on,
     pattern: info.pattern,
     count: finiteOrNull(info.count),

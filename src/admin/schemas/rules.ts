@@ -6,6 +6,10 @@ export const rulesQuerySchema = z.object(pageQuery)
 export const ruleSchema = z.object({
   name: z.string(),
   description: z.string().optional(),
+  enabled: z.boolean(),
+  observed: z
+    .boolean()
+    .meta({ description: 'True for a rule in shadow: it only counts what it would refuse.' }),
   on: operationSchema,
   pattern: z.string().optional().meta({ description: 'Absent: all topics.' }),
   count: z.number().nullable().meta({ description: 'Units per period; null if unlimited.' }),

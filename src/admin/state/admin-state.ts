@@ -6,11 +6,14 @@ import type { Message, Sender } from '../../core/message.ts'
 import type { Gate, GateEvents } from '../../gate/gate.ts'
 import type { Alert, Alerts } from '../../metrics/alert-monitor.ts'
 import { type DecisionTimer, type DurationCounts, quantileOf } from '../../metrics/decision-durations.ts'
+import type { AdminPolicyFiles } from '../admin-policy-files.ts'
 import type { AuditLog } from '../audit-log.ts'
 import { toRefusalJson } from '../describe-refusal.ts'
+import { PolicyOverlay } from '../policy-overlay.ts'
 import { senderId } from '../sender-id.ts'
 import { DecisionSeries } from './decision-series.ts'
 import { EventStream } from './event-stream.ts'
+import { IdempotentAnswers } from './idempotent-answers.ts'
 import { RecentRefusals, type RefusalEvent } from './recent-refusals.ts'
 
 /** Broker or gateway behind the gate. The limiter of `topicgate/aedes` fits. */
@@ -18,16 +21,6 @@ export interface AdminBroker {
   stats(): { readonly connections?: number | undefined; readonly held: number }
   /** Returns the sender of a connected client; undefined if it is not connected. */
   senderOf?(clientId: string): Sender | undefined
-}
-
-/** Files of the policy, and what puts them in force. */
-export interface AdminPolicyFiles {
-  /** Files in the order in which they are merged, without the overlay. */
-  readonly files: readonly string[]
-  /** File that the admin API writes its changes to; it is merged last. Default: the policy cannot be changed. */
-  readonly overlay?: string | undefined
-  /** Reads the files again and puts them in force. Rejects with PolicyError. */
-  reload(): Promise<void>
 }
 
 export interface AdminStateOptions {
@@ -57,12 +50,15 @@ export class AdminState {
   readonly audit: AuditLog
   readonly broker: AdminBroker | undefined
   readonly policy: AdminPolicyFiles | undefined
+  /** The overlay of the policy; undefined without policy files. */
+  readonly overlay: PolicyOverlay | undefined
   readonly snapshots: SnapshotStore | undefined
   readonly node: string
   readonly startedAtMs: number
   readonly events: EventStream
   readonly series: DecisionSeries
   readonly refusals: RecentRefusals
+  readonly answers: IdempotentAnswers
   /** Resolved alerts, the newest first. */
   readonly resolvedAlerts: Alert[] = []
   /** Time at which the policy in force was applied. */
@@ -84,12 +80,14 @@ export class AdminState {
     this.audit = audit
     this.broker = options.broker
     this.policy = options.policy
+    this.overlay = options.policy && new PolicyOverlay(options.policy, gate)
     this.snapshots = options.snapshots
     this.#durations = options.durations
     this.node = options.node ?? `${hostname().slice(0, 64)}:${process.pid}`
     this.startedAtMs = gate.clock.now()
     this.policyAppliedAtMs = this.startedAtMs
     this.events = new EventStream(gate.clock)
+    this.answers = new IdempotentAnswers(gate.clock)
     this.series = new DecisionSeries(analytics)
     this.refusals = new RecentRefusals(event => this.#publishRefusal(event))
     const recordRefusal = (decision: Decision, message: Message, sender: Sender): void =>

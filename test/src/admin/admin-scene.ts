@@ -6,6 +6,7 @@ import { ROLES, type Role } from '../../../src/admin/access/roles.ts'
 import { createToken, formatTokens } from '../../../src/admin/access/tokens.ts'
 import { type AdminServer, type AdminServerOptions, adminServer } from '../../../src/admin/admin-server.ts'
 import { Gate, type GateOptions, type PolicySource } from '../../../src/index.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
 
 export const POLICY = {
   version: 1,
@@ -35,6 +36,8 @@ export interface CallOptions {
 /** An admin server with a token for each role, on a free port of this machine. */
 export interface AdminScene {
   readonly gate: Gate
+  /** Clock of the gate and the server; stands still until it is advanced. */
+  readonly clock: FakeClock
   readonly server: AdminServer
   readonly url: string
   readonly folder: string
@@ -56,7 +59,8 @@ export async function openAdminScene(
   const tokenFile = join(folder, 'tokens')
   const made = ROLES.map(role => createToken(role, role))
   writeFileSync(tokenFile, formatTokens(made.map(({ entry }) => entry)), { mode: 0o600 })
-  const gate = await Gate.fromPolicy(options.policy ?? POLICY, options.gate)
+  const clock = new FakeClock(Date.now())
+  const gate = await Gate.fromPolicy(options.policy ?? POLICY, { clock, ...options.gate })
   const server = await adminServer(gate, {
     listen: '127.0.0.1:0',
     tokens: tokenFile,
@@ -70,6 +74,7 @@ export async function openAdminScene(
   >
   return {
     gate,
+    clock,
     server,
     url,
     folder,

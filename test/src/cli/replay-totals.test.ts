@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { CapturedMessage } from '../../../src/cli/message-from-fields.ts'
 import { ReplayTotals } from '../../../src/cli/replay-totals.ts'
 import type { Decision } from '../../../src/core/decision.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
+import { CapturedMessage } from '../../../src/core/message-from-fields.ts'
 
 const refusal: Decision = {
   allowed: false,

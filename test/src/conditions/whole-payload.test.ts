@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { AedesMessage, RawPublishMessage } from '../../../brokers/aedes/message.ts'
-import { CapturedMessage } from '../../../src/cli/message-from-fields.ts'
 import { compileCondition } from '../../../src/conditions/compile.ts'
 import type { ValueTest } from '../../../src/conditions/condition.ts'
 import { describeCondition } from '../../../src/conditions/describe.ts'
 import type { Message } from '../../../src/core/message.ts'
+import { CapturedMessage } from '../../../src/core/message-from-fields.ts'
 import { PolicyError } from '../../../src/index.ts'
 import { OutgoingMessage } from '../../../src/publish/outgoing-message.ts'
 

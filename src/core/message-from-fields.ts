@@ -1,6 +1,6 @@
-import { MAX_SIZES } from '../core/max-sizes.ts'
-import type { Dialect, Message, MessageHeaders, Operation, Sender } from '../core/message.ts'
-import { parsePayload } from '../core/parse-payload.ts'
+import { MAX_SIZES } from './max-sizes.ts'
+import type { Dialect, Message, MessageHeaders, Operation, Sender } from './message.ts'
+import { parsePayload } from './parse-payload.ts'
 
 /** Fields of a message from a capture or the command line. */
 export interface CapturedMessageFields {

@@ -1,0 +1,104 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { decideBatchSchema, decisionSchema } from '../../../src/admin/schemas/messages.ts'
+import { senderCardSchema } from '../../../src/admin/schemas/senders.ts'
+import { type AdminScene, type Answer, openAdminScene } from './admin-scene.ts'
+
+let scene: AdminScene
+afterEach(() => scene?.close())
+
+const BASE = '/api/v1'
+const MESSAGE = { topic: 'fleet/berlin/d7', sender: { client: 'd7' } }
+
+function post(path: string, body: object, options: Parameters<AdminScene['call']>[2] = {}): Promise<Answer> {
+  return scene.call('POST', `${BASE}/${path}`, { body, ...options })
+}
+
+/** Returns the units that per-client leaves the client d7. */
+async function remaining(): Promise<number | undefined> {
+  const { body } = await scene.call('GET', `${BASE}/senders/client:d7`)
+  return senderCardSchema.parse(body).limits.find(({ rule }) => rule === 'per-client')?.remaining
+}
+
+describe('decisions for other programs', () => {
+  it('are charged, unless they are only to be looked at', async () => {
+    scene = await openAdminScene()
+    const looked = decisionSchema.parse((await post('decide', { ...MESSAGE, commit: false })).body)
+    expect(looked).toMatchObject({ allowed: true, rule: 'per-client', remaining: 49 })
+    expect(await remaining()).toBe(50)
+    expect(decisionSchema.parse((await post('decide', MESSAGE)).body)).toMatchObject({ remaining: 49 })
+    const messages = Array.from({ length: 60 }, () => MESSAGE)
+    const { decisions } = decideBatchSchema.parse((await post('decide/batch', { messages })).body)
+    expect(decisions.filter(({ allowed }) => allowed)).toHaveLength(49)
+    expect(decisions.at(-1)).toMatchObject({ allowed: false, reason: 'rate_limit_exceeded' })
+  })
+
+  it('are charged by operators only', async () => {
+    scene = await openAdminScene()
+    const { viewer, operator } = scene.tokens
+    expect((await post('decide', MESSAGE, { token: viewer })).status).toBe(403)
+    expect((await post('decide', { ...MESSAGE, commit: false }, { token: viewer })).status).toBe(200)
+    expect((await post('decide', MESSAGE, { token: operator })).status).toBe(200)
+  })
+
+  it('refuse what is no message', async () => {
+    scene = await openAdminScene()
+    expect((await post('decide', { topic: 'fleet/#' })).body).toMatchObject({
+      status: 422,
+      problems: [{ path: 'topic' }],
+    })
+    expect((await post('decide', { topic: 'a', sender: { clent: 'x' } })).status).toBe(400)
+  })
+})
+
+describe('an explanation', () => {
+  it('has the live counts and shows no API key', async () => {
+    scene = await openAdminScene({
+      policy: { version: 1, exempt: [{ name: 'x', apiKeys: ['k-1'] }], rules: [{ name: 'r', limit: '5/s' }] },
+    })
+    scene.gate.checkSync({ topic: 'a', sender: { client: 'c' }, size: 0 })
+    const answer = await post('explain', { topic: 'a', sender: { client: 'c', apiKey: 'k-2' } })
+    expect(answer.body).toMatchObject({ limits: [{ rule: 'r', remaining: 3, limit: 5 }] })
+    expect(answer.text).not.toMatch(/k-[12]/)
+  })
+})
+
+describe('a reset', () => {
+  it('forgets the counts of one sender, of a rule, or of all if that is confirmed', async () => {
+    scene = await openAdminScene()
+    const charge = async (): Promise<void> => {
+      for (const client of ['d7', 'd8'])
+        scene.gate.checkSync({ topic: 'fleet/berlin/x', sender: { client }, size: 0 })
+    }
+    await charge()
+    expect((await post('reset', { sender: 'client:d7', reason: 'x' })).body).toEqual({ keys: 1 })
+    expect(await remaining()).toBe(50)
+    await charge()
+    expect((await post('reset', { rule: 'per-client', reason: 'x' })).body).toEqual({ keys: 2 })
+    expect((await post('reset', { rule: 'none', reason: 'x' })).status).toBe(404)
+    expect((await post('reset', { reason: 'x' })).status).toBe(400)
+    await charge()
+    expect((await post('reset', { confirm: 'all', reason: 'x' })).body).toEqual({ keys: 3 })
+    const { records } = (await scene.call('GET', `${BASE}/audit`)).body as { records: object[] }
+    expect(records).toMatchObject([
+      { kind: 'counters', action: 'reset', id: 'all' },
+      { id: 'per-client', note: { keys: 2 } },
+      { id: 'client:d7', by: 'admin' },
+    ])
+  })
+
+  it('of metrics sets their counts to zero', async () => {
+    scene = await openAdminScene()
+    scene.gate.checkSync({ topic: 'fleet/a/b', sender: { client: 'c' }, size: 0 })
+    expect((await post('metrics/reset', { reason: 'new week' })).status).toBe(204)
+    expect((await scene.call('GET', `${BASE}/rules/per-client`)).body).toMatchObject({ total: 0 })
+  })
+
+  it('runs once for an Idempotency-Key, whose body may not differ', async () => {
+    scene = await openAdminScene()
+    const headers = { 'idempotency-key': 'k1' }
+    const first = await post('decide', MESSAGE, { headers })
+    expect((await post('decide', MESSAGE, { headers })).body).toEqual(first.body)
+    expect(await remaining()).toBe(49)
+    expect((await post('decide', { ...MESSAGE, topic: 'fleet/x/y' }, { headers })).status).toBe(422)
+  })
+})
