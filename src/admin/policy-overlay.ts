@@ -2,7 +2,6 @@ import { open, readFile, rename, rm } from 'node:fs/promises'
 import { isMap, isSeq, parseDocument } from 'yaml'
 import { PolicyError, type Problem } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
-import type { Gate } from '../gate/gate.ts'
 import { findPolicyWarnings, type LoadedPolicy, loadPolicy, redact } from '../policy/index.ts'
 import type { AdminPolicyFiles } from './admin-policy-files.ts'
 import { AdminProblem } from './problem.ts'
@@ -36,12 +35,10 @@ type RuleFields = Readonly<Record<string, unknown>>
  */
 export class PolicyOverlay {
   readonly #policy: AdminPolicyFiles
-  readonly #gate: Pick<Gate, 'policy'>
   #changing: Promise<unknown> = Promise.resolve()
 
-  constructor(policy: AdminPolicyFiles, gate: Pick<Gate, 'policy'>) {
+  constructor(policy: AdminPolicyFiles) {
     this.#policy = policy
-    this.#gate = gate
   }
 
   get isEditable(): boolean {
@@ -64,8 +61,8 @@ export class PolicyOverlay {
   load(text: string): Promise<LoadedPolicy> {
     checkVariables(text, this.#policy.overlay)
     // A text without a line break could be the path of a file.
-    const algorithms = [...(this.#gate.policy?.algorithms.values() ?? [])]
-    return loadPolicy([...this.#policy.files, `${text.trim() === '' ? '{}' : text}\n`], { algorithms })
+    const { files, algorithms = [] } = this.#policy
+    return loadPolicy([...files, `${text.trim() === '' ? '{}' : text}\n`], { algorithms })
   }
 
   /** Returns the problems and warnings of the policy with this overlay. */

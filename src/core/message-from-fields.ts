@@ -27,7 +27,7 @@ export class CapturedMessage implements Message {
   readonly retain: boolean
   readonly will: boolean
   readonly protocol: Dialect
-  readonly headers?: MessageHeaders
+  readonly headers?: MessageHeaders | undefined
   readonly #payload: unknown
 
   constructor(parts: CapturedMessageFields, protocol: Dialect) {

@@ -19,7 +19,20 @@ export const MODULES: Readonly<Record<string, readonly string[]>> = {
   publish: ['adapter', 'guard', 'gate', 'chain', 'outcomes', 'topic', 'core'],
   analytics: ['gate', 'chain', 'core'],
   metrics: ['analytics', 'gate', 'chain', 'core'],
-  admin: ['gate', 'analytics', 'metrics', 'policy', 'chain', 'outcomes', 'stores', 'topic', 'core'],
+  admin: [
+    ...[
+      'gate',
+      'analytics',
+      'metrics',
+      'policy',
+      'chain',
+      'outcomes',
+      'stores',
+      'algorithms',
+      'topic',
+      'core',
+    ],
+  ],
   index: [
     ...['core', 'algorithms', 'topic', 'conditions', 'outcomes', 'stores', 'chain', 'adapt', 'policy'],
     ...['gate', 'guard', 'analytics', 'metrics', 'admin', 'adapter'],

@@ -2,7 +2,7 @@ import { clusterSnapshot } from '../../analytics/snapshot-exporter.ts'
 import { readVersion } from '../../core/package-files.ts'
 import { parseDuration } from '../../core/units.ts'
 import type { StoreHealth } from '../../stores/store.ts'
-import { hashPolicy } from '../policy-hash.ts'
+import { policyAppliedAtMs, policyEtag } from '../policy-etag.ts'
 import { AdminProblem } from '../problem.ts'
 import { defineRoute, type Route } from '../route.ts'
 import {
@@ -38,9 +38,9 @@ const status = defineRoute({
       role: caller.role,
       caller: caller.name,
       policy: {
-        etag: hashPolicy(gate),
+        etag: policyEtag(gate),
         rules: gate.rules().length,
-        appliedAtMs: state.policyAppliedAtMs,
+        appliedAtMs: policyAppliedAtMs(gate, state.startedAtMs),
         editable: state.policy?.overlay !== undefined,
       },
       store: await readStore(state),

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { findPolicyWarnings, redact } from '../../policy/index.ts'
 import { hasRole } from '../access/roles.ts'
-import { hashPolicy } from '../policy-hash.ts'
+import { policyAppliedAtMs, policyEtag } from '../policy-etag.ts'
 import { diffPolicies, type OverlayVersion, removeRule, setRule } from '../policy-overlay.ts'
 import { AdminProblem } from '../problem.ts'
 import { defineRoute, type Route, type RouteContext } from '../route.ts'
@@ -35,13 +35,13 @@ const get = defineRoute({
   async handle(_input, { state, caller, header }) {
     const { gate, overlay } = state
     const { policy } = gate
-    const etag = hashPolicy(gate)
+    const etag = policyEtag(gate)
     const headers = { etag: `"${etag}"` }
     if (header('if-none-match') === headers.etag) return { status: 304, headers }
     const file = state.policy?.overlay
     const body = {
       etag,
-      appliedAtMs: state.policyAppliedAtMs,
+      appliedAtMs: policyAppliedAtMs(gate, state.startedAtMs),
       files: policy?.files ?? [],
       document: policy === undefined ? null : redact(policy.document),
       warnings: policy === undefined ? [] : findPolicyWarnings(policy),
@@ -102,7 +102,7 @@ const put = defineRoute({
     const expected = context.header('if-match')
     if (expected === undefined) throw new AdminProblem(428, 'send If-Match with the ETag of GET /policy')
     return changeOverlay(context, reason, () => {
-      const etag = hashPolicy(context.state.gate)
+      const etag = policyEtag(context.state.gate)
       if (expected !== '*' && expected !== `"${etag}"` && expected !== etag)
         throw new AdminProblem(412, 'the policy has changed: read it again', {
           headers: { etag: `"${etag}"` },
@@ -136,7 +136,7 @@ const reload = defineRoute({
   async handle({ body: { reason } }, context) {
     const { state } = context
     if (state.policy === undefined) throw new AdminProblem(409, 'this policy has no files to reload')
-    const before = hashPolicy(state.gate)
+    const before = policyEtag(state.gate)
     await state.policy.reload()
     return recordChange(context, reason, before, undefined)
   },
@@ -209,7 +209,7 @@ async function changeOverlay(
   edit: (text: string) => string | Promise<string>,
 ): Promise<RouteAnswer> {
   const { state, caller } = context
-  const before = hashPolicy(state.gate)
+  const before = policyEtag(state.gate)
   const change = { atMs: state.gate.clock.now(), by: caller.name, reason }
   const version = await overlayOf(state).change(edit, change)
   return recordChange(context, reason, before, version)
@@ -221,7 +221,7 @@ async function recordChange(
   before: string,
   version: OverlayVersion | undefined,
 ): Promise<RouteAnswer> {
-  const etag = hashPolicy(state.gate)
+  const etag = policyEtag(state.gate)
   state.audit.record({
     kind: 'policy',
     action: 'changed',

@@ -61,8 +61,6 @@ export class AdminState {
   readonly answers: IdempotentAnswers
   /** Resolved alerts, the newest first. */
   readonly resolvedAlerts: Alert[] = []
-  /** Time at which the policy in force was applied. */
-  policyAppliedAtMs: number
   scaled: Scaled | undefined
   readonly #durations: DecisionTimer | undefined
   readonly #durationReadings: DurationCounts[] = []
@@ -80,12 +78,11 @@ export class AdminState {
     this.audit = audit
     this.broker = options.broker
     this.policy = options.policy
-    this.overlay = options.policy && new PolicyOverlay(options.policy, gate)
+    this.overlay = options.policy && new PolicyOverlay(options.policy)
     this.snapshots = options.snapshots
     this.#durations = options.durations
     this.node = options.node ?? `${hostname().slice(0, 64)}:${process.pid}`
     this.startedAtMs = gate.clock.now()
-    this.policyAppliedAtMs = this.startedAtMs
     this.events = new EventStream(gate.clock)
     this.answers = new IdempotentAnswers(gate.clock)
     this.series = new DecisionSeries(analytics)
@@ -164,7 +161,6 @@ export class AdminState {
 
   #onPolicy(change: GateEvents['policy'][0]): void {
     const atMs = this.gate.clock.now()
-    if (change.kind === 'applied') this.policyAppliedAtMs = atMs
     const error = change.kind === 'refused' ? change.error.message : undefined
     this.events.publish('policy', { atMs, kind: change.kind, error })
   }
