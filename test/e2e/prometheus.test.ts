@@ -1,6 +1,8 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { beforeAll, expect, it } from 'vitest'
 import { Folder } from '../src/cli/folder.ts'
-import { ensureBuilt } from '../support/built.ts'
+import { ensureBuilt, ROOT } from '../support/built.ts'
 import { connectClient } from '../support/mqtt-client.ts'
 import { startPrometheus } from '../support/prometheus.ts'
 import { until } from '../support/wait.ts'
@@ -14,6 +16,16 @@ rules:
   - { name: all, topic: t/#, per: client, limit: 5/day, exceeded: drop }
   - { name: trial, topic: t/#, per: client, limit: 2/day, shadow: true }
 `
+
+/** Returns the queries of the dashboard for all jobs and instances. */
+function dashboardQueries(): readonly string[] {
+  const { panels } = JSON.parse(readFileSync(join(ROOT, 'config/grafana/topicgate.json'), 'utf8')) as {
+    readonly panels: readonly { readonly targets?: readonly { readonly expr: string }[] }[]
+  }
+  return panels
+    .flatMap(({ targets = [] }) => targets.map(({ expr }) => expr))
+    .map(expr => expr.replaceAll('$__rate_interval', '1m').replaceAll(/\$(?:job|instance)/g, '.*'))
+}
 
 it('Prometheus reads outcomes, refusals in shadow and the state of the policy from a broker', async () => {
   using folder = new Folder()
@@ -45,6 +57,10 @@ it('Prometheus reads outcomes, refusals in shadow and the state of the policy fr
   ])
   await read('topicgate_outcomes_total{rule="all",outcome="deliver"}', 5)
   await read('topicgate_runtime_entries{kind="ban"}', 0)
+
+  // Prometheus finds labels that do not match only when it evaluates a query.
+  const results = await Promise.all(dashboardQueries().map(query => prometheus.query(query)))
+  expect(results.filter(samples => samples.length > 0).length).toBeGreaterThan(10)
 
   folder.file('policy.yaml', POLICY.replace('5/day', 'much'))
   await read('topicgate_policy_refused_total', 1)
