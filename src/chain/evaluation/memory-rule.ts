@@ -42,6 +42,11 @@ export class MemoryRuleEvaluation implements RuleVerdict {
     this.shadow = rule.shadow
   }
 
+  /** Returns the cost of a message, if it varies. */
+  grainsOf(message: Message): number {
+    return toGrains(this.rule.cost.unitsOf(message), this.rule.limit)
+  }
+
   /** Looks up the slot of the message's key and caches it in the sender state. */
   findSlot(message: Message, senderState: SenderState, nowMs: number): number {
     const slot = this.table.acquire(keyOf(this.planned, message, senderState.identity), nowMs)

@@ -37,6 +37,11 @@ interface WarningRule {
   readonly warn?: readonly number[] | undefined
 }
 
+/** Returns true if the lowest share of a rule with `warn` is used. */
+export function hasReachedShare({ limit: { capacity }, warn }: WarningRule, remaining: number): boolean {
+  return capacity - remaining >= warn![0]! * capacity
+}
+
 interface Warned {
   /** Number of shares already reported. */
   readonly shares: number
@@ -57,10 +62,10 @@ export class UsageWarnings {
 
   /** Records the verdict on an allowed message. `keyOf` is called only if a share is reached. */
   record(rule: WarningRule, verdict: Verdict, keyOf: () => string, nowMs: number): void {
+    if (!hasReachedShare(rule, verdict.remaining)) return
     const { capacity } = rule.limit
     const used = capacity - verdict.remaining
     const shares = rule.warn!
-    if (used < shares[0]! * capacity) return
     const key = keyOf()
     const name = `${rule.limit.name}\n${key}`
     const earlier = this.#warned.get(name)

@@ -6,6 +6,16 @@ import type { ExemptStep, PlanStep } from '../routing/plan-steps.ts'
 import type { Rule } from '../rules/limit-middleware.ts'
 import type { BehaviourCount, CompiledBehaviourFactors } from './behaviour.ts'
 import type { Ban } from './sender-runtime-settings.ts'
+import {
+  type FourSlots,
+  INLINE_SLOTS,
+  NO_GENERATION,
+  NO_SLOT,
+  readGeneration,
+  readSlot,
+  SlotBlock,
+  writeSlot,
+} from './slot-block.ts'
 
 /** A rule that may be for some senders only. */
 export type SelectiveRule = Pick<Rule, 'name' | 'covers' | 'forLists'>
@@ -97,11 +107,6 @@ export interface RouteTableInfo {
   readonly gate: object
 }
 
-/** Number of rules whose slots are fields of the sender state. Further slots are in an array. */
-const INLINE = 4
-const NO_SLOT = 0
-const NO_GENERATION = -1
-
 /** A further topic that is found again and again becomes the topic of the sender's own state after so many times. */
 const FINDS_PER_PROMOTION = 16
 /** New topics beyond the maximum replace the topic used last. One of so many replaces another one, in turn. */
@@ -118,7 +123,7 @@ const STATE: unique symbol = Symbol('topicgate.senderState')
  *
  * Each further topic of the sender has a state of its own, so that a change of topic copies nothing.
  */
-export class SenderState implements Sender {
+export class SenderState implements Sender, FourSlots {
   /**
    * For analytics: time of the last count of this sender, with its tier. First field, in a cache line that is
    * read anyway.
@@ -144,7 +149,7 @@ export class SenderState implements Sender {
   /** Sender with the parts added by `senders` of the policy. */
   identity: Sender
   readonly tier: string | undefined
-  #more: number[] | undefined = undefined
+  #moreSlots: SlotBlock | undefined = undefined
   /** Keys by rule index, for stores that use keys. */
   keys: (string | undefined)[] | undefined = undefined
   /** States of further topics, in the sender's own state. */
@@ -184,61 +189,23 @@ export class SenderState implements Sender {
   }
 
   slotOf(index: number): number {
-    switch (index) {
-      case 0:
-        return this.slot0
-      case 1:
-        return this.slot1
-      case 2:
-        return this.slot2
-      case 3:
-        return this.slot3
-      default:
-        return this.#more?.[2 * (index - INLINE)] ?? NO_SLOT
-    }
+    return index < INLINE_SLOTS
+      ? readSlot(this, index)
+      : (this.#moreSlots?.slotOf(index - INLINE_SLOTS) ?? NO_SLOT)
   }
 
   generationOf(index: number): number {
-    switch (index) {
-      case 0:
-        return this.generation0
-      case 1:
-        return this.generation1
-      case 2:
-        return this.generation2
-      case 3:
-        return this.generation3
-      default:
-        return this.#more?.[2 * (index - INLINE) + 1] ?? NO_GENERATION
-    }
+    return index < INLINE_SLOTS
+      ? readGeneration(this, index)
+      : (this.#moreSlots?.generationOf(index - INLINE_SLOTS) ?? NO_GENERATION)
   }
 
   /** Caches the slot of a rule's key. */
   setSlot(index: number, slot: number, generation: number): void {
-    switch (index) {
-      case 0:
-        this.slot0 = slot
-        this.generation0 = generation
-        return
-      case 1:
-        this.slot1 = slot
-        this.generation1 = generation
-        return
-      case 2:
-        this.slot2 = slot
-        this.generation2 = generation
-        return
-      case 3:
-        this.slot3 = slot
-        this.generation3 = generation
-        return
-      default: {
-        const more = this.#more ?? []
-        while (more.length < 2 * (index - INLINE)) more.push(NO_SLOT, NO_GENERATION)
-        more[2 * (index - INLINE)] = slot
-        more[2 * (index - INLINE) + 1] = generation
-        this.#more = more
-      }
+    if (index < INLINE_SLOTS) writeSlot(this, index, slot, generation)
+    else {
+      this.#moreSlots ??= new SlotBlock()
+      this.#moreSlots.setSlot(index - INLINE_SLOTS, slot, generation)
     }
   }
 
@@ -306,7 +273,7 @@ export class SenderState implements Sender {
     this.generation1 = NO_GENERATION
     this.generation2 = NO_GENERATION
     this.generation3 = NO_GENERATION
-    this.#more = undefined
+    this.#moreSlots = undefined
     this.keys = undefined
   }
 
@@ -340,7 +307,7 @@ export class SenderState implements Sender {
   static #exchangeTopics(one: SenderState, other: SenderState): void {
     const { routes, topic, on, senderPlan, identity, keys, analyticsSlice, refusalSeries } = one
     const { slot0, generation0, slot1, generation1, slot2, generation2, slot3, generation3 } = one
-    const more = one.#more
+    const more = one.#moreSlots
     one.routes = other.routes
     one.topic = other.topic
     one.on = other.on
@@ -357,7 +324,7 @@ export class SenderState implements Sender {
     one.generation2 = other.generation2
     one.slot3 = other.slot3
     one.generation3 = other.generation3
-    one.#more = other.#more
+    one.#moreSlots = other.#moreSlots
     other.routes = routes
     other.topic = topic
     other.on = on
@@ -374,7 +341,7 @@ export class SenderState implements Sender {
     other.generation2 = generation2
     other.slot3 = slot3
     other.generation3 = generation3
-    other.#more = more
+    other.#moreSlots = more
   }
 }
 

@@ -122,6 +122,11 @@ export class StateRecords {
     return out.retryAfterMs
   }
 
+  /** Keeps a key from being evicted until a refused cost above one unit may pass. */
+  holdRefusal(slot: number, untilMs: number): void {
+    this.#chunk(slot)[this.placeOf(slot) + REFUSED_UNTIL] = untilMs
+  }
+
   /** Charges a cost that was just probed and fits. */
   take(slot: number, nowMs: number, grains: number): void {
     const kernel = this.#kernel
