@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import { profile } from './breakdown.ts'
+import { CONDITIONS } from './conditions-work.ts'
 import { expiry, memory, unknownClients } from './footprint.ts'
 import {
   alternate,
@@ -51,6 +52,25 @@ async function decide(): Promise<string> {
     'Two exemptions, topic routing and a fresh message object are part of each decision of topicgate; the peer gets a prepared key and routes nothing. One rule is compared with RateLimiterMemory, three rules with its union of three (which is not atomic).',
     table(['work', 'topicgate', 'rate-limiter-flexible', 'faster by'], rows),
   )
+}
+
+async function conditions(): Promise<string> {
+  const { found } = await alternate(rounds, { found: () => runCell('conditions', []) })
+  const rows = Object.entries(CONDITIONS).map(([name, { title }]) => {
+    const ns = found![name]!
+    const parseNs = found![`${name} parse`]
+    const compared = parseNs === undefined ? ['', ''] : [nanoseconds(parseNs), ratio(ns / parseNs)]
+    return [title, nanoseconds(ns), ...compared]
+  })
+  return section(
+    'Conditions',
+    'One condition that does not hold, on messages of aedes and messages with headers. `JSON.parse` decodes and parses the same payload, and catches its error. Payload fields include the creation of the message.',
+    table(['condition', 'topicgate', 'JSON.parse', 'ratio'], rows),
+  )
+}
+
+function ratio(value: number): string {
+  return value < 0.01 ? '< 0.01' : value.toFixed(2)
 }
 
 async function patterns(): Promise<string> {
@@ -327,6 +347,7 @@ const PARTS = {
   scale,
   profile,
   patterns,
+  conditions,
   broker,
   memory,
   unknownClients,
@@ -341,7 +362,8 @@ const PARTS = {
 }
 /** Their titles, in the order of the page. */
 const ORDER = [
-  ...['Real traffic', 'A decision', 'A change of factor', 'Where the time goes', 'Topic patterns', 'aedes'],
+  ...['Real traffic', 'A decision', 'A change of factor', 'Where the time goes', 'Topic patterns'],
+  ...['Conditions', 'aedes'],
   ...['A flood at aedes', 'Memory a key'],
   ...['A flood of unknown clients', 'Idle keys going', 'SQLite', 'Redis', 'Leases', 'NATS', 'MQTT consumers'],
   ...['NATS as a store', 'Analytics'],

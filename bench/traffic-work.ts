@@ -1,6 +1,6 @@
-import { randomBytes } from 'node:crypto'
 import { packageFile } from '../src/core/package-files.ts'
 import { exempt, Gate, type GateOptions, limit, type Middleware, systemClock } from '../src/index.ts'
+import { CUT_JSON, jsonOf, NO_JSON } from './conditions-work.ts'
 import type { TrafficOptions } from './traffic-load.ts'
 
 /** One row of the table: its messages, and a gate that decides about them. */
@@ -49,11 +49,11 @@ const urgentHeader = exempt({
   limit: '60/min per ip',
 })
 
-const SIZE_10_KB = 10_000
-/** JSON that is complete except for its end. */
-const CUT_JSON = Buffer.from(
-  `{"readings":[${Array.from({ length: 2_500 }, (_, index) => index)}`.slice(0, SIZE_10_KB),
-)
+const secretHeader = exempt({
+  name: 'partner',
+  when: { header: { name: 'x-api-key', secret: 'a long random text, as a key has' } },
+  limit: '60/min per ip',
+})
 
 const GENERAL: Readonly<Record<string, TrafficWork>> = {
   same: {
@@ -122,6 +122,11 @@ const GENERAL: Readonly<Record<string, TrafficWork>> = {
     traffic: { topics: ONE_TOPIC, hasHeaders: true },
     openGate: options => openSimple(options, urgentHeader),
   },
+  secret: {
+    title: 'An exemption by a secret in a header',
+    traffic: { topics: ONE_TOPIC, hasHeaders: true },
+    openGate: options => openSimple(options, secretHeader),
+  },
   identity: {
     title: '`senders` from a header',
     traffic: { topics: ONE_TOPIC, hasHeaders: true },
@@ -140,9 +145,19 @@ const GENERAL: Readonly<Record<string, TrafficWork>> = {
     traffic: { topics: ONE_TOPIC },
     openGate: options => openSimple(options, checkPayload),
   },
+  json1k: {
+    title: 'The same, 1 KB of JSON',
+    traffic: { topics: ONE_TOPIC, payload: jsonOf(1_000) },
+    openGate: options => openSimple(options, checkPayload),
+  },
+  json10k: {
+    title: 'The same, 10 KB of JSON',
+    traffic: { topics: ONE_TOPIC, payload: jsonOf(10_000) },
+    openGate: options => openSimple(options, checkPayload),
+  },
   binary: {
     title: 'The same, 10 KB that are not JSON',
-    traffic: { topics: ONE_TOPIC, payload: randomBytes(SIZE_10_KB) },
+    traffic: { topics: ONE_TOPIC, payload: NO_JSON },
     openGate: options => openSimple(options, checkPayload),
   },
   cut: {

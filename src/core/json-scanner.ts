@@ -70,17 +70,26 @@ export function readJsonField(bytes: Uint8Array, path: FieldPath): unknown {
   const result = scan(bytes, path)
   if (result === 'invalid') return NOT_JSON
   if (result === 'uncertain') return UNCERTAIN
-  return result === 'found' ? parseRange(bytes, foundStart, foundEnd) : undefined
+  if (result === 'absent') return undefined
+  if (bytes[foundStart] === QUOTE) {
+    const inner = decode(bytes, foundStart + 1, foundEnd - 1)
+    if (!inner.includes('\\')) return inner
+  }
+  return parseRange(bytes, foundStart, foundEnd)
 }
 
 function parseRange(bytes: Uint8Array, start: number, end: number): unknown {
-  const buffer =
-    bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   try {
-    return JSON.parse(buffer.toString(undefined, start, end))
+    return JSON.parse(decode(bytes, start, end))
   } catch {
     return undefined
   }
+}
+
+function decode(bytes: Uint8Array, start: number, end: number): string {
+  const buffer =
+    bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  return buffer.toString(undefined, start, end)
 }
 
 /**
@@ -140,7 +149,12 @@ function scan(bytes: Uint8Array, path: FieldPath): 'found' | 'absent' | 'uncerta
         continue
       }
       at++
-    } else at = endOfScalar(text, at)
+    } else if (first! > ZERO && first! <= NINE) {
+      // Why not in a function: the call would cost more than the digits of most numbers.
+      do at++
+      while (text[at]! >= ZERO && text[at]! <= NINE)
+      if (text[at] === DOT || text[at] === LOWER_E || text[at] === UPPER_E) at = endOfFraction(text, at)
+    } else at = first! <= NINE ? endOfNumber(text, at) : endOfWord(text, at)
     if (at < 0) return 'invalid'
 
     for (;;) {
@@ -215,10 +229,9 @@ function skipPlainWords(from: number): number {
   }
 }
 
-/** Returns the position after a number, `true`, `false` or `null`; -1 if it is none of them. */
-function endOfScalar(text: Uint8Array, at: number): number {
-  const first = text[at]!
-  if (first <= NINE) return endOfNumber(text, at)
+/** Returns the position after `true`, `false` or `null`; -1 if it is none of them. */
+function endOfWord(text: Uint8Array, at: number): number {
+  const first = text[at]
   if (first === LOWER_T && text[at + 1] === 0x72 && text[at + 2] === LOWER_U && text[at + 3] === LOWER_E)
     return at + 4
   if (first === LOWER_N && text[at + 1] === LOWER_U && text[at + 2] === 0x6c && text[at + 3] === 0x6c)
@@ -228,13 +241,14 @@ function endOfScalar(text: Uint8Array, at: number): number {
 }
 
 function endOfNumber(text: Uint8Array, from: number): number {
-  let at = text[from] === MINUS ? from + 1 : from
-  if (text[at] === ZERO) at++
-  else {
-    const start = at
-    while (text[at]! >= ZERO && text[at]! <= NINE) at++
-    if (at === start) return -1
-  }
+  const start = text[from] === MINUS ? from + 1 : from
+  const end = text[start] === ZERO ? start + 1 : endOfDigits(text, start)
+  return end < 0 ? end : endOfFraction(text, end)
+}
+
+/** Returns the position after the fraction and the exponent of a number; -1 if one of them is invalid. */
+function endOfFraction(text: Uint8Array, from: number): number {
+  let at = from
   if (text[at] === DOT) at = endOfDigits(text, at + 1)
   if (at >= 0 && (text[at] === LOWER_E || text[at] === UPPER_E)) {
     const hasSign = text[at + 1] === PLUS || text[at + 1] === MINUS
