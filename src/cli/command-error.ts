@@ -1,7 +1,7 @@
 import { formatProblem, PolicyError, StoreError, withoutControls } from '../core/errors.ts'
 
-/** Exit codes of commands: success, failed check, wrong usage, unavailable service (sysexits.h). */
-export const EXIT = { fine: 0, failed: 1, usage: 2, unavailable: 69 } as const
+/** Exit codes of commands: success, failed check, wrong usage, unavailable service, no permission (sysexits.h). */
+export const EXIT = { fine: 0, failed: 1, usage: 2, unavailable: 69, notAllowed: 77 } as const
 
 /** Ends a command with a message and an exit code. */
 export class CommandError extends Error {

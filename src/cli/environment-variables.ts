@@ -25,6 +25,8 @@ export const ENV_VARIABLES = {
   TOPICGATE_ALERTS_SECRET: 'the secret that signs alerts',
   TOPICGATE_ADMIN_LISTEN: 'addresses of the admin API, separated by commas, as with --admin',
   TOPICGATE_ADMIN_TOKENS: 'the file of its tokens, as with --admin-tokens',
+  TOPICGATE_ADMIN: 'the address that commands such as `who` ask, as with --to',
+  TOPICGATE_TOKEN: 'the token they send',
   TOPICGATE_LOG_LEVEL: 'the level of the log, as with --log-level',
 } as const
 

@@ -1,6 +1,7 @@
 import { Command, CommanderError, type OutputConfiguration } from 'commander'
 import { readVersion } from '../core/package-files.ts'
 import { EXIT, explainError } from './command-error.ts'
+import { addAdminCommands } from './commands-admin.ts'
 import { addBrokerCommands } from './commands-broker.ts'
 import { addPolicyCommands } from './commands-policy.ts'
 import { addSetupCommands } from './commands-setup.ts'
@@ -18,7 +19,14 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     return exitCode
   } catch (error) {
     // Commander has printed the error; requested help and version are a success.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.fine : EXIT.usage
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return EXIT.fine
+      if (args.includes('--json')) {
+        const failure = { error: { exitCode: EXIT.usage, detail: error.message } }
+        await write(terminal.stdout, `${JSON.stringify(failure)}\n`)
+      }
+      return EXIT.usage
+    }
     const failure = explainError(error, Boolean(terminal.env.DEBUG))
     await write(terminal.stderr, failure.lines.map(line => `${line}\n`).join(''))
     return failure.exitCode
@@ -44,11 +52,12 @@ export function createProgram(terminal: Terminal, done: (exitCode: number) => vo
     .showSuggestionAfterError()
   addPolicyCommands(program, terminal, done)
   addBrokerCommands(program, terminal, done)
+  addAdminCommands(program, terminal, done)
   addTokenCommands(program, terminal, done)
   addSetupCommands(program, terminal, done)
   program.addHelpText(
     'after',
-    '\nExit codes: 0 success, 1 failed check, 2 wrong usage, 69 a service is not available.',
+    '\nExit codes: 0 success, 1 failed check, 2 wrong usage, 69 a service is not available, 77 not allowed.',
   )
   return program
 }

@@ -1,0 +1,62 @@
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { CommandError, EXIT } from '../command-error.ts'
+import type { Terminal } from '../terminal.ts'
+
+/** A named topicgate: its address, and the file of the token for it. */
+export interface AdminContext {
+  readonly to: string
+  readonly tokenFile?: string | undefined
+}
+
+export interface AdminContexts {
+  /** Name of the context in use. */
+  readonly current?: string | undefined
+  readonly contexts: Readonly<Record<string, AdminContext>>
+}
+
+function contextsFile(env: Terminal['env']): string {
+  const config = env.XDG_CONFIG_HOME || join(env.HOME || homedir(), '.config')
+  return join(config, 'topicgate', 'contexts.json')
+}
+
+/** Returns all contexts. Throws CommandError for a broken file. */
+export function readContexts(env: Terminal['env']): AdminContexts {
+  const file = contextsFile(env)
+  if (!existsSync(file)) return { contexts: {} }
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as AdminContexts
+  } catch (cause) {
+    throw new CommandError(`${file} is broken (remove it)`, EXIT.failed, { cause })
+  }
+}
+
+/** Returns the context in use; undefined if there is none. */
+export function findContext(env: Terminal['env']): AdminContext | undefined {
+  const { current, contexts } = readContexts(env)
+  return current !== undefined && Object.hasOwn(contexts, current) ? contexts[current] : undefined
+}
+
+/** Adds a context and uses it. */
+export function addContext(env: Terminal['env'], name: string, context: AdminContext): AdminContexts {
+  const { contexts } = readContexts(env)
+  return writeContexts(env, { current: name, contexts: { ...contexts, [name]: context } })
+}
+
+/** Uses another context. Throws CommandError if there is none of this name. */
+export function useContext(env: Terminal['env'], name: string): AdminContexts {
+  const { contexts } = readContexts(env)
+  if (!Object.hasOwn(contexts, name)) {
+    const remedy = 'topicgate context ls lists them'
+    throw new CommandError(`there is no context "${name}" (${remedy})`, EXIT.failed)
+  }
+  return writeContexts(env, { current: name, contexts })
+}
+
+function writeContexts(env: Terminal['env'], contexts: AdminContexts): AdminContexts {
+  const file = contextsFile(env)
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+  writeFileSync(file, `${JSON.stringify(contexts, null, 2)}\n`, { mode: 0o600 })
+  return contexts
+}

@@ -1,0 +1,55 @@
+import type { SenderCard } from '../../admin/schemas/senders.ts'
+import { formatCount, formatTable, formatWait, printable } from '../format.ts'
+
+/** Renders the card of a sender. `nowMs` is the time that waits are counted from. */
+export function renderCard(card: SenderCard, nowMs: number): readonly string[] {
+  const { identity, limits, refusals, notAsked } = card
+  const parts = Object.entries(identity).filter(([, value]) => value !== undefined)
+  const connected = card.connected === null ? '' : card.connected ? ', connected' : ', not connected'
+  const entries = [
+    ...card.bans.map(each => `ban ${entry(each, nowMs)}`),
+    ...card.overrides.map(each => `override ${each.limit} ${entry(each, nowMs)}`),
+    ...card.tiers.map(each => `tier ${each.tier} ${entry(each, nowMs)}`),
+    ...card.exemptions.filter(({ exempts }) => exempts).map(({ name }) => `exempt by ${printable(name)}`),
+  ]
+  const rows = limits.map(({ rule, counter, limit, remaining, allowed, shadow, retryAfterMs, resetMs }) => [
+    printable(rule, 40),
+    printable(counter, 40),
+    `${formatCount(remaining)} of ${formatCount(limit)}`,
+    allowed ? 'passes' : `${shadow ? 'shadow: ' : ''}in ${wait(retryAfterMs)}`,
+    wait(resetMs),
+  ])
+  return [
+    `${printable(card.id)}${connected}`,
+    printable(card.summary, 300),
+    '',
+    ...parts.map(([name, value]) => `${name}: ${printable(String(value))}`),
+    ...entries,
+    '',
+    ...(rows.length > 0
+      ? formatTable(['rule', 'counter', 'left', 'next', 'full in'], rows)
+      : ['no rule applies']),
+    ...(notAsked.length > 0 ? [`depends on the topic: ${printable(notAsked.join(', '))}`] : []),
+    ...(refusals.length > 0 ? ['', 'last refusals:'] : []),
+    ...refusals.map(({ lastAtMs, count, topic, text }) => {
+      const times = count === 1 ? '' : ` ×${formatCount(count)}`
+      return `  ${formatWait(Math.max(0, nowMs - lastAtMs))} ago${times}  ${printable(topic, 60)}  ${printable(text, 120)}`
+    }),
+  ]
+}
+
+function wait(ms: number | null): string {
+  return ms === null ? 'never' : formatWait(ms)
+}
+
+/** Describes the end, reason and author of an entry. */
+export function entry(
+  each: { readonly expiresAtMs?: number | undefined; readonly reason: string; readonly addedBy: string },
+  nowMs: number,
+): string {
+  const end =
+    each.expiresAtMs === undefined
+      ? 'until removed'
+      : `for ${formatWait(Math.max(0, each.expiresAtMs - nowMs))}`
+  return `${end}: ${printable(each.reason)} (${printable(each.addedBy)})`
+}

@@ -1,0 +1,51 @@
+import { formatProblem } from '../../core/errors.ts'
+import { CommandError, EXIT, explainError } from '../command-error.ts'
+import { type Terminal, write } from '../terminal.ts'
+import { type AdminClient, type ConnectionFlags, openAdminClient, RefusedRequestError } from './client.ts'
+
+/** What a command prints: a JSON document, or lines. */
+export interface CommandOutput {
+  readonly json: unknown
+  readonly lines: readonly string[]
+  /** Default: 0. */
+  readonly exitCode?: number | undefined
+}
+
+/**
+ * Runs a command against a running topicgate and prints its output. With --json exactly one document is printed, also if
+ * it fails: `{"error": …}`. Returns the exit code; never rejects for a request that fails.
+ */
+export async function runAdminCommand(
+  flags: ConnectionFlags,
+  terminal: Terminal,
+  command: (client: AdminClient) => Promise<CommandOutput>,
+): Promise<number> {
+  const { stdout, stderr, env } = terminal
+  try {
+    const { json, lines, exitCode = EXIT.fine } = await command(openAdminClient(flags, env))
+    const text = flags.json ? [JSON.stringify(json)] : lines
+    await write(stdout, text.map(line => `${line}\n`).join(''))
+    return exitCode
+  } catch (error) {
+    const { lines, exitCode } = explainError(error, Boolean(env.DEBUG))
+    if (flags.json) await write(stdout, `${JSON.stringify({ error: describeError(error, exitCode) })}\n`)
+    else {
+      const problems = error instanceof RefusedRequestError ? error.problems.map(formatProblem) : []
+      await write(stderr, [...lines, ...problems].map(line => `${line}\n`).join(''))
+    }
+    return exitCode
+  }
+}
+
+function describeError(error: unknown, exitCode: number): object {
+  if (error instanceof RefusedRequestError) {
+    const { status, title, detail, problems } = error
+    return { exitCode, status, title, detail, problems }
+  }
+  return { exitCode, detail: error instanceof CommandError ? error.message : String(error) }
+}
+
+/** Returns a path segment for an id. */
+export function segment(id: string): string {
+  return encodeURIComponent(id)
+}

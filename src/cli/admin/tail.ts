@@ -1,0 +1,72 @@
+import type { RefusalJson } from '../../admin/schemas/senders.ts'
+import { matches } from '../../index.ts'
+import { EXIT } from '../command-error.ts'
+import { printable } from '../format.ts'
+import { TerminationSignal } from '../stop-signal.ts'
+import { type Terminal, write } from '../terminal.ts'
+import { type ConnectionFlags, openAdminClient } from './client.ts'
+import { runAdminCommand } from './run.ts'
+
+export interface TailFlags extends ConnectionFlags {
+  readonly rule?: string
+  readonly client?: string
+  readonly topic?: string
+  /** Ends after so many refusals. */
+  readonly max?: number
+}
+
+/** Prints each refusal with its reason until SIGINT; with --json a document a line. */
+export async function tail(flags: TailFlags, terminal: Terminal): Promise<number> {
+  const stop = new TerminationSignal()
+  const abort = new AbortController()
+  void stop.received.then(() => abort.abort())
+  let shown = 0
+  let printed: Promise<void> = Promise.resolve()
+  const print = (text: string): void => {
+    printed = printed.then(() => write(terminal.stdout, text))
+  }
+  const onEvent = (type: string, data: unknown): boolean => {
+    if (type === 'lost') {
+      const { count } = data as { readonly count: number | null }
+      print(flags.json ? `${JSON.stringify({ lost: count })}\n` : `… ${count ?? 'some'} events were lost\n`)
+      return true
+    }
+    const refusal = data as RefusalJson & { readonly sender: string }
+    if (type !== 'refusal' || !isWanted(refusal, flags)) return true
+    print(flags.json ? `${JSON.stringify(refusal)}\n` : `${formatRefusal(refusal)}\n`)
+    return ++shown < (flags.max ?? Infinity)
+  }
+  try {
+    await openAdminClient(flags, terminal.env).follow('/events?types=refusal', onEvent, abort.signal)
+  } catch (error) {
+    return runAdminCommand(flags, terminal, () => Promise.reject(error))
+  } finally {
+    stop.release()
+    await printed
+  }
+  return EXIT.fine
+}
+
+function isWanted(
+  refusal: RefusalJson & { readonly sender: string },
+  { rule, client, topic }: TailFlags,
+): boolean {
+  return (
+    (rule === undefined || refusal.rule === rule) &&
+    (client === undefined || refusal.sender === `client:${client}`) &&
+    (topic === undefined || matches(topic, refusal.topic) || matches(topic, refusal.topic, 'nats'))
+  )
+}
+
+function formatRefusal({
+  atMs,
+  sender,
+  topic,
+  outcome,
+  text,
+  count,
+}: RefusalJson & { readonly sender: string }): string {
+  const times = count === 1 ? '' : ` ×${count}`
+  const at = new Date(atMs).toISOString().slice(11, 23)
+  return `${at}  ${printable(sender, 40)}  ${printable(topic, 60)}  ${outcome}${times}  ${printable(text, 160)}`
+}

@@ -1,0 +1,209 @@
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { checkNode, checkPolicy, checkRules, checkStore } from '../../../../src/cli/admin/doctor.ts'
+import { createSender } from '../../../../src/index.ts'
+import { type AdminScene, openAdminScene, POLICY } from '../../admin/admin-scene.ts'
+import { runCommand } from '../fake-terminal.ts'
+
+let scene: AdminScene
+let overlay: string
+beforeAll(async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'topicgate-commands-'))
+  const file = join(folder, 'policy.json')
+  overlay = join(folder, 'policy.admin.yaml')
+  writeFileSync(file, JSON.stringify(POLICY))
+  writeFileSync(overlay, '{}\n')
+  const reload = (): Promise<void> => scene.gate.apply([file, overlay])
+  scene = await openAdminScene({
+    policy: [file, overlay],
+    server: { policy: { files: [file], overlay, reload } },
+  })
+  const sender = createSender({ client: 'd7', ip: '10.0.0.1' })
+  for (let count = 0; count < 60; count++)
+    scene.gate.checkSync({ topic: 'fleet/berlin/d7', sender, size: 10 })
+})
+afterAll(() => scene.close())
+
+interface Result {
+  readonly exitCode: number
+  readonly out: string
+  readonly err: string
+}
+
+function run(...args: readonly string[]): Promise<Result> {
+  const env = { TOPICGATE_ADMIN: scene.url, TOPICGATE_TOKEN: scene.tokens.admin, HOME: scene.folder }
+  return runCommand(args, { env })
+}
+
+/** Runs a command with --json and returns the document that it printed. */
+async function runJson(
+  ...args: readonly string[]
+): Promise<{ readonly exitCode: number; readonly json: unknown }> {
+  const { exitCode, out } = await run(...args, '--json')
+  return { exitCode, json: JSON.parse(out) as unknown }
+}
+
+describe('the commands of operators', () => {
+  it('show the card of a sender', async () => {
+    const { exitCode, out } = await run('who', 'client:d7')
+    expect(exitCode).toBe(0)
+    expect(out).toContain('Throttled: 0 of 50 left under per-client; passes again in 100 ms.')
+    expect(out).toMatch(/per-client +client=d7 +0 of 50/)
+    expect(await runJson('who', 'client:d7')).toMatchObject({ exitCode: 0, json: { id: 'client:d7' } })
+  })
+
+  it('show the rates and the most refused', async () => {
+    expect(await runJson('top', '--once')).toMatchObject({
+      exitCode: 0,
+      json: { senders: [{ id: 'client:d7', count: 10 }], status: { node: 'node-a' } },
+    })
+    expect((await run('top')).out).toContain('client:d7')
+  })
+
+  it('ban, list and unban, each with a reason', async () => {
+    expect((await run('ban', 'client:d8')).exitCode).toBe(2)
+    expect((await run('ban', 'client:d8', '--for', '15m', '--reason', 'floods')).exitCode).toBe(0)
+    expect((await run('bans')).out).toMatch(/client:d8 .*reject .*floods \(admin\)/)
+    expect((await run('unban', 'client:d8', '--reason', 'over')).out).toBe('removed client:d8\n')
+    expect(await runJson('unban', 'client:d8', '--reason', 'over')).toMatchObject({
+      exitCode: 1,
+      json: { error: { status: 404 } },
+    })
+  })
+
+  it('set overrides, exemptions and tiers', async () => {
+    const reason = ['--reason', 'test']
+    const set = [
+      'override',
+      'set',
+      'client:d7',
+      '--limit',
+      'x2',
+      '--rule',
+      'per-client',
+      '--for',
+      '1h',
+      ...reason,
+    ]
+    expect(await runJson(...set)).toMatchObject({ json: { entry: { id: 'client:d7 per-client' } } })
+    expect((await run('override', 'ls')).out).toContain('x2')
+    expect((await run('override', 'rm', 'client:d7 per-client', ...reason)).exitCode).toBe(0)
+    expect(
+      (await run('whitelist', 'add', 'lab', '--client', 'd1', '--client', 'd2', ...reason)).exitCode,
+    ).toBe(0)
+    expect(scene.gate.exemptions.get('lab')?.clients).toEqual(['d1', 'd2'])
+    expect((await run('exempt', 'rm', 'lab', ...reason)).exitCode).toBe(0)
+    expect((await run('tier', 'set', 'user:ann', 'gold', ...reason)).exitCode).toBe(0)
+    expect((await run('tier', 'set', 'user:ann', 'lead', ...reason)).err).toContain('there is no tier "lead"')
+  })
+
+  it('change rules and the overlay, with versions', async () => {
+    const reason = ['--reason', 'test']
+    expect(
+      (await run('rules', 'add', 'extra', '--limit', '9/s', '--per', 'client', ...reason)).exitCode,
+    ).toBe(0)
+    expect((await run('rules', 'ls')).out).toMatch(/extra +on/)
+    expect((await run('rules', 'disable', 'extra', ...reason)).exitCode).toBe(0)
+    expect((await run('rules', 'ls')).out).toMatch(/extra +off/)
+    expect((await run('rules', 'rm', 'extra', ...reason)).exitCode).toBe(0)
+    const file = join(scene.folder, 'new.yaml')
+    writeFileSync(file, 'rules:\n  - name: per-client\n    limit: 5 apples\n')
+    expect((await run('policy', 'check', file)).out).toMatch(/3:12.*not a rate/)
+    expect((await run('policy', 'put', file, ...reason)).exitCode).toBe(1)
+    writeFileSync(file, 'rules: [{ name: per-client, limit: 7/s }]')
+    expect((await run('policy', 'diff', file)).out).toMatch(/^~ per-client/)
+    expect((await run('policy', 'put', file, ...reason)).exitCode).toBe(0)
+    expect(scene.gate.ruleOf('per-client')?.count).toBe(7)
+    expect((await run('policy', 'rollback', '1', ...reason)).exitCode).toBe(0)
+    expect((await run('policy', 'versions')).out).toMatch(/^version +at/)
+    expect((await run('reload', ...reason)).exitCode).toBe(0)
+    expect((await run('audit')).out).toContain('policy changed')
+  })
+
+  it('reset counts only if that is confirmed', async () => {
+    expect((await run('reset', '--reason', 'x')).exitCode).toBe(2)
+    expect((await run('reset', '--all', '--reason', 'x')).exitCode).toBe(2)
+    expect(await runJson('reset', 'client:d7', '--reason', 'x')).toMatchObject({
+      exitCode: 0,
+      json: { keys: 1 },
+    })
+    expect((await run('reset', '--all', '--yes', '--reason', 'x')).exitCode).toBe(0)
+    expect((await run('metrics', '--rule', 'per-client')).out).toMatch(/per-client +60 +10/)
+  })
+
+  it('exit with 69 if nobody is there, 77 without the right, 2 for wrong usage; JSON in each case', async () => {
+    const nobody = await runCommand(['alerts', '--json', '--to', 'unix:/tmp/no-such.sock'], {})
+    expect([nobody.exitCode, JSON.parse(nobody.out)]).toMatchObject([69, { error: { exitCode: 69 } }])
+    const env = { TOPICGATE_ADMIN: scene.url, TOPICGATE_TOKEN: scene.tokens.viewer }
+    const refused = await runCommand(['ban', 'client:x', '--reason', 'x', '--json'], { env })
+    expect([refused.exitCode, JSON.parse(refused.out)]).toMatchObject([77, { error: { status: 403 } }])
+    const usage = await runCommand(['ban', '--json'], { env })
+    expect([usage.exitCode, JSON.parse(usage.out)]).toMatchObject([2, { error: { exitCode: 2 } }])
+  })
+
+  it('use the address and token of a context', async () => {
+    const env = { HOME: scene.folder }
+    const file = join(scene.folder, 'token')
+    writeFileSync(file, `${scene.tokens.viewer}\n`)
+    const added = await runCommand(['context', 'add', 'lab', '--to', scene.url, '--token-file', file], {
+      env,
+    })
+    expect(added.exitCode).toBe(0)
+    expect((await runCommand(['alerts'], { env })).out).toBe('no alert fires\n')
+    expect((await runCommand(['context', 'ls'], { env })).out).toMatch(/\* +lab/)
+    expect((await runCommand(['context', 'use', 'home'], { env })).exitCode).toBe(1)
+  })
+
+  it('print refusals as they come', async () => {
+    const printed = run('tail', '--max', '1', '--client', 'd9')
+    const sender = createSender({ client: 'd9' })
+    const flood = setInterval(() => {
+      scene.clock.advance(1_000)
+      for (let count = 0; count < 80; count++) scene.gate.checkSync({ topic: 'fleet/a', sender, size: 1 })
+    }, 20)
+    const { exitCode, out } = await printed.finally(() => clearInterval(flood))
+    expect([exitCode, out]).toEqual([
+      0,
+      expect.stringMatching(/client:d9 +fleet\/a +\w+ +0 of \d+ left under/),
+    ])
+  })
+})
+
+describe('doctor', () => {
+  it('checks a running topicgate, and fails if a check does', async () => {
+    const { exitCode, json } = await runJson('doctor')
+    expect([exitCode, json]).toMatchObject([0, { ok: true }])
+  })
+
+  it('finds an old Node, a broken store, warnings of the policy, idle rules and shadow rules', () => {
+    expect(checkNode('18.20.1')).toMatchObject({ result: 'failed' })
+    const store = {
+      name: 'redis',
+      ok: false,
+      state: 'open' as const,
+      detail: 'ECONNREFUSED',
+      warnings: ['maxmemory-policy is allkeys-lru'],
+    }
+    expect(checkStore(store, 3)).toMatchObject([
+      { result: 'failed', detail: 'redis is open: ECONNREFUSED' },
+      { result: 'warning', detail: 'maxmemory-policy is allkeys-lru' },
+    ])
+    expect(checkStore({ name: 'redis', ok: true, overflows: 3 }, 400)).toMatchObject([
+      { name: 'store', result: 'warning' },
+      { name: 'store size', result: 'warning' },
+    ])
+    expect(checkPolicy({ warnings: [{ message: 'never refuses' }] })).toMatchObject([{ result: 'warning' }])
+    const rules = [
+      { name: 'idle', enabled: true, observed: false, total: 0 },
+      { name: 'off', enabled: false, observed: false, total: 0 },
+      { name: 'watched', enabled: true, observed: true, total: 5 },
+    ]
+    expect(checkRules(rules, 7_200_000)).toMatchObject([
+      { name: 'rules never hit', detail: 'idle' },
+      { name: 'rules in shadow', detail: 'watched' },
+    ])
+    expect(checkRules(rules.slice(0, 1), 60_000)).toMatchObject([{ result: 'ok' }])
+  })
+})
