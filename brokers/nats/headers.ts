@@ -8,22 +8,25 @@ export type HeadersFactory = () => NatsHeaders
 
 const NO_HEADERS: MessageHeaders = Object.freeze(Object.create(null) as MessageHeaders)
 
-const LINE_FEED = 10
-/** Header name that the client would decode. */
-const NAME = /^[!-9;-~]+$/
+const LINE_END = '\r\n'
+/** Header name that the client decodes. */
+const NAME = /^[!-9;-~]*$/
+/** Part of a value that the client refuses. */
+const BREAK = /[\r\n]/
 
 /**
  * Returns the headers of a message as plain values: at most `MAX_SIZES.headerNames` names with `MAX_SIZES.headerValues`
  * values each. Headers that the client cannot read (its getter throws on invalid names) count as absent. Never throws.
  * The result has no prototype, so that no name is special.
  *
- * Why it reads the undecoded block first: the client compares each header with all earlier ones. For 20,000 headers,
- * which fit into one message, that takes 10 s.
+ * Why it reads the undecoded block if it can: the client compares each header with all earlier ones and creates several
+ * lists for each. Three headers take it 2 µs, and 20,000, which fit into one message, 10 s.
  */
 export function readHeaders(message: NatsMessage): MessageHeaders {
   try {
     const block = Object.hasOwn(message, 'headers') ? undefined : headerBlockOf(message)
-    if (block === undefined ? hasLargeHeaders(message) : isLargeBlock(block)) return readBlock(block)
+    if (block !== undefined) return readBlock(block)
+    if (hasLargeHeaders(message)) return NO_HEADERS
     const original = message.headers
     if (original === undefined) return NO_HEADERS
     const read = Object.create(null) as Record<string, string | readonly string[]>
@@ -38,15 +41,6 @@ export function readHeaders(message: NatsMessage): MessageHeaders {
   }
 }
 
-function isLargeBlock(block: Uint8Array): boolean {
-  if (block.length > MAX_SIZES.natsHeaderBytes) return true
-  // Too short for that many lines.
-  if (block.length < MAX_SIZES.natsHeaderLines) return false
-  let lines = 0
-  for (let at = block.indexOf(LINE_FEED); at >= 0; at = block.indexOf(LINE_FEED, at + 1)) lines++
-  return lines > MAX_SIZES.natsHeaderLines
-}
-
 /** Returns true if the headers may be too many, judged by the client's public API. */
 function hasLargeHeaders(message: NatsMessage): boolean {
   const { subject, reply = '', data } = message
@@ -57,27 +51,33 @@ function hasLargeHeaders(message: NatsMessage): boolean {
   return headerBytes > 4 * MAX_SIZES.natsHeaderLines
 }
 
-/** Decodes the first headers of a block in bounded time. */
-function readBlock(block: Uint8Array | undefined): MessageHeaders {
-  if (block === undefined) return NO_HEADERS
+/** Decodes a block as the client does, as far as the bounds go. */
+function readBlock(block: Uint8Array): MessageHeaders {
   const read = Object.create(null) as Record<string, string | string[]>
   let names = 0
-  const lines = Buffer.from(block.buffer, block.byteOffset, Math.min(block.length, MAX_SIZES.natsHeaderBytes))
-    .toString()
-    .split('\r\n', MAX_SIZES.natsHeaderLines)
-  // The last line may be cut off, and the first is the version.
-  for (const line of lines.slice(1, -1)) {
+  const isCut = block.length > MAX_SIZES.natsHeaderBytes
+  const sizeBytes = isCut ? MAX_SIZES.natsHeaderBytes : block.length
+  const text = Buffer.from(block.buffer, block.byteOffset, sizeBytes).toString()
+  // The first line is the version.
+  let start = text.indexOf(LINE_END) + LINE_END.length
+  if (start < LINE_END.length) return NO_HEADERS
+  for (let lines = 2; lines < MAX_SIZES.natsHeaderLines && start < text.length; lines++) {
+    const lineEnd = text.indexOf(LINE_END, start)
+    if (lineEnd < 0 && isCut) break
+    const end = lineEnd < 0 ? text.length : lineEnd
+    const line = text.slice(start, end)
     const colon = line.indexOf(':')
-    if (colon < 0) continue
-    const name = line.slice(0, colon)
-    if (!NAME.test(name)) return NO_HEADERS
-    const value = line.slice(colon + 1).trim()
-    const before = read[name]
-    if (before === undefined) {
-      if (++names > MAX_SIZES.headerNames) break
-      read[name] = value
-    } else if (typeof before === 'string') read[name] = [before, value]
-    else if (before.length < MAX_SIZES.headerValues) before.push(value)
+    if (colon >= 0) {
+      const name = line.slice(0, colon)
+      const value = line.slice(colon + 1).trim()
+      if (!NAME.test(name) || BREAK.test(value)) return NO_HEADERS
+      const before = read[name]
+      if (before === undefined) {
+        if (++names <= MAX_SIZES.headerNames) read[name] = value
+      } else if (typeof before === 'string') read[name] = [before, value]
+      else if (before.length < MAX_SIZES.headerValues) before.push(value)
+    }
+    start = end + LINE_END.length
   }
   return read
 }

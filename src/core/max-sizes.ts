@@ -100,7 +100,7 @@ export const MAX_SIZES = {
   headerValueChars: 4_096,
   /** Header names of a message compared without regard to case. */
   headerNames: 256,
-  /** Bytes and lines of NATS message headers that the client decodes. Why: decoding takes quadratic time. */
+  /** Bytes and lines of NATS message headers that are read. Why: decoding by the client takes quadratic time. */
   natsHeaderBytes: 65_536,
   natsHeaderLines: 512,
   /** Messages held for one sender, and for all senders of a guard. */

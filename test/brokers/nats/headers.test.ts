@@ -1,8 +1,10 @@
+import { createRequire } from 'node:module'
 import * as v3 from '@nats-io/transport-node'
 import { describe, expect, it } from 'vitest'
 import type { NatsHeaders, NatsMessage } from '../../../brokers/nats/client-types.ts'
 import { readHeaders } from '../../../brokers/nats/headers.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
+import { random } from '../../support/random.ts'
 
 /** A message whose client says nothing of its inside. */
 function publicMessage(lines: readonly string[], sizes: boolean): NatsMessage & { decoded: boolean } {
@@ -48,24 +50,72 @@ class InsideMessage implements NatsMessage {
   }
 }
 
+/** Returns the decoder of a client; headers that it refuses are none. */
+function decodeOf(file: string): (block: Uint8Array) => Record<string, unknown> {
+  const path = `../../../node_modules/${file}`
+  const { MsgHdrsImpl } = createRequire(import.meta.url)(path) as {
+    readonly MsgHdrsImpl: { decode(block: Uint8Array): NatsHeaders }
+  }
+  return block => {
+    try {
+      const headers = MsgHdrsImpl.decode(block)
+      const entries = headers.keys().map(name => [name, headers.values(name)] as const)
+      return Object.fromEntries(entries.map(([name, all]) => [name, all.length === 1 ? all[0] : all]))
+    } catch {
+      return {}
+    }
+  }
+}
+
 const blockOf = (lines: readonly string[]): string => `NATS/1.0\r\n${lines.join('\r\n')}\r\n\r\n`
 const manyLines = (count: number): string[] =>
   Array.from({ length: count }, (_, index) => `h${index}: ${index}`)
 
 describe('headers', () => {
-  it('are decoded by the client up to the bounds, and by nobody else', () => {
-    const lines = manyLines(MAX_SIZES.natsHeaderLines - 2)
-    const within = insideMessage(blockOf(lines))
-    readHeaders(within)
-    expect(within.decoded).toBe(true)
+  it('are read from the undecoded block if the client has it', () => {
     for (const block of [
+      blockOf(['a: 1']),
       blockOf(manyLines(MAX_SIZES.natsHeaderLines)),
       blockOf([`a: ${'x'.repeat(MAX_SIZES.natsHeaderBytes)}`]),
     ]) {
-      const beyond = insideMessage(block)
-      readHeaders(beyond)
-      expect(beyond.decoded).toBe(false)
+      const message = insideMessage(block)
+      readHeaders(message)
+      expect(message.decoded).toBe(false)
     }
+    expect(readHeaders(insideMessage(blockOf(['a: 1'])))).toEqual({ a: '1' })
+  })
+
+  it.each([
+    ['nats', decodeOf('nats/lib/nats-base-client/headers.js')],
+    ['@nats-io', decodeOf('@nats-io/nats-core/lib/headers.js')],
+  ])('are those that the client %s decodes, also of broken blocks', (_client, decode) => {
+    const chance = random(7)
+    const lines = [
+      'a: 1',
+      'a:2',
+      'A: 3 ',
+      ': x',
+      'a',
+      'b:',
+      'ü: 1',
+      'c: ü: 1',
+      'd\t: 1',
+      'e: 1\r2',
+      'e: 1\n2',
+      'f:\r',
+    ]
+    const ends = ['\r\n', '\r\n', '\r\n', '\r\n', '\r\n', '\n', '\r', '', '\r\n\r\n', '\0', '\ufffd']
+    let readable = 0
+    for (let round = 0; round < 2_000; round++) {
+      let block = 'NATS/1.0'
+      for (let count = chance.int(0, 4); count > 0; count--)
+        block += chance.pick(ends) + chance.pick(lines.slice(0, chance.pick([4, 12])))
+      if (chance.chance(0.8)) block += '\r\n\r\n'
+      const expected = decode(Buffer.from(block))
+      if (Object.keys(expected).length > 0) readable++
+      expect([block, { ...readHeaders(insideMessage(block)) }]).toEqual([block, expected])
+    }
+    expect(readable).toBeGreaterThan(500)
   })
 
   it('beyond the bounds are read as the client would, as far as the bounds go', () => {
