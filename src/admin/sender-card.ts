@@ -48,11 +48,14 @@ async function askSender({ gate, broker, refusals }: AdminState, name: SenderNam
   }
   for (const asked of topics.slice(0, MAX_SIZES.cardTopics)) await explain(asked)
   const identity = gate.senderOf({ topic: topics[0]?.topic ?? '_', sender, size: 0 })
+  const onKnownTopics = [...explanations]
   const notAsked: string[] = []
   for (const rule of gate.rules()) {
     const info = gate.ruleOf(rule)
-    if (info === undefined || mentions(explanations, rule)) continue
+    if (info === undefined) continue
     const topic = sampleTopic(info, identity, gate.dialect)
+    // On a sample topic of another rule, this one would show a counter that nobody uses.
+    if (mentions(topic === undefined ? onKnownTopics : explanations, rule)) continue
     if (topic === undefined || explanations.length >= MAX_SIZES.cardTopics) notAsked.push(rule)
     else await explain({ topic, on: info.on })
   }
@@ -65,11 +68,12 @@ export async function findSenderCounters(
   state: AdminState,
   name: SenderName,
 ): Promise<readonly { readonly rule: string; readonly key: string }[]> {
-  const { explanations } = await askSender(state, name)
+  const { explanations, notAsked } = await askSender(state, name)
   const counters = new Map<string, { readonly rule: string; readonly key: string }>()
   for (const { limits } of explanations) {
     for (const { rule, key, per } of limits) {
-      if (per.some(scope => scope === name.part)) counters.set(`${rule}\n${key}`, { rule, key })
+      if (per.some(scope => scope === name.part) && !notAsked.includes(rule))
+        counters.set(`${rule}\n${key}`, { rule, key })
     }
   }
   return [...counters.values()]
@@ -82,7 +86,7 @@ export async function readSenderCard(state: AdminState, name: SenderName): Promi
   const { gate, broker } = state
   const { live, history, identity, explanations, notAsked } = await askSender(state, name)
   const entries = gate.entriesOf(identity)
-  const limits = uniqueLimits(explanations)
+  const limits = uniqueLimits(explanations).filter(({ rule }) => !notAsked.includes(rule))
   const lastRefusals = (history?.refusals ?? []).map(each => toRefusalJson(each)).reverse()
   return {
     id: `${name.part}:${name.value}`,

@@ -59,7 +59,7 @@ export class RecentRefusals {
   record(decision: Decision, message: Message, sender: Sender, nowMs: number): void {
     const name = shortenName(analyticsName(sender))
     let history = this.#histories.get(name)
-    if (history === undefined || !isSameSender(history.sender, sender)) {
+    if (history === undefined) {
       history = { sender: describeSender(sender), refusals: [] }
       this.#histories.set(name, history)
     }
@@ -96,13 +96,19 @@ export class RecentRefusals {
     this.#onRecord({ sender: history.sender, refusal, count: earlier?.count ?? 1 })
   }
 
+  /** Number of senders with remembered refusals. */
+  get size(): number {
+    return this.#histories.size
+  }
+
   /** Returns the history of a sender that has this value in this part; the latest if there are several. */
   find(part: SenderPart, value: string): RefusalHistory | undefined {
-    const named = this.#histories.get(shortenName(value))
-    if (named?.sender[part] === value) return named
+    const name = shortenName(value)
+    const named = this.#histories.get(name)
+    if (named?.sender[part] === name) return named
     let found: RefusalHistory | undefined
     for (const history of this.#histories.values()) {
-      if (history.sender[part] !== value) continue
+      if (history.sender[part] !== name) continue
       if (found === undefined || lastAtMs(history) > lastAtMs(found)) found = history
     }
     return found
@@ -118,13 +124,11 @@ function lastAtMs({ refusals }: RefusalHistory): number {
   return refusals.at(-1)?.lastAtMs ?? 0
 }
 
-function isSameSender(a: Sender, b: Sender): boolean {
-  return a.client === b.client && a.device === b.device && a.user === b.user && a.ip === b.ip
-}
-
-/** Copies what identifies a sender, without its API key. */
+/** Copies what identifies a sender, without its API key; long names are shortened. */
 function describeSender({ client, device, user, ip, roles, tier }: Sender): Sender {
-  return { client, device, user, ip, roles, tier }
+  const short = (name: string | undefined): string | undefined =>
+    name === undefined ? name : shortenName(name)
+  return { client: short(client), device: short(device), user: short(user), ip: short(ip), roles, tier }
 }
 
 function shortenTopic(topic: string): string {
