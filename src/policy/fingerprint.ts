@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { LoopTurns } from '../core/loop-turns.ts'
-import { redact } from './redact.ts'
+import { redactedJson } from './redact.ts'
 import type { PolicyDocument } from './schema.ts'
 
 /**
@@ -10,7 +10,7 @@ import type { PolicyDocument } from './schema.ts'
 export async function fingerprintOf(document: PolicyDocument, turns: LoopTurns): Promise<string> {
   const { exempt, rules, ...rest } = document
   const hash = createHash('sha256')
-  const addPart = (part: unknown): void => void hash.update(`${JSON.stringify(redact(part))}\n`)
+  const addPart = (part: unknown): void => void hash.update(`${redactedJson(part)}\n`)
   addPart(rest)
   for (const entries of [exempt ?? [], rules ?? []]) {
     addPart(entries.length)

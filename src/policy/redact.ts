@@ -10,6 +10,15 @@ export function redact(document: unknown): unknown {
   return hide(document, '')
 }
 
+/** Matches the JSON of everything that `redact` may change, and of more. */
+const MAY_CHANGE = /secret|apiKeys|header|:\/\/|[?&]/
+
+/** Returns the JSON of a part of a policy document without secrets. */
+export function redactedJson(part: unknown): string {
+  const json = JSON.stringify(part)
+  return MAY_CHANGE.test(json) ? JSON.stringify(redact(part)) : json
+}
+
 function hide(value: unknown, key: string): unknown {
   if (typeof value === 'string') return key === 'secret' || key === 'apiKeys' ? HIDDEN : hidePassword(value)
   if (typeof value !== 'object' || value === null)

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { loadPolicy, redact } from '../../../src/policy/index.ts'
+import { redactedJson } from '../../../src/policy/redact.ts'
 
 const SECRETS = ['hunter2', 'k-12345', 'p@ss', 'tok-1', 'hdr-key']
 
@@ -32,6 +33,8 @@ describe('redact', () => {
       rules: [{ name: 'a', limit: '10/s', cost: 5, shadow: false }],
     })
     expect(JSON.stringify(document)).toBe(before)
+    const parts: readonly unknown[] = [document, ...Object.values(document), ...(document.exempt ?? [])]
+    for (const part of parts) expect(redactedJson(part)).toBe(JSON.stringify(redact(part)))
   })
 
   it('hides the password of a store, in the short and in the long form', () => {
@@ -41,6 +44,7 @@ describe('redact', () => {
       { store: 'nats://host?token=tok-1' },
     ]
     const text = JSON.stringify(redact(stores))
+    expect(redactedJson(stores)).toBe(text)
     for (const secret of SECRETS) expect(text).not.toContain(secret)
     expect(text).toContain('h1,h2/0')
   })
