@@ -6,11 +6,11 @@ import { Gate } from '../index.ts'
 import { watchPolicy } from '../policy/index.ts'
 import { EXIT } from './command-error.ts'
 import { isLimitingEnabled, readStoreOverlay } from './environment-variables.ts'
-import { type HealthOptions, type HealthServer, startHealth } from './health-server.ts'
+import type { HealthOptions, HealthServer } from './health-server.ts'
 import { createLogger } from './log.ts'
 import { type RunningMqttServer, startMqttServer } from './mqtt-server.ts'
 import { resolvePolicyFiles } from './policy-files.ts'
-import { type AdminOptions, resolveAdminOverlay, startAdmin } from './start-admin.ts'
+import type { AdminOptions } from './start-admin.ts'
 import { type Monitoring, type MonitoringOptions, startMonitoring } from './start-monitoring.ts'
 import { TerminationSignal } from './stop-signal.ts'
 import type { Terminal } from './terminal.ts'
@@ -46,7 +46,8 @@ export async function runBroker(options: BrokerCommandOptions, terminal: Termina
   const { env } = terminal
   const files = await resolvePolicyFiles(options.policy, env)
   const store = readStoreOverlay(env)
-  const overlay = options.admin && resolveAdminOverlay(options.admin.overlay, files)
+  const adminCode = options.admin && (await import('./start-admin.ts'))
+  const overlay = adminCode?.resolveAdminOverlay(options.admin?.overlay, files)
   const listPolicy = (): readonly (string | object)[] => [
     ...files,
     ...(overlay !== undefined && existsSync(overlay) ? [overlay] : []),
@@ -84,6 +85,7 @@ export async function runBroker(options: BrokerCommandOptions, terminal: Termina
       })
       const metrics = (): Promise<string> => runningMonitoring.metrics(server?.limits)
       const { host, healthPort: port } = options
+      const { startHealth } = await import('./health-server.ts')
       health = await startHealth({ store: gate.store, readState: readState, metrics, host, port })
     }
     server = await startMqttServer({ ...options, gate, logger: log })
@@ -91,9 +93,9 @@ export async function runBroker(options: BrokerCommandOptions, terminal: Termina
       if (isLimiting) await gate.apply(listPolicy())
     }
     const watch = watchPolicy(files, reload)
-    if (options.admin !== undefined) {
+    if (options.admin !== undefined && adminCode !== undefined) {
       const { limits: broker } = server
-      admin = await startAdmin(gate, options.admin, {
+      admin = await adminCode.startAdmin(gate, options.admin, {
         ...runningMonitoring,
         broker,
         policy: { files, overlay, reload },

@@ -1,13 +1,11 @@
 import { withoutControls } from '../core/errors.ts'
 
-const NUMBERS = new Intl.NumberFormat('en-US')
-
 /** Maximum characters of untrusted text in output. */
 const MAX_CHARS = 80
 
 /** Formats a count as `12,000`. */
 export function formatCount(count: number): string {
-  return NUMBERS.format(count)
+  return count.toLocaleString('en-US')
 }
 
 /** Formats a share as `25.0 %`; 0 if the whole is 0. */

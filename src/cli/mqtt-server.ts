@@ -1,9 +1,7 @@
 import type { EventEmitter } from 'node:events'
-import { createServer as createHttpServer } from 'node:http'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { setFlagsFromString } from 'node:v8'
 import { Aedes } from 'aedes'
-import { type WebSocket, WebSocketServer } from 'ws'
 import {
   type BrokerLimiter,
   behindProxy,
@@ -12,10 +10,9 @@ import {
   trustProxies,
 } from '../../brokers/aedes/index.ts'
 import { preventStackOverflow } from '../../brokers/aedes/mqemitter-stack-overflow.ts'
-import { MAX_SIZES } from '../core/max-sizes.ts'
 import { type Gate, type Logger, PolicyError } from '../index.ts'
 import { CommandError, EXIT } from './command-error.ts'
-import { webSocketStream } from './web-socket-stream.ts'
+import type { createWebSocketServer } from './web-socket-server.ts'
 
 export interface MqttServerOptions {
   readonly gate: Gate
@@ -101,7 +98,7 @@ export async function startMqttServer(options: MqttServerOptions): Promise<Runni
     const wsPort =
       options.wsPort === undefined
         ? undefined
-        : await open(webSocketServer(broker, limits, maxPacketBytes, logger), options.wsPort, '--ws')
+        : await open(await openWebSockets(broker, limits, maxPacketBytes, logger), options.wsPort, '--ws')
     return {
       broker,
       limits,
@@ -129,71 +126,10 @@ function noticesOptionError(cause: PolicyError): CommandError {
   return new CommandError(`--notices: ${message} (${remedy})`, EXIT.usage, { cause })
 }
 
-function webSocketServer(
-  broker: Aedes,
-  limits: BrokerLimiter,
-  maxPacketBytes: number,
-  logger: Logger | undefined,
-): Server {
-  const http = createHttpServer({ noDelay: true }, (_request, response) => {
-    response.writeHead(426, { upgrade: 'websocket', connection: 'upgrade', 'content-type': 'text/plain' })
-    response.end('This port serves MQTT over WebSocket.\n')
-  })
-  const ws = new WebSocketServer({
-    server: http,
-    perMessageDeflate: false,
-    // A frame is buffered completely before any check of aedes or topicgate.
-    maxPayload: maxPacketBytes,
-    // MQTT 3.1.1 names "mqtt" [MQTT-6.0.0-3]; clients of 3.1 ask for "mqttv3.1".
-    handleProtocols: offered => [...offered].find(name => name === 'mqtt' || name === 'mqttv3.1') ?? false,
-  })
-  const receiversBeforeConnect = new WeakMap<object, Receiver>()
-  limits.onConnect(socket => {
-    const receiver = receiversBeforeConnect.get(socket)
-    if (receiver !== undefined) receiver._maxPayload = maxPacketBytes
-  })
-  const onError = largeFrameLog(maxPacketBytes, logger)
-  ws.on('connection', (socket, request) => {
-    const receiver = (socket as Receiving)._receiver
-    if (typeof receiver?._maxPayload === 'number') {
-      receiver._maxPayload = Math.min(maxPacketBytes, MAX_SIZES.connectBytes)
-      receiversBeforeConnect.set(request.socket, receiver)
-    }
-    socket.on('error', onError)
-    broker.handle(webSocketStream(socket), request)
-  })
-  ws.on('wsClientError', (_error, socket) => socket.destroy())
-  // It repeats errors of its server, which are handled there.
-  ws.on('error', () => {})
-  return http
-}
-
-/** Internals of ws: before its CONNECT a socket may send no frame larger than a CONNECT. */
-interface Receiver {
-  _maxPayload: number
-}
-interface Receiving extends WebSocket {
-  readonly _receiver?: Receiver
-}
-
-/** Logs oversized frames, at most once a second. */
-function largeFrameLog(maxPacketBytes: number, logger: Logger | undefined): (error: Error) => void {
-  let loggedAtMs = Number.NEGATIVE_INFINITY
-  let suppressed = 0
-  return error => {
-    if ((error as NodeJS.ErrnoException).code !== 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') return
-    const nowMs = performance.now()
-    if (nowMs - loggedAtMs < 1_000) {
-      suppressed++
-      return
-    }
-    logger?.warn(
-      { maxPacketBytes, connectBytes: MAX_SIZES.connectBytes, suppressed },
-      `WebSocket frame refused, connection closed: --max-packet-bytes is ${maxPacketBytes}`,
-    )
-    loggedAtMs = nowMs
-    suppressed = 0
-  }
+/** Creates the server of WebSockets, whose code is loaded on first use. */
+async function openWebSockets(...args: Parameters<typeof createWebSocketServer>): Promise<Server> {
+  const { createWebSocketServer } = await import('./web-socket-server.ts')
+  return createWebSocketServer(...args)
 }
 
 function listen(server: Server, port: number, host: string, flag: string): Promise<number> {

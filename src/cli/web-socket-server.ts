@@ -1,0 +1,75 @@
+import { createServer, type Server } from 'node:http'
+import type { Aedes } from 'aedes'
+import { type WebSocket, WebSocketServer } from 'ws'
+import type { BrokerLimiter } from '../../brokers/aedes/index.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import type { Logger } from '../index.ts'
+import { webSocketStream } from './web-socket-stream.ts'
+
+/** Creates an HTTP server that serves MQTT over WebSocket. */
+export function createWebSocketServer(
+  broker: Aedes,
+  limits: BrokerLimiter,
+  maxPacketBytes: number,
+  logger: Logger | undefined,
+): Server {
+  const http = createServer({ noDelay: true }, (_request, response) => {
+    response.writeHead(426, { upgrade: 'websocket', connection: 'upgrade', 'content-type': 'text/plain' })
+    response.end('This port serves MQTT over WebSocket.\n')
+  })
+  const ws = new WebSocketServer({
+    server: http,
+    perMessageDeflate: false,
+    // A frame is buffered completely before any check of aedes or topicgate.
+    maxPayload: maxPacketBytes,
+    // MQTT 3.1.1 names "mqtt" [MQTT-6.0.0-3]; clients of 3.1 ask for "mqttv3.1".
+    handleProtocols: offered => [...offered].find(name => name === 'mqtt' || name === 'mqttv3.1') ?? false,
+  })
+  const receiversBeforeConnect = new WeakMap<object, Receiver>()
+  limits.onConnect(socket => {
+    const receiver = receiversBeforeConnect.get(socket)
+    if (receiver !== undefined) receiver._maxPayload = maxPacketBytes
+  })
+  const onError = largeFrameLog(maxPacketBytes, logger)
+  ws.on('connection', (socket, request) => {
+    const receiver = (socket as Receiving)._receiver
+    if (typeof receiver?._maxPayload === 'number') {
+      receiver._maxPayload = Math.min(maxPacketBytes, MAX_SIZES.connectBytes)
+      receiversBeforeConnect.set(request.socket, receiver)
+    }
+    socket.on('error', onError)
+    broker.handle(webSocketStream(socket), request)
+  })
+  ws.on('wsClientError', (_error, socket) => socket.destroy())
+  // It repeats errors of its server, which are handled there.
+  ws.on('error', () => {})
+  return http
+}
+
+/** Internals of ws: before its CONNECT a socket may send no frame larger than a CONNECT. */
+interface Receiver {
+  _maxPayload: number
+}
+interface Receiving extends WebSocket {
+  readonly _receiver?: Receiver
+}
+
+/** Logs oversized frames, at most once a second. */
+function largeFrameLog(maxPacketBytes: number, logger: Logger | undefined): (error: Error) => void {
+  let loggedAtMs = Number.NEGATIVE_INFINITY
+  let suppressed = 0
+  return error => {
+    if ((error as NodeJS.ErrnoException).code !== 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') return
+    const nowMs = performance.now()
+    if (nowMs - loggedAtMs < 1_000) {
+      suppressed++
+      return
+    }
+    logger?.warn(
+      { maxPacketBytes, connectBytes: MAX_SIZES.connectBytes, suppressed },
+      `WebSocket frame refused, connection closed: --max-packet-bytes is ${maxPacketBytes}`,
+    )
+    loggedAtMs = nowMs
+    suppressed = 0
+  }
+}
