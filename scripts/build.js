@@ -1,5 +1,5 @@
-// Builds dist: type declarations by the compiler, and one bundle per public entry point with shared chunks.
-// Why bundles: loading 180 small files costs a program more than running them. Does nothing if no source has changed.
+// Builds dist: type declarations by the compiler, one bundle per public entry point with shared chunks, and the dashboard.
+// Why bundles: loading 180 small files costs a program more than running them. Builds only what has changed.
 import { spawnSync } from 'node:child_process'
 import {
   chmodSync,
@@ -15,11 +15,13 @@ import {
 import { createRequire } from 'node:module'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { buildDashboard } from './build-dashboard.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const dist = join(root, 'dist')
 const cache = join(root, 'node_modules/.cache/topicgate')
-const stampFile = join(cache, 'build.stamp')
+const dashboard = join('src', 'dashboard')
+const dashboardOutput = join('dist', 'ui')
 
 /**
  * Bundled, so that installing the package does not install them, or that they load in one file. Why: of 4 MB of hono, the
@@ -45,13 +47,20 @@ function listFiles(folder) {
     .map(entry => relative(root, join(entry.parentPath ?? entry.path, entry.name)))
 }
 
-const sources = [...listFiles('src'), ...listFiles('brokers'), ...publishedTests].filter(path =>
-  path.endsWith('.ts'),
+const sources = [...listFiles('src'), ...listFiles('brokers'), ...publishedTests].filter(
+  path => path.endsWith('.ts') && !path.startsWith(dashboard),
 )
 
-function stampOf() {
-  const inputs = [...sources, 'package.json', 'tsconfig.json', 'scripts/build.js']
-  return inputs.map(path => `${path} ${statSync(join(root, path)).mtimeMs}`).join('\n')
+/** Runs a build unless its output is there and none of its inputs has changed since. */
+async function buildIfChanged(name, output, inputs, run) {
+  const all = [...inputs, 'package.json', 'scripts/build.js']
+  const stamp = all.map(path => `${path} ${statSync(join(root, path)).mtimeMs}`).join('\n')
+  const stampFile = join(cache, `${name}.stamp`)
+  const isCurrent = existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp
+  if (isCurrent && existsSync(join(root, output))) return
+  await run()
+  mkdirSync(cache, { recursive: true })
+  writeFileSync(stampFile, stamp)
 }
 
 /** Returns the entry points as output name and source, from the package's exports and command. */
@@ -114,18 +123,22 @@ async function writeBundles() {
   return written
 }
 
-const stamp = stampOf()
-if (existsSync(dist) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp) process.exit(0)
-
-const declarations = sources.map(path => join('dist', path.replace(/\.ts$/, '.d.ts')))
-runCompiler()
-// The compiler remembers what it wrote, not whether the files are still there.
-if (declarations.some(path => !existsSync(join(root, path)))) runCompiler('--force')
-const kept = new Set([...declarations, ...(await writeBundles())])
-for (const path of listFiles('dist')) {
-  // The dashboard has its own build.
-  if (!kept.has(path) && !path.startsWith(join('dist', 'ui'))) rmSync(join(root, path))
+async function buildPackage() {
+  const declarations = sources.map(path => join('dist', path.replace(/\.ts$/, '.d.ts')))
+  runCompiler()
+  // The compiler remembers what it wrote, not whether the files are still there.
+  if (declarations.some(path => !existsSync(join(root, path)))) runCompiler('--force')
+  const kept = new Set([...declarations, ...(await writeBundles())])
+  for (const path of listFiles('dist')) {
+    if (!kept.has(path) && !path.startsWith(dashboardOutput)) rmSync(join(root, path))
+  }
+  chmodSync(join(root, manifest.bin.topicgate), 0o755)
 }
-chmodSync(join(root, manifest.bin.topicgate), 0o755)
-mkdirSync(cache, { recursive: true })
-writeFileSync(stampFile, stamp)
+
+await buildIfChanged('build', 'dist/src', [...sources, 'tsconfig.json'], buildPackage)
+await buildIfChanged(
+  'dashboard',
+  dashboardOutput,
+  [...listFiles(dashboard), 'scripts/build-dashboard.js', 'package-lock.json'],
+  () => buildDashboard(root, dashboard, dashboardOutput),
+)

@@ -1,7 +1,7 @@
 // Checks the package as a user installs it: packs it, lints the tarball (publint, attw), installs it in an empty folder,
 // imports each entry point, compiles against its declarations in the strictest mode, and runs the command.
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -21,6 +21,14 @@ function run(title, cwd, command, ...args) {
   process.exit(1)
 }
 
+/** Lists the page of the dashboard and the files that it loads. */
+function listDashboardFiles() {
+  const page = join('dist', 'ui', 'index.html')
+  if (!existsSync(join(root, page))) return [page]
+  const loaded = readFileSync(join(root, page), 'utf8').matchAll(/(?:src|href)="\.\/([^"]+)"/g)
+  return [page, ...Array.from(loaded, ([, path]) => `dist/ui/${path}`)]
+}
+
 try {
   const packed = JSON.parse(run('npm pack', root, 'npm', 'pack', '--json', '--pack-destination', folder))
   const { filename, size, entryCount, files } = Array.isArray(packed) ? packed[0] : Object.values(packed)[0]
@@ -29,6 +37,8 @@ try {
     .map(({ path }) => path)
     .filter(path => /tsbuildinfo|\.tgz$|^test\/|^bench\//.test(path))
   if (unwanted.length > 0) throw new Error(`the tarball holds ${unwanted.join(', ')}`)
+  const missing = listDashboardFiles().filter(file => !files.some(({ path }) => path === file))
+  if (missing.length > 0) throw new Error(`the tarball lacks ${missing.join(', ')} of the dashboard`)
   run('publint', root, 'npx', '--yes', PUBLINT, 'run', tarball, '--strict')
   run('attw', root, 'npx', '--yes', ATTW, '--profile', 'esm-only', tarball)
 

@@ -28,7 +28,7 @@ describe('dependencies between modules', () => {
 
   it('every import leads to a file that exists, with its ending', () => {
     const broken = edges().flatMap(({ from, to }) =>
-      isProjectFile(to) && existsSync(join(ROOT, to)) && to.endsWith('.ts')
+      isProjectFile(to) && existsSync(join(ROOT, to)) && /\.tsx?$/.test(to)
         ? []
         : [`${from} imports ${to}: no such file; write the path with .ts`],
     )

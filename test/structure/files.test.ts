@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
-import { listFiles, listSources, readText, stripComments } from './project.ts'
+import { listFiles, listSources, listTypeScript, readText, stripComments } from './project.ts'
 
 const sources = listSources()
-const typescript = ['src', 'brokers', 'test', 'bench', 'examples'].flatMap(folder => listFiles(folder, '.ts'))
+const typescript = ['src', 'brokers', 'test', 'bench', 'examples'].flatMap(listTypeScript)
 const everything = [...typescript, ...listFiles('scripts')]
 
 /** Returns the lines of files that match a pattern, each with the remedy. `read` returns the text to search. */

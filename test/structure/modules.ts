@@ -33,6 +33,8 @@ export const MODULES: Readonly<Record<string, readonly string[]>> = {
       'core',
     ],
   ],
+  // Runs in browsers; built into dist/ui.
+  dashboard: ['admin'],
   index: [
     ...['core', 'algorithms', 'topic', 'conditions', 'outcomes', 'stores', 'chain', 'adapt', 'policy'],
     ...['gate', 'guard', 'analytics', 'metrics', 'admin', 'adapter'],

@@ -26,7 +26,12 @@ export function readText(path: string): string {
 
 /** Lists the TypeScript files of src and brokers. */
 export function listSources(): string[] {
-  return [...listFiles('src', '.ts'), ...listFiles('brokers', '.ts')]
+  return ['src', 'brokers'].flatMap(listTypeScript)
+}
+
+/** Lists the TypeScript files under a folder, with and without JSX. */
+export function listTypeScript(folder: string): string[] {
+  return [...listFiles(folder, '.ts'), ...listFiles(folder, '.tsx')]
 }
 
 const REGEX = String.raw`(?<=(?:^|[(,=:[!&|?{};>]|\breturn)\s*)\/(?![*/])(?:[^/\\\n[]|\\.|\[(?:[^\]\\\n]|\\.)*\])+\/`

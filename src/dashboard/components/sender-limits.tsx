@@ -1,0 +1,55 @@
+import type { SenderCard, SenderLimit } from '../api/types.ts'
+import { formatCount, formatWait } from '../format/format.ts'
+import { Icon } from './icon.tsx'
+import { ShareBar } from './share-bar.tsx'
+import { TableHead } from './table-head.tsx'
+
+/** What each rule leaves a sender, as bars and numbers. */
+export function SenderLimits({ card: { limits, notAsked } }: { readonly card: SenderCard }) {
+  return (
+    <section aria-labelledby="card-limits">
+      <h3 id="card-limits">Limits</h3>
+      {limits.length > 0 && (
+        <table>
+          <TableHead columns={['Rule', 'Left', 'State']} />
+          <tbody>
+            {limits.map(limit => (
+              <LimitRow key={`${limit.rule} ${limit.counter}`} limit={limit} />
+            ))}
+          </tbody>
+        </table>
+      )}
+      {limits.length === 0 && <p class="empty">No rule has counted it.</p>}
+      {notAsked.length > 0 && <p class="hint">Not known without a topic: {notAsked.join(', ')}.</p>}
+    </section>
+  )
+}
+
+function LimitRow({ limit }: { readonly limit: SenderLimit }) {
+  const { rule, counter, remaining, allowed, shadow, retryAfterMs, resetMs, scaled } = limit
+  return (
+    <tr>
+      <th scope="row" class="name">
+        {rule}
+        <span class="hint">
+          {counter}
+          {shadow && ', in shadow'}
+          {scaled && `, × ${scaled.factor}`}
+        </span>
+      </th>
+      <td class="left">
+        {formatCount(remaining)} of {formatCount(limit.limit)}
+        <ShareBar share={remaining / limit.limit} tone={allowed ? 'allowed' : 'blocked'} />
+      </td>
+      <td>
+        <span class={allowed ? 'tag' : 'tag critical'}>
+          <Icon name={allowed ? 'ok' : 'ban'} /> {allowed ? 'passes' : 'refused'}
+        </span>
+        <span class="hint">
+          {!allowed && `again in ${formatWait(retryAfterMs)}`}
+          {allowed && remaining < limit.limit && `full in ${formatWait(resetMs)}`}
+        </span>
+      </td>
+    </tr>
+  )
+}

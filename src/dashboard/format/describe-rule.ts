@@ -1,0 +1,17 @@
+import type { Rule } from '../api/types.ts'
+import { formatBytes, formatCount, formatDuration } from './format.ts'
+
+const PERIODS = new Map([
+  [1_000, 's'],
+  [60_000, 'min'],
+  [3_600_000, 'h'],
+  [86_400_000, 'day'],
+])
+
+/** Returns the limit of a rule as a policy writes it: `10/s burst 50`. */
+export function describeLimit({ count, periodMs, capacity, unit }: Rule): string {
+  if (count === null) return 'unlimited'
+  const amount = unit === 'bytes' ? formatBytes : formatCount
+  const rate = `${amount(count)}/${PERIODS.get(periodMs) ?? formatDuration(periodMs)}`
+  return capacity === null || capacity === count ? rate : `${rate} burst ${amount(capacity)}`
+}

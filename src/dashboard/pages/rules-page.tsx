@@ -1,0 +1,138 @@
+import { useState } from 'preact/hooks'
+import type { Rule, RuleDetail, Rules, TopList } from '../api/types.ts'
+import { OutcomeTag } from '../components/outcome-tag.tsx'
+import { ScrollArea } from '../components/scroll-area.tsx'
+import { SenderLink } from '../components/sender-link.tsx'
+import { ShareBar } from '../components/share-bar.tsx'
+import { TableHead } from '../components/table-head.tsx'
+import { describeLimit } from '../format/describe-rule.ts'
+import { formatCount, formatShare } from '../format/format.ts'
+import { useResource } from '../state/use-resource.ts'
+
+const RULES_MS = 3_000
+const COLUMNS = 8
+
+/** Rules in their order, with what they refuse and what those in shadow would refuse. */
+export function RulesPage() {
+  const { data } = useResource<Rules>('rules?limit=500', RULES_MS)
+  const [open, setOpen] = useState<string>()
+  return (
+    <section class="panel" aria-labelledby="rules-title">
+      <h1 id="rules-title">Rules {data && <span class="count">{data.total}</span>}</h1>
+      <ScrollArea label="Table of rules">
+        <table>
+          <caption class="visually-hidden">Rules with their counts since the start</caption>
+          <TableHead
+            columns={[
+              'Rule',
+              'Limit',
+              'Outcome',
+              '#Asked',
+              '#Refused',
+              '#Share refused',
+              '#In shadow',
+              '#Mean left',
+            ]}
+          />
+          <tbody>
+            {data?.rules.map(rule => (
+              <RuleRows
+                key={rule.name}
+                rule={rule}
+                isOpen={rule.name === open}
+                onToggle={() => setOpen(rule.name === open ? undefined : rule.name)}
+              />
+            ))}
+          </tbody>
+        </table>
+      </ScrollArea>
+    </section>
+  )
+}
+
+interface RuleRowsProps {
+  readonly rule: Rule
+  readonly isOpen: boolean
+  readonly onToggle: () => void
+}
+
+function RuleRows({ rule, isOpen, onToggle }: RuleRowsProps) {
+  const { name, on, pattern, per, total, denied, shadow, meanRemaining } = rule
+  return (
+    <>
+      <tr>
+        <th scope="row" class="name">
+          <button type="button" class="link" aria-expanded={isOpen} onClick={onToggle}>
+            {name}
+          </button>
+          <span class="hint">
+            {on} {pattern ?? 'all topics'}
+          </span>
+        </th>
+        <td>
+          {describeLimit(rule)}
+          <span class="hint">{per.length === 0 ? 'in total' : `per ${per.join(', ')}`}</span>
+        </td>
+        <td>
+          <OutcomeTag outcome={rule.outcome} />
+        </td>
+        <td class="number">{formatCount(total)}</td>
+        <td class="number">{formatCount(denied)}</td>
+        <td class="number">
+          {formatShare(denied, total)}
+          {denied > 0 && <ShareBar share={denied / total} tone="blocked" />}
+        </td>
+        <td class="number">
+          {shadow === null ? '–' : formatCount(shadow)}
+          {shadow !== null && shadow > 0 && <span class="hint">{formatShare(shadow, total)}</span>}
+        </td>
+        <td class="number">{meanRemaining === null ? '–' : formatCount(meanRemaining)}</td>
+      </tr>
+      {isOpen && (
+        <tr>
+          <td colSpan={COLUMNS}>
+            <RuleViolations rule={rule} />
+          </td>
+        </tr>
+      )}
+    </>
+  )
+}
+
+/** Who exceeds a rule, by scope. */
+function RuleViolations({ rule: { name, description } }: { readonly rule: Rule }) {
+  const { data } = useResource<RuleDetail>(`rules/${encodeURIComponent(name)}`, RULES_MS)
+  const { users, ips, topics } = data?.violations ?? {}
+  return (
+    <div class="violations">
+      {description && <p>{description}</p>}
+      <ViolationList title="Users" list={users} part="user" />
+      <ViolationList title="Addresses" list={ips} part="ip" />
+      <ViolationList title="Topics" list={topics} />
+    </div>
+  )
+}
+
+interface ViolationListProps {
+  readonly title: string
+  readonly list: TopList | undefined
+  /** Part of the sender that the names are; none for topics. */
+  readonly part?: string | undefined
+}
+
+function ViolationList({ title, list, part }: ViolationListProps) {
+  return (
+    <div>
+      <h2>{title}</h2>
+      <ul>
+        {list?.list.slice(0, 5).map(({ name, count }) => (
+          <li key={name}>
+            {part === undefined ? name : <SenderLink id={`${part}:${name}`}>{name}</SenderLink>}{' '}
+            <span class="number">{formatCount(count)}</span>
+          </li>
+        ))}
+        {list?.list.length === 0 && <li class="empty">none</li>}
+      </ul>
+    </div>
+  )
+}
