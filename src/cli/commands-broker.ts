@@ -49,6 +49,7 @@ interface DemoFlags {
   readonly for?: number
   readonly outcome?: 'drop' | 'throttle'
   readonly attack?: boolean
+  readonly ui?: boolean
   readonly json?: boolean
 }
 
@@ -151,12 +152,13 @@ export function addBrokerCommands(
         'throttle',
       ]),
     )
+    .option('--ui', 'serve the dashboard, and print its address')
     .option('--attack', 'show what an attacker gets through the policy, and end')
     .option('--json', 'print a line of JSON a second; with --attack, one line')
     .action(async (flags: DemoFlags) => {
       if (flags.attack) {
-        if (flags.for !== undefined || flags.outcome !== undefined) {
-          const remedy = 'leave out --for and --outcome'
+        if (flags.for !== undefined || flags.outcome !== undefined || flags.ui) {
+          const remedy = 'leave out --for, --outcome and --ui'
           throw new CommandError(`--attack runs by itself, with the policy as it is (${remedy})`, EXIT.usage)
         }
         const { runAttackDemo } = await import('./attack-simulation.ts')
@@ -169,6 +171,7 @@ export function addBrokerCommands(
         policy: flags.policy ?? [],
         forMs: flags.for,
         outcome: flags.outcome,
+        ui: flags.ui ?? false,
         json: flags.json ?? false,
       }
       done(await demo(options, terminal))

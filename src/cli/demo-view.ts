@@ -10,6 +10,8 @@ export interface DemoState {
   readonly atMs: number
   readonly port: number
   readonly policy: readonly string[]
+  /** Address of the dashboard; default: it is not served. */
+  readonly dashboard?: string | undefined
   readonly fleet: FleetStats
   readonly rules: readonly RuleCount[]
   /** Messages held in the broker. */
@@ -74,6 +76,7 @@ export function renderDemoJson(state: DemoState, ended: boolean): string {
     ended,
     atMs: Math.round(state.atMs),
     port: state.port,
+    dashboard: state.dashboard,
     quiet: {
       devices: fleet.devices,
       sent: fleet.sent,

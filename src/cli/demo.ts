@@ -2,6 +2,7 @@ import { packageFile } from '../core/package-files.ts'
 import { Gate, MemoryStore, type PolicySource } from '../index.ts'
 import { loadPolicy } from '../policy/index.ts'
 import { EXIT } from './command-error.ts'
+import { startDemoDashboard } from './demo-dashboard.ts'
 import { DemoFleet } from './demo-fleet.ts'
 import {
   DEMO_DESCRIPTION,
@@ -30,6 +31,8 @@ export interface DemoOptions {
   readonly forMs?: number | undefined
   /** Outcome of all rules; default: as in the policy. */
   readonly outcome?: 'drop' | 'throttle' | undefined
+  /** Serves the dashboard, too. */
+  readonly ui: boolean
   readonly json: boolean
 }
 
@@ -49,6 +52,8 @@ export async function demo(options: DemoOptions, terminal: Terminal): Promise<nu
   try {
     const server = await startMqttServer({ gate, host: '127.0.0.1', port: 0 })
     closing.unshift(() => server.close(0))
+    const dashboard = options.ui ? await startDemoDashboard(gate, server.limits) : undefined
+    if (dashboard !== undefined) closing.unshift(dashboard.close)
     const fleet = await DemoFleet.connect(server.port)
     closing.unshift(() => fleet.close())
     // Count from here on, without the connects of the fleet.
@@ -58,6 +63,7 @@ export async function demo(options: DemoOptions, terminal: Terminal): Promise<nu
       atMs: performance.now() - beginMs,
       port: server.port,
       policy,
+      dashboard: dashboard?.url,
       fleet: fleet.stats(),
       rules: counts.list(),
       held: server.limits.stats().held,
@@ -91,6 +97,9 @@ async function withOutcome(
 function showLive(look: () => DemoState, json: boolean, terminal: Terminal): (last: DemoState) => void {
   const { stdout, env } = terminal
   const paint = paintFor(stdout, env)
+  const { dashboard } = look()
+  // Above the live view, which cuts long lines.
+  if (dashboard !== undefined && !json) stdout.write(`dashboard: ${dashboard}\n`)
   if (stdout.isTTY === true && !json) {
     const live = new LiveScreen(stdout)
     const timer = setInterval(() => live.draw(renderDemo(look(), paint)), DRAW_EVERY_MS)
