@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes sure that what the tests start is there: Redis, NATS, Mosquitto with its clients, Prometheus, promtool, and better-sqlite3.
+# Makes sure that what the tests start is there: Redis, NATS, Mosquitto with its clients, Prometheus, promtool,
+# Chromium, and better-sqlite3.
 # Each is looked for in this order: an environment variable that names the binary, the PATH with /usr/sbin,
 # apt-get (as root or with sudo that asks nothing), a Docker engine. Silent when all are there already.
 # Says in one line what it installs and how before it does. TOPICGATE_NO_INSTALL=1: installs nothing.
@@ -12,7 +13,7 @@ cd "${BASH_SOURCE[0]%/*}/.."
 # Where wrappers around container images go; test/support/server.ts looks there too.
 readonly shims="$PWD/node_modules/.cache/topicgate/bin"
 
-# program | environment variable | Debian package | image
+# program | environment variable | Debian package | image; without an image it has to be installed
 readonly servers='
 redis-server|TOPICGATE_REDIS_SERVER|redis-server|redis:7-alpine
 nats-server|TOPICGATE_NATS_SERVER|nats-server|nats:2-alpine
@@ -21,6 +22,7 @@ mosquitto_pub|TOPICGATE_MOSQUITTO_PUB|mosquitto-clients|eclipse-mosquitto:2
 mosquitto_sub|TOPICGATE_MOSQUITTO_SUB|mosquitto-clients|eclipse-mosquitto:2
 prometheus|TOPICGATE_PROMETHEUS|prometheus|prom/prometheus
 promtool|TOPICGATE_PROMTOOL|prometheus|prom/prometheus
+chromium|TOPICGATE_CHROMIUM|chromium|
 '
 
 say() { printf 'ensure-servers: %s\n' "$*" >&2; }
@@ -83,6 +85,7 @@ wrap_containers() {
   mkdir -p "$shims"
   local program image
   while IFS='|' read -r program _ _ image; do
+    [[ -n "$image" ]] || continue
     say "wrapping $program of the image $image"
     docker pull -q "$image" >/dev/null </dev/null || return 1
     printf '#!/bin/sh\nexec docker run --rm -i --init --network host -v /tmp:/tmp --entrypoint %s %s "$@"\n' \
@@ -150,8 +153,8 @@ missing="$(list_missing)"
 say "cannot find or install: $(cut -d'|' -f1 <<<"$missing" | paste -sd' ')"
 may_install || say 'TOPICGATE_NO_INSTALL is set: nothing was installed.'
 say 'The tests talk to real servers (npm run test:unit needs none). Do one of these and run again:'
-say "  Debian, Ubuntu:  sudo apt-get install redis-server nats-server mosquitto mosquitto-clients prometheus"
-say "  macOS:           brew install redis nats-server mosquitto prometheus"
+say "  Debian, Ubuntu:  sudo apt-get install redis-server nats-server mosquitto mosquitto-clients prometheus chromium"
+say "  macOS:           brew install redis nats-server mosquitto prometheus; brew install --cask chromium"
 say "  elsewhere:       name the binaries in $(cut -d'|' -f2 <<<"$missing" | paste -sd' ')"
 say '  or start a Docker engine'
 exit 69

@@ -1,0 +1,171 @@
+import { readFileSync } from 'node:fs'
+import { createServer, request as httpRequest } from 'node:http'
+import { createRequire } from 'node:module'
+import type { AddressInfo } from 'node:net'
+import type { Page } from 'playwright-core'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { ensureBuilt } from '../support/built.ts'
+import { until } from '../support/wait.ts'
+import { type DashboardScene, openDashboardScene } from './dashboard-scene.ts'
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+
+let scene: DashboardScene
+
+beforeAll(async () => {
+  await ensureBuilt()
+  scene = await openDashboardScene()
+}, 240_000)
+afterEach(() => scene.closePages())
+afterAll(() => scene?.close())
+
+/** Row of the most refused clients that names the flooding device, once it is the first. */
+async function flooderOnTop(page: Page) {
+  const first = page.getByRole('table', { name: 'Clients' }).locator('tbody tr').first()
+  await first.getByRole('link', { name: 'flooder' }).waitFor()
+  return first.getByRole('link', { name: 'flooder' })
+}
+
+/** Violations of WCAG 2.1 A and AA, one line each. */
+async function findViolations(page: Page): Promise<readonly string[]> {
+  await page.evaluate(AXE)
+  return page.evaluate(`axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'] }).then(({ violations }) =>
+    violations.map(({ id, nodes }) => id + ': ' + nodes.map(({ html }) => html.slice(0, 160)).join(' | ')))`)
+}
+
+interface CardJson {
+  readonly refusals: readonly { readonly reason: string; readonly count: number }[]
+}
+
+async function refusedByBan(): Promise<number> {
+  const card = (await (await scene.call('GET', 'senders/client:flooder')).json()) as CardJson
+  return card.refusals.filter(({ reason }) => reason === 'banned').reduce((sum, { count }) => sum + count, 0)
+}
+
+describe('the dashboard', () => {
+  it('shows a flooding client first; a ban from its card stops it, and undo lets it go on', async () => {
+    const { page, faults } = await scene.open('operator')
+    await (await flooderOnTop(page)).click()
+    const card = page.getByRole('dialog', { name: 'client:flooder' })
+    await card.getByRole('button', { name: 'Ban, 15 min' }).click()
+    await card.getByLabel('Reason, for the audit log').fill('floods since noon')
+    await card.getByRole('button', { name: 'Ban, 15 min: client:flooder' }).click()
+    await card.getByText('client:flooder is banned for 15 min').waitFor()
+
+    await until(async () => (await refusedByBan()) > 0)
+    const before = scene.delivered()
+    const refused = await refusedByBan()
+    await until(async () => (await refusedByBan()) > refused)
+    expect(scene.delivered()).toBe(before)
+    const audit = card.getByRole('row', { name: /ban added.*operator.*floods since noon/ })
+    await audit.waitFor()
+
+    await card.getByRole('button', { name: 'Undo' }).click()
+    await card.getByText('Undone: client:flooder is banned').waitFor()
+    await until(() => scene.delivered() > before)
+    expect((await scene.call('GET', 'bans/client:flooder')).status).toBe(404)
+    await card.getByRole('row', { name: /ban removed.*operator/ }).waitFor()
+    expect(faults).toEqual([])
+  })
+
+  it('offers no action to a read-only token, and the server refuses one', async () => {
+    const { page } = await scene.open('viewer')
+    await (await flooderOnTop(page)).click()
+    const card = page.getByRole('dialog', { name: 'client:flooder' })
+    await card.getByRole('heading', { name: 'Limits' }).waitFor()
+    expect(await card.getByRole('button').allInnerTexts()).toEqual([''])
+    const ban = { for: '15m', reason: 'not allowed' }
+    expect((await scene.call('PUT', 'bans/client:flooder', 'viewer', ban)).status).toBe(403)
+    expect((await scene.call('GET', 'bans/client:flooder')).status).toBe(404)
+  })
+
+  it.each(['light', 'dark'] as const)('has no barrier that axe finds, in %s colours', async colorScheme => {
+    const { page, faults } = await scene.open('operator', { colorScheme, reducedMotion: 'reduce' })
+    await flooderOnTop(page)
+    expect(await findViolations(page)).toEqual([])
+    await page.getByRole('button', { name: 'Table' }).click()
+    await page.getByRole('columnheader', { name: 'Share refused' }).waitFor()
+    expect(await findViolations(page)).toEqual([])
+    await (await flooderOnTop(page)).click()
+    await page.getByRole('button', { name: 'Exempt, 1 h' }).click()
+    await page.getByRole('heading', { name: 'Last refusals' }).waitFor()
+    expect(await findViolations(page)).toEqual([])
+    await page.keyboard.press('Escape')
+    for (const name of ['Rules', 'Bans and overrides', 'Audit']) {
+      await page.getByRole('link', { name }).click()
+      await page.getByRole('heading', { name, level: 1 }).waitFor()
+      expect(await findViolations(page)).toEqual([])
+    }
+    expect(faults).toEqual([])
+  })
+
+  it('is used by keyboard: Enter opens a card, Escape closes it, and the focus returns', async () => {
+    const { page } = await scene.open('viewer')
+    const link = await flooderOnTop(page)
+    await link.focus()
+    await page.keyboard.press('Enter')
+    const card = page.getByRole('dialog', { name: 'client:flooder' })
+    await card.waitFor()
+    expect(await page.evaluate("document.querySelector('dialog').contains(document.activeElement)")).toBe(
+      true,
+    )
+    await page.keyboard.press('Escape')
+    await card.waitFor({ state: 'detached' })
+    await until(() => page.evaluate("document.activeElement.textContent === 'flooder'"))
+  })
+
+  it('closes its only event stream while its tab is hidden', async () => {
+    const { page } = await scene.open('viewer')
+    await flooderOnTop(page)
+    const others = (await countStreams()) - 1
+    const setHidden = (isHidden: boolean): Promise<unknown> =>
+      page.evaluate(`Object.defineProperty(document, 'hidden', { value: ${isHidden}, configurable: true })
+        document.dispatchEvent(new Event('visibilitychange'))`)
+    await setHidden(true)
+    await until(async () => (await countStreams()) === others)
+    await setHidden(false)
+    await until(async () => (await countStreams()) === others + 1)
+    expect(await page.getByRole('button', { name: 'Live' }).isVisible()).toBe(true)
+  })
+
+  it('asks for a token, says why one is refused, and keeps it out of the address', async () => {
+    const { page } = await scene.open('viewer')
+    await flooderOnTop(page)
+    expect(page.url()).toBe(`${scene.url}/ui/`)
+    await page.getByRole('button', { name: 'Sign out' }).click()
+    await page.getByLabel('Token').fill('tg_viewer_wrong')
+    await page.getByRole('button', { name: 'Sign in' }).click()
+    await page.getByRole('alert').getByText('the token is wrong or expired').waitFor()
+    expect(await findViolations(page)).toEqual([])
+    await page.getByLabel('Token').fill(scene.tokens.viewer)
+    await page.getByRole('button', { name: 'Sign in' }).click()
+    await flooderOnTop(page)
+    expect(await page.getByText('viewer, viewer').isVisible()).toBe(true)
+  })
+
+  it('works under a base path of a proxy, and calls no other host', async () => {
+    const proxy = createServer(({ url = '', method, headers }, response) => {
+      if (!url.startsWith('/ops/gate/')) return void response.writeHead(404).end()
+      const target = new URL(url.slice('/ops/gate'.length), scene.url)
+      httpRequest(target, { method, headers }, answer => {
+        response.writeHead(answer.statusCode ?? 502, answer.headers)
+        answer.pipe(response)
+        response.on('close', () => answer.destroy())
+      }).end()
+    })
+    await new Promise<void>(resolve => proxy.listen(0, '127.0.0.1', resolve))
+    const base = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}/ops/gate`
+    const { page, faults } = await scene.open('viewer', {}, base)
+    await flooderOnTop(page)
+    await page.getByRole('button', { name: 'Live' }).waitFor()
+    expect(faults).toEqual([])
+    await scene.closePages()
+    proxy.close()
+    proxy.closeAllConnections()
+  })
+})
+
+async function countStreams(): Promise<number> {
+  const status = (await (await scene.call('GET', 'status')).json()) as { readonly streams: number }
+  return status.streams
+}

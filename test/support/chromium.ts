@@ -1,0 +1,14 @@
+import { type Browser, chromium } from 'playwright-core'
+import { findBinary } from './server.ts'
+
+/** Options that keep the browser from calling anybody, and let it run in a container. */
+const ARGUMENTS = [
+  ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
+  ...['--disable-component-update', '--disable-sync'],
+]
+
+/** Starts a headless Chromium with an empty profile. */
+export function launchChromium(): Promise<Browser> {
+  const executablePath = findBinary({ program: 'chromium', variable: 'TOPICGATE_CHROMIUM' })
+  return chromium.launch({ executablePath, headless: true, args: ARGUMENTS })
+}
