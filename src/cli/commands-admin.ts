@@ -6,7 +6,7 @@ import { type AddAdminCommand, addEntryCommands, type SetAction } from './admin/
 import { addPolicyAdminCommands } from './admin/policy-commands.ts'
 import { type CommandOutput, runAdminCommand, segment } from './admin/run.ts'
 import { CommandError, EXIT } from './command-error.ts'
-import { formatCount, formatShare, formatTable, printable } from './format.ts'
+import { formatCount, formatShare, formatTable, formatWait, printable } from './format.ts'
 import { type Terminal, write } from './terminal.ts'
 
 /** Adds the commands that operate a running topicgate, over its socket or a URL. */
@@ -72,6 +72,28 @@ export function addAdminCommands(
 
   const metrics = add(program, 'metrics', 'show the counts of rules').option('--rule <name>', 'of one rule')
   action(metrics, showMetrics)
+
+  const keys = add(program, 'keys', 'list the counters of a rule with the least units left')
+    .argument('<rule>', 'its name')
+    .option('--limit <count>', 'how many', parseCount, 20)
+  action(keys, async (client, [rule], { limit }) => {
+    interface Row {
+      readonly counter: string
+      readonly used: number
+      readonly remaining: number
+      readonly resetMs: number
+    }
+    const json = await client.get<{ keys: readonly Row[] }>(
+      `/rules/${segment(rule!)}/keys?limit=${String(limit)}`,
+    )
+    const rows = json.keys.map(({ counter, used, remaining, resetMs }) => [
+      printable(counter),
+      formatCount(used),
+      formatCount(remaining),
+      formatWait(resetMs),
+    ])
+    return { json, lines: formatTable(['counter', 'used', 'left', 'full in'], rows) }
+  })
 
   action(add(program, 'alerts', 'list the alerts that fire, and those resolved last'), async client => {
     const json = await client.get<{ firing: readonly { text: string; severity: string; sinceMs: number }[] }>(

@@ -203,6 +203,8 @@ export const MAX_SIZES = {
   adminStreams: 32,
   adminEvents: 1_000,
   adminQueuedEvents: 1_024,
+  /** Keys of a rule read by one scan. */
+  scannedKeys: 65_536,
   /** Messages of a batch to decide. */
   adminBatch: 1_000,
   /** Earlier versions of the overlay of the admin API. */

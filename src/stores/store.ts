@@ -31,6 +31,22 @@ export interface StateSelector {
   readonly key?: string | undefined
 }
 
+/** Counter of one key of a rule. */
+export interface ScannedKey {
+  readonly key: string
+  /** Whole units left. */
+  readonly remaining: number
+  /** Whole milliseconds until it is full again. */
+  readonly resetMs: number
+}
+
+/** Counters of a part of a rule's keys. */
+export interface KeyScan {
+  readonly keys: readonly ScannedKey[]
+  /** Position to continue at; undefined at the end. */
+  readonly next: number | undefined
+}
+
 export interface StoreHealth {
   readonly ok: boolean
   /** Only for a store behind a circuit breaker. */
@@ -100,6 +116,11 @@ export interface Store {
   readonly sharedEntries?: SharedEntries | undefined
   /** Connection that other features may share; absent if there is none to share. */
   readonly backend?: ShareableBackend | undefined
+  /**
+   * Reads the counters of a rule from a position on: at most `MAX_SIZES.scannedKeys` of them. Charges nothing. Absent if
+   * the store cannot list its keys.
+   */
+  scan?(rule: string, from: number, nowMs: number): KeyScan
   /** Longest duration of a decision in milliseconds, if the store enforces one. */
   readonly answersWithinMs?: number | undefined
   /** Fallback that the store itself applies. */

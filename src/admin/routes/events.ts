@@ -2,7 +2,8 @@ import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { AdminProblem } from '../problem.ts'
 import { defineRoute, type Route } from '../route.ts'
 import { eventsQuerySchema } from '../schemas/events.ts'
-import type { EventReader } from '../state/event-stream.ts'
+import { type EventReader, type EventType, eventText } from '../state/event-stream.ts'
+import type { SentRefusal } from '../state/refusal-feed.ts'
 
 const events = defineRoute({
   method: 'GET',
@@ -11,7 +12,8 @@ const events = defineRoute({
   summary: 'Server-sent events: ticks, refusals, audit records, alerts, changes of policy and store',
   query: eventsQuerySchema,
   answers: { 200: { description: 'An endless stream.', type: 'text/event-stream' } },
-  handle({ query: { types, after } }, { state, header, signal }) {
+  handle({ query }, { state, header, signal }) {
+    const { types, after, sender, rule, topic } = query
     if (state.events.readers >= MAX_SIZES.adminStreams) {
       const headers = { 'retry-after': '10' }
       throw new AdminProblem(429, `there are ${MAX_SIZES.adminStreams} event streams already`, { headers })
@@ -20,7 +22,13 @@ const events = defineRoute({
     const resumed = lastEventId === undefined || lastEventId === '' ? after : Number(lastEventId)
     if (resumed !== undefined && !Number.isSafeInteger(resumed))
       throw new AdminProblem(400, 'Last-Event-ID is not an id of an event')
-    const reader = state.events.read(new Set(types), resumed)
+    const isFiltered = sender !== undefined || rule !== undefined || topic !== undefined
+    const isRead = (type: EventType): boolean => !(isFiltered && type === 'refusal')
+    const reader = state.events.read(new Set(types.filter(isRead)), resumed)
+    if (isFiltered && types.includes('refusal')) {
+      const push = (refusal: SentRefusal): void => reader.push(eventText('refusal', refusal))
+      reader.onClosed(state.refusalFeed.subscribe({ sender, rule, topic }, push))
+    }
     signal.addEventListener('abort', () => reader.close(), { once: true })
     if (signal.aborted) reader.close()
     return new Response(streamOf(reader), {

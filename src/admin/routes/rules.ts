@@ -1,8 +1,11 @@
 import type { RuleMetrics } from '../../analytics/rule-counters.ts'
+import { describeKey } from '../../chain/rules/key-scope.ts'
 import { pageOf } from '../page.ts'
 import { AdminProblem } from '../problem.ts'
 import { defineRoute, type Route } from '../route.ts'
 import {
+  keysQuerySchema,
+  keysSchema,
   type RuleDetail,
   ruleDetailSchema,
   rulePathSchema,
@@ -46,6 +49,34 @@ const one = defineRoute({
   },
 })
 
+const keys = defineRoute({
+  method: 'GET',
+  path: '/rules/{name}/keys',
+  role: 'viewer',
+  summary: 'Counters of a rule with the least units left; a bounded scan',
+  params: rulePathSchema,
+  query: keysQuerySchema,
+  answers: { 200: { description: 'Counters.', schema: keysSchema } },
+  handle({ params: { name }, query: { limit, cursor } }, { state: { gate } }) {
+    const rule = gate.ruleOf(name)
+    if (rule === undefined) throw new AdminProblem(404, `there is no rule ${JSON.stringify(name)}`)
+    const scanned = gate.store.scan?.(name, cursor, gate.clock.now())
+    if (scanned === undefined)
+      throw new AdminProblem(409, `the ${gate.store.name} store cannot list its keys; only memory can`)
+    const { capacity, per } = rule
+    const least = scanned.keys.toSorted((a, b) => a.remaining - b.remaining).slice(0, limit)
+    const described = least.map(({ key, remaining, resetMs }) => ({
+      // API keys are secrets.
+      counter: per.includes('apiKey') ? per.join(', ') : describeKey(per, key),
+      used: Math.max(0, capacity - remaining),
+      remaining,
+      resetMs,
+    }))
+    const { next = null } = scanned
+    return { body: { keys: described, partial: next !== null || cursor > 0, next } }
+  },
+})
+
 function describeRule({ gate }: AdminState, name: string, metrics: RuleMetrics | undefined): RuleDetail {
   const info = gate.ruleOf(name)!
   const { exceeded } = info
@@ -84,4 +115,4 @@ function finiteOrNull(value: number): number | null {
   return Number.isFinite(value) ? value : null
 }
 
-export const RULE_ROUTES: readonly Route[] = [list, one]
+export const RULE_ROUTES: readonly Route[] = [list, one, keys]

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { EVENT_TYPES } from '../state/event-stream.ts'
-import { timeSchema } from './common.ts'
+import { senderIdSchema, timeSchema } from './common.ts'
 import { alertSchema, auditRecordSchema } from './overview.ts'
 import { refusalSchema } from './senders.ts'
 
@@ -12,6 +12,16 @@ export const eventsQuerySchema = z.object({
     .transform(words => words.split(','))
     .pipe(z.array(z.enum(EVENT_TYPES)).min(1))
     .meta({ description: `Comma-separated: ${EVENT_TYPES.join(', ')}. Default: all.` }),
+  sender: senderIdSchema.optional().meta({
+    description:
+      'Only refusals of this sender. They are not sampled with those of others, and cannot be resumed.',
+  }),
+  rule: z.string().max(1_024).optional().meta({ description: 'Only refusals by this rule.' }),
+  topic: z
+    .string()
+    .max(65_535)
+    .optional()
+    .meta({ description: 'Only refusals on topics that match this filter.' }),
   after: z.coerce.number().int().optional().meta({ description: 'Like the header Last-Event-ID.' }),
 })
 

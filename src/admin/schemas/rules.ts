@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { nextSchema, operationSchema, pageQuery, topListSchema } from './common.ts'
+import { limitQuery, nextSchema, operationSchema, pageQuery, topListSchema } from './common.ts'
 
 export const rulesQuerySchema = z.object(pageQuery)
 
@@ -42,3 +42,25 @@ export const ruleDetailSchema = ruleSchema
 export type RuleDetail = z.infer<typeof ruleDetailSchema>
 
 export const rulePathSchema = z.object({ name: z.string().min(1).max(1_024) })
+
+export const keysQuerySchema = z.object({
+  sort: z.enum(['least-left']).default('least-left'),
+  limit: limitQuery(1_000, 100),
+  cursor: z.coerce.number().int().min(0).default(0).meta({ description: '`next` of the scan before.' }),
+})
+
+/** GET /rules/{name}/keys */
+export const keysSchema = z
+  .object({
+    keys: z.array(
+      z.object({
+        counter: z.string().meta({ examples: ['site=berlin, device=d7'] }),
+        used: z.number(),
+        remaining: z.number(),
+        resetMs: z.number(),
+      }),
+    ),
+    partial: z.boolean().meta({ description: 'True if the rule has more keys than one scan reads.' }),
+    next: z.int().nullable().meta({ description: 'Cursor of the next scan; null at the end.' }),
+  })
+  .meta({ description: 'Counters of a rule with the least units left, of those that were scanned.' })

@@ -15,6 +15,7 @@ import { DecisionSeries } from './decision-series.ts'
 import { EventStream } from './event-stream.ts'
 import { IdempotentAnswers } from './idempotent-answers.ts'
 import { RecentRefusals, type RefusalEvent } from './recent-refusals.ts'
+import { RefusalFeed } from './refusal-feed.ts'
 
 /** Broker or gateway behind the gate. The limiter of `topicgate/aedes` fits. */
 export interface AdminBroker {
@@ -37,7 +38,6 @@ export interface AdminStateOptions {
 }
 
 const SECOND_MS = 1_000
-const REFUSALS_PER_SECOND = 20
 /** Seconds over which the tick measures the duration of decisions. */
 const DURATION_SECONDS = 10
 const RESOLVED_KEPT = 100
@@ -58,15 +58,14 @@ export class AdminState {
   readonly events: EventStream
   readonly series: DecisionSeries
   readonly refusals: RecentRefusals
+  /** Refusals as they come. */
+  readonly refusalFeed = new RefusalFeed()
   readonly answers: IdempotentAnswers
   /** Resolved alerts, the newest first. */
   readonly resolvedAlerts: Alert[] = []
   scaled: Scaled | undefined
   readonly #durations: DecisionTimer | undefined
   readonly #durationReadings: DurationCounts[] = []
-  /** Refusal events of this second, and refusals without an event. */
-  #refusalEvents = 0
-  #unreported = 0
   #cancelTick: () => void
   readonly #closers: readonly (() => void)[]
 
@@ -90,6 +89,7 @@ export class AdminState {
     const recordRefusal = (decision: Decision, message: Message, sender: Sender): void =>
       this.refusals.record(decision, message, sender, gate.clock.now())
     this.#closers = [
+      this.refusalFeed.subscribe({}, refusal => this.events.publish('refusal', refusal)),
       analytics.onRefusal(recordRefusal),
       alerts.watch(alert => this.#onAlert(alert)),
       audit.watch(record => this.events.publish('audit', record)),
@@ -132,7 +132,7 @@ export class AdminState {
   }
 
   #tick(): void {
-    this.#refusalEvents = 0
+    this.refusalFeed.startSecond()
     const point = this.series.sample(this.gate.clock.now())
     const { connections, held } = this.broker?.stats() ?? {}
     const p95Ms = this.p95Ms()
@@ -142,14 +142,8 @@ export class AdminState {
     if (this.#durationReadings.length > DURATION_SECONDS) this.#durationReadings.shift()
   }
 
-  /** Publishes at most some refusals a second; the next one counts for those left out. */
   #publishRefusal({ sender, refusal, count }: RefusalEvent): void {
-    this.#unreported += count
-    if (this.#refusalEvents >= REFUSALS_PER_SECOND) return
-    this.#refusalEvents++
-    const described = toRefusalJson(refusal, this.#unreported)
-    this.events.publish('refusal', { sender: senderId(sender), ...described })
-    this.#unreported = 0
+    this.refusalFeed.publish({ sender: senderId(sender), ...toRefusalJson(refusal, count) })
   }
 
   #onAlert(alert: Alert): void {

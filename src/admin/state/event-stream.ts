@@ -39,7 +39,7 @@ export class EventStream {
 
   publish(type: EventType, data: object): void {
     const id = ++this.#lastId
-    const event = { id, type, text: `id: ${id}\nevent: ${type}\ndata: ${JSON.stringify(data)}\n\n` }
+    const event = { id, type, text: `id: ${id}\n${eventText(type, data)}` }
     this.#events.push(event)
     if (this.#events.length > MAX_SIZES.adminEvents) this.#events.shift()
     for (const reader of this.#readers) if (reader.types.has(type)) reader.push(event.text)
@@ -76,14 +76,19 @@ export class EventStream {
 export class EventReader {
   readonly types: ReadonlySet<EventType>
   readonly #queue: string[] = []
-  readonly #onClosed: () => void
+  readonly #closers: (() => void)[]
   #lost = 0
   #isClosed = false
   #wake: (() => void) | undefined
 
   constructor(types: ReadonlySet<EventType>, onClosed: () => void) {
     this.types = types
-    this.#onClosed = onClosed
+    this.#closers = [onClosed]
+  }
+
+  /** Calls a function when the reader is closed. */
+  onClosed(close: () => void): void {
+    this.#closers.push(close)
   }
 
   push(text: string): void {
@@ -113,9 +118,14 @@ export class EventReader {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#queue.length = 0
-    this.#onClosed()
+    for (const close of this.#closers) close()
     this.#wake?.()
   }
+}
+
+/** Returns an event without an id, which is therefore not resumed after. */
+export function eventText(type: EventType, data: object): string {
+  return `event: ${type}\ndata: ${JSON.stringify(data)}\n\n`
 }
 
 /** `count` is null if the number of lost events is unknown. */

@@ -1,5 +1,4 @@
 import type { RefusalJson } from '../../admin/schemas/senders.ts'
-import { matches } from '../../index.ts'
 import { EXIT } from '../command-error.ts'
 import { printable } from '../format.ts'
 import { TerminationSignal } from '../stop-signal.ts'
@@ -31,13 +30,13 @@ export async function tail(flags: TailFlags, terminal: Terminal): Promise<number
       print(flags.json ? `${JSON.stringify({ lost: count })}\n` : `… ${count ?? 'some'} events were lost\n`)
       return true
     }
+    if (type !== 'refusal') return true
     const refusal = data as RefusalJson & { readonly sender: string }
-    if (type !== 'refusal' || !isWanted(refusal, flags)) return true
     print(flags.json ? `${JSON.stringify(refusal)}\n` : `${formatRefusal(refusal)}\n`)
     return ++shown < (flags.max ?? Infinity)
   }
   try {
-    await openAdminClient(flags, terminal.env).follow('/events?types=refusal', onEvent, abort.signal)
+    await openAdminClient(flags, terminal.env).follow(`/events?${queryOf(flags)}`, onEvent, abort.signal)
   } catch (error) {
     return runAdminCommand(flags, terminal, () => Promise.reject(error))
   } finally {
@@ -47,15 +46,13 @@ export async function tail(flags: TailFlags, terminal: Terminal): Promise<number
   return EXIT.fine
 }
 
-function isWanted(
-  refusal: RefusalJson & { readonly sender: string },
-  { rule, client, topic }: TailFlags,
-): boolean {
-  return (
-    (rule === undefined || refusal.rule === rule) &&
-    (client === undefined || refusal.sender === `client:${client}`) &&
-    (topic === undefined || matches(topic, refusal.topic) || matches(topic, refusal.topic, 'nats'))
-  )
+/** Returns the query of the wanted refusals. */
+function queryOf({ rule, client, topic }: TailFlags): string {
+  const query = new URLSearchParams({ types: 'refusal' })
+  if (rule !== undefined) query.set('rule', rule)
+  if (client !== undefined) query.set('sender', `client:${client}`)
+  if (topic !== undefined) query.set('topic', topic)
+  return query.toString()
 }
 
 function formatRefusal({

@@ -3,7 +3,15 @@ import { type Clock, systemClock, toMonotonicClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
-import type { Charge, StateSelector, Store, StoreHealth, TableFullWarning, Verdict } from '../store.ts'
+import type {
+  Charge,
+  KeyScan,
+  StateSelector,
+  Store,
+  StoreHealth,
+  TableFullWarning,
+  Verdict,
+} from '../store.ts'
 import { KeyTable } from './table.ts'
 
 /** Approximate duration of a full sweep over all keys while few expire. */
@@ -116,6 +124,10 @@ export class MemoryStore implements Store {
       const slot = table.find(charge.key)
       if (slot >= 0) table.records.refund(slot, nowMs, toGrains(charge.cost, charge.limit))
     }
+  }
+
+  scan(rule: string, from: number, nowMs: number): KeyScan {
+    return this.#tables.get(rule)?.scan(from, nowMs) ?? { keys: [], next: undefined }
   }
 
   /** Returns how many keys were forgotten. */

@@ -1,6 +1,7 @@
 import type { Verdict } from '../../algorithms/limit-types.ts'
 import { haveSameStateFormat, type Limit, startsBelowFull } from '../../algorithms/limit-types.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
+import type { KeyScan, ScannedKey } from '../store.ts'
 import { KeySlotIndex } from './key-slot-index.ts'
 import { KeysBySlot } from './keys-by-slot.ts'
 import { StateRecords } from './records.ts'
@@ -84,6 +85,19 @@ export class KeyTable {
     const cells = kernel.room?.(undefined) ?? new Float64Array(kernel.width)
     kernel.begin?.(cells, 0, nowMs, this.limit)
     return kernel.probe(cells, 0, nowMs, grains, this.limit, out)
+  }
+
+  /** Reads the counters in some slots. */
+  scan(from: number, nowMs: number): KeyScan {
+    const keys: ScannedKey[] = []
+    const end = Math.min(this.slots, from + MAX_SIZES.scannedKeys)
+    for (let slot = Math.max(from, OVERFLOW_SLOT + 1); slot < end; slot++) {
+      const key = this.#keys.get(slot)
+      if (key === undefined) continue
+      this.records.probe(slot, nowMs, 0, this.#look)
+      keys.push({ key, remaining: this.#look.remaining, resetMs: this.#look.resetMs })
+    }
+    return { keys, next: end < this.slots ? end : undefined }
   }
 
   /** Forgets a key; returns true if it existed. */

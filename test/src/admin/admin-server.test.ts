@@ -5,8 +5,9 @@ import type * as z from 'zod'
 import { ADMIN_ROUTES, adminServer } from '../../../src/admin/admin-server.ts'
 import { createApp } from '../../../src/admin/app.ts'
 import { statusSchema, summarySchema } from '../../../src/admin/schemas/overview.ts'
-import { ruleDetailSchema, rulesSchema } from '../../../src/admin/schemas/rules.ts'
+import { keysSchema, ruleDetailSchema, rulesSchema } from '../../../src/admin/schemas/rules.ts'
 import { senderCardSchema } from '../../../src/admin/schemas/senders.ts'
+import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { createSender } from '../../../src/index.ts'
 import { type AdminScene, openAdminScene, POLICY, send } from './admin-scene.ts'
 
@@ -114,6 +115,30 @@ describe('the admin API', () => {
     })
     expect((await put('exemptions/all', {})).status).toBe(422)
     expect((await put('bans/nobody', {})).status).toBe(400)
+  })
+
+  it('lists the counters of a rule with the least units left, in bounded scans', async () => {
+    scene = await openAdminScene()
+    const charge = (client: string, times: number): void => {
+      for (let count = 0; count < times; count++)
+        scene.gate.checkSync({ topic: 'fleet/a', sender: { client }, size: 1 })
+    }
+    charge('d1', 3)
+    charge('d2', 7)
+    const read = async (query = ''): Promise<z.infer<typeof keysSchema>> =>
+      keysSchema.parse((await scene.call('GET', `${BASE}/rules/per-client/keys${query}`)).body)
+    expect(await read()).toEqual({
+      keys: [
+        { counter: 'client=d2', used: 7, remaining: 43, resetMs: 700 },
+        { counter: 'client=d1', used: 3, remaining: 47, resetMs: 300 },
+      ],
+      partial: false,
+      next: null,
+    })
+    for (let count = 0; count < MAX_SIZES.scannedKeys; count++) charge(`x${count}`, 1)
+    const first = await read('?limit=1')
+    expect(first).toMatchObject({ keys: [{ counter: 'client=d2' }], partial: true })
+    expect(await read(`?cursor=${String(first.next)}`)).toMatchObject({ partial: true, next: null })
   })
 
   it('serves a unix socket to its owner only, without a token', async () => {

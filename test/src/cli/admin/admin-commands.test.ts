@@ -60,6 +60,7 @@ describe('the commands of operators', () => {
       json: { senders: [{ id: 'client:d7', count: 10 }], status: { node: 'node-a' } },
     })
     expect((await run('top')).out).toContain('client:d7')
+    expect((await run('keys', 'per-client')).out).toMatch(/client=d7 +50 +0/)
   })
 
   it('ban, list and unban, each with a reason', async () => {
@@ -166,7 +167,7 @@ describe('the commands of operators', () => {
     const { exitCode, out } = await printed.finally(() => clearInterval(flood))
     expect([exitCode, out]).toEqual([
       0,
-      expect.stringMatching(/client:d9 +fleet\/a +\w+ +0 of \d+ left under/),
+      expect.stringMatching(/client:d9 +fleet\/a +reject( ×\d+)? +0 of \d+ left under/),
     ])
   })
 })
