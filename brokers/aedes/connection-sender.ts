@@ -1,5 +1,5 @@
 import type { Client, ConnectPacket } from 'aedes'
-import { findForwardedIp } from '../../src/adapter/trusted-proxies.ts'
+import { findForwardedIp, type TrustProxy } from '../../src/adapter/trusted-proxies.ts'
 import { createSender } from '../../src/chain/senders/sender-state.ts'
 import { canonicalIp } from '../../src/conditions/cidr.ts'
 import type { Logger } from '../../src/core/logger.ts'
@@ -17,7 +17,7 @@ export function createConnectionSender(
   settings: LimitBrokerSettings,
   logger: Logger,
 ): Sender {
-  const ip = readClientIp(client, settings)
+  const ip = readClientIp(client, settings.trust)
   const id = client.id ?? connect?.clientId
   return createSender({
     client: id || undefined,
@@ -28,12 +28,12 @@ export function createConnectionSender(
 }
 
 /** Returns the address from the PROXY header, else from X-Forwarded-For of a trusted proxy, else the socket's own. */
-export function readClientIp(client: Client, settings: LimitBrokerSettings): string | undefined {
+export function readClientIp(client: Client, trust: TrustProxy): string | undefined {
   const named = aedesClientInternals(client).connDetails?.ipAddress
   if (typeof named === 'string' && named !== '') return canonicalIp(named)
   const request = client.req
   if (request?.socket) {
-    return findForwardedIp(request.socket.remoteAddress, request.headers?.['x-forwarded-for'], settings.trust)
+    return findForwardedIp(request.socket.remoteAddress, request.headers?.['x-forwarded-for'], trust)
   }
   const remote = (client.conn as { remoteAddress?: unknown }).remoteAddress
   return typeof remote === 'string' ? canonicalIp(remote) : undefined

@@ -97,7 +97,12 @@ class PacketSizeLimit {
       this.#suppressed++
       return
     }
-    const context = { client: client.id ?? undefined, ip: readClientIp(client, settings), packet, ...numbers }
+    const context = {
+      client: client.id ?? undefined,
+      ip: readClientIp(client, settings.trust),
+      packet,
+      ...numbers,
+    }
     logger.warn({ ...context, suppressed: this.#suppressed }, `${what} refused, connection closed: ${option}`)
     this.#loggedAtMs = nowMs
     this.#suppressed = 0

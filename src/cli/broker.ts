@@ -4,6 +4,7 @@ import type { AdminServer } from '../admin/index.ts'
 import { formatProblem, PolicyError } from '../core/errors.ts'
 import { Gate } from '../index.ts'
 import { watchPolicy } from '../policy/index.ts'
+import type { AuthenticationOptions, ClientAuthentication } from './client-authentication.ts'
 import { EXIT } from './command-error.ts'
 import { isLimitingEnabled, readStoreOverlay } from './environment-variables.ts'
 import type { HealthOptions, HealthServer } from './health-server.ts'
@@ -32,6 +33,8 @@ export interface BrokerCommandOptions extends MonitoringOptions {
   readonly notices?: string | undefined
   /** Default: 1 MiB. */
   readonly maxPacketBytes?: number | undefined
+  /** Default: every client may connect. */
+  readonly authentication?: AuthenticationOptions | undefined
   readonly json: boolean
   /** Default: no admin server. */
   readonly admin?: AdminOptions | undefined
@@ -53,6 +56,7 @@ export async function runBroker(options: BrokerCommandOptions, terminal: Termina
     ...(overlay !== undefined && existsSync(overlay) ? [overlay] : []),
     ...(store === undefined ? [] : [store]),
   ]
+  const authentication = options.authentication && (await openAuthentication(options.authentication, log))
   const isLimiting = isLimitingEnabled(env)
   const gate = isLimiting
     ? await Gate.fromPolicy(listPolicy(), { env, logger: log })
@@ -67,7 +71,7 @@ export async function runBroker(options: BrokerCommandOptions, terminal: Termina
   gate.on('scaled', scaled => log.info({ factor: 1, ...scaled }, 'limits are scaled by the load'))
   gate.on('policy', change => {
     if (change.kind === 'applied') log.info({ rules: countRules(change.rules) }, 'policy reloaded')
-    else logPolicyError(log, change.error)
+    else logFileError(log, change.error, 'the policy was not reloaded, the old one stays')
   })
   const stop = new TerminationSignal()
   let serving = false
@@ -88,11 +92,17 @@ export async function runBroker(options: BrokerCommandOptions, terminal: Termina
       const { startHealth } = await import('./health-server.ts')
       health = await startHealth({ store: gate.store, readState: readState, metrics, host, port })
     }
-    server = await startMqttServer({ ...options, gate, logger: log })
+    server = await startMqttServer({ ...options, authentication, gate, logger: log })
     const reload = async (): Promise<void> => {
       if (isLimiting) await gate.apply(listPolicy())
     }
-    const watch = watchPolicy(files, reload)
+    const watches = [watchPolicy(files, reload)]
+    if (authentication !== undefined)
+      watches.push(
+        watchPolicy(authentication.files, () => authentication.reload(), {
+          onError: error => logFileError(log, error, 'the password file was not reloaded, the old one stays'),
+        }),
+      )
     if (options.admin !== undefined && adminCode !== undefined) {
       const { limits: broker } = server
       admin = await adminCode.startAdmin(gate, options.admin, {
@@ -116,7 +126,7 @@ export async function runBroker(options: BrokerCommandOptions, terminal: Termina
     serving = false
     const { connections, held } = server.limits.stats()
     log.info({ signal, connections, held }, 'ending')
-    await watch.close()
+    for (const watch of watches) await watch.close()
     await admin?.close()
     await server.close(DRAIN_MS)
     await runningMonitoring.close()
@@ -131,19 +141,28 @@ export async function runBroker(options: BrokerCommandOptions, terminal: Termina
   return EXIT.fine
 }
 
+/** Reads the password file. Its code is loaded on first use. */
+async function openAuthentication(
+  options: AuthenticationOptions,
+  log: Logger,
+): Promise<ClientAuthentication> {
+  const { ClientAuthentication } = await import('./client-authentication.ts')
+  return ClientAuthentication.open(options, log)
+}
+
 /** Limits of exemptions are named with a prefix that policy rules cannot have. */
 function countRules(names: readonly string[]): number {
   return names.filter(name => !name.startsWith('exempt:')).length
 }
 
-/** Logs every problem in a line of its own, with its position in the file. */
-function logPolicyError(log: Logger, error: Error): void {
+/** Logs every problem in a line of its own, with its position in the file, and then the consequence. */
+function logFileError(log: Logger, error: unknown, consequence: string): void {
   if (!(error instanceof PolicyError)) {
-    log.error({ err: error }, 'the policy was not reloaded, the old one stays')
+    log.error({ err: error }, consequence)
     return
   }
   for (const problem of error.problems) log.error({ ...problem, message: undefined }, formatProblem(problem))
-  log.error({ problems: error.problems.length }, 'the policy was not reloaded, the old one stays')
+  log.error({ problems: error.problems.length }, consequence)
 }
 
 function isLoopback(host: string): boolean {

@@ -8,6 +8,7 @@ import {
   healthPortFromEnv,
   monitoringOptionsFromEnv,
   NOTICES_TOPIC,
+  passwordFileFromEnv,
   readLogLevel,
   readMaxPacketBytes,
   readNoticesTopic,
@@ -34,6 +35,8 @@ interface BrokerFlags {
   readonly trustProxy?: readonly string[]
   readonly notices?: string | true
   readonly maxPacketBytes?: number
+  readonly passwordFile?: string
+  readonly allowAnonymous?: boolean
   readonly auditLog?: string
   readonly analyticsStore?: string
   readonly alertsWebhook?: string
@@ -87,6 +90,11 @@ export function addBrokerCommands(
       'the largest MQTT packet a client may send, as 64kB; default: 1 MiB',
       readPacketBytes,
     )
+    .option(
+      '--password-file <file>',
+      'users and hashed passwords, as topicgate passwd or mosquitto_passwd writes',
+    )
+    .option('--allow-anonymous', 'with --password-file, let clients without a user name connect too')
     .option('--audit-log <file>', 'append bans, overrides and other changes to a file')
     .option(
       '--analytics-store <url>',
@@ -132,6 +140,7 @@ export function addBrokerCommands(
         proxyProtocol: flags.proxyProtocol ?? false,
         notices: flags.notices === true ? NOTICES_TOPIC : (flags.notices ?? readNoticesTopic(env)),
         maxPacketBytes: flags.maxPacketBytes ?? readMaxPacketBytes(env),
+        authentication: parseAuthenticationFlags(flags, env),
         auditLog: flags.auditLog ?? seen.auditLog,
         analyticsStore: flags.analyticsStore ?? seen.analyticsStore,
         webhook: parseWebhook(flags.alertsWebhook ?? seen.webhookUrl, seen.webhookSecret),
@@ -176,6 +185,18 @@ export function addBrokerCommands(
       }
       done(await demo(options, terminal))
     })
+}
+
+function parseAuthenticationFlags(
+  flags: BrokerFlags,
+  env: Terminal['env'],
+): BrokerCommandOptions['authentication'] {
+  const passwordFile = flags.passwordFile ?? passwordFileFromEnv(env)
+  const allowAnonymous = flags.allowAnonymous ?? false
+  if (passwordFile !== undefined) return { passwordFile, allowAnonymous }
+  if (!allowAnonymous) return undefined
+  const remedy = 'without one, every client may connect'
+  throw new CommandError(`--allow-anonymous belongs to --password-file (${remedy})`, EXIT.usage)
 }
 
 function parseAdminFlags(flags: BrokerFlags, env: Terminal['env']): BrokerCommandOptions['admin'] {

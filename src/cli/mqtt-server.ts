@@ -2,6 +2,7 @@ import type { EventEmitter } from 'node:events'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { setFlagsFromString } from 'node:v8'
 import { Aedes } from 'aedes'
+import { readClientIp } from '../../brokers/aedes/connection-sender.ts'
 import {
   type BrokerLimiter,
   behindProxy,
@@ -11,6 +12,7 @@ import {
 } from '../../brokers/aedes/index.ts'
 import { preventStackOverflow } from '../../brokers/aedes/mqemitter-stack-overflow.ts'
 import { type Gate, type Logger, PolicyError } from '../index.ts'
+import type { ClientAuthentication } from './client-authentication.ts'
 import { CommandError, EXIT } from './command-error.ts'
 import type { createWebSocketServer } from './web-socket-server.ts'
 
@@ -29,6 +31,8 @@ export interface MqttServerOptions {
   readonly notices?: string | undefined
   /** Maximum packet size of a client. Default: 1 MiB. */
   readonly maxPacketBytes?: number | undefined
+  /** Default: every client may connect. */
+  readonly authentication?: ClientAuthentication | undefined
   readonly logger?: Logger
 }
 
@@ -78,6 +82,7 @@ export async function startMqttServer(options: MqttServerOptions): Promise<Runni
       logger,
       notices,
     })
+    options.authentication?.attach(broker, client => readClientIp(client, trust))
     const open = async (server: Server, port: number, flag: string): Promise<number> => {
       server.on('connection', socket => {
         sockets.add(socket)

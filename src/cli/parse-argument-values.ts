@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import { InvalidArgumentError } from 'commander'
 import { PolicyError } from '../core/errors.ts'
 import { parseBytes, parseDuration } from '../core/units.ts'
+import { MAX_ITERATIONS } from '../mqtt-auth/password-hash.ts'
 import { printable } from './format.ts'
 
 /** Parses a load such as `80%` or `0.8`. */
@@ -65,6 +66,14 @@ const MIN_PACKET_BOUND = 256
 export function parseSenderCount(text: string): number {
   const remedy = 'a whole number of senders, 1 to 1000000'
   const count = parseWhole(text, 1_000_000, remedy)
+  if (count > 0) return count
+  throw new InvalidArgumentError(`Write ${remedy}.`)
+}
+
+/** Parses the rounds of a password hash. */
+export function parseIterations(text: string): number {
+  const remedy = `a whole number of rounds, 1 to ${MAX_ITERATIONS}`
+  const count = parseWhole(text, MAX_ITERATIONS, remedy)
   if (count > 0) return count
   throw new InvalidArgumentError(`Write ${remedy}.`)
 }

@@ -3,6 +3,7 @@ import { readVersion } from '../core/package-files.ts'
 import { EXIT, explainError } from './command-error.ts'
 import { addAdminCommands } from './commands-admin.ts'
 import { addBrokerCommands } from './commands-broker.ts'
+import { addPasswordCommand } from './commands-passwd.ts'
 import { addPolicyCommands } from './commands-policy.ts'
 import { addSetupCommands } from './commands-setup.ts'
 import { addTokenCommands } from './commands-token.ts'
@@ -54,6 +55,7 @@ export function createProgram(terminal: Terminal, done: (exitCode: number) => vo
   addBrokerCommands(program, terminal, done)
   addAdminCommands(program, terminal, done)
   addTokenCommands(program, terminal, done)
+  addPasswordCommand(program, terminal, done)
   addSetupCommands(program, terminal, done)
   program.addHelpText(
     'after',

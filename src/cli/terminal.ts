@@ -6,7 +6,8 @@ export type OutputStream = Writable & { readonly isTTY?: boolean; readonly colum
 
 /** Input, output and environment of a command: those of the process or of a test. */
 export interface Terminal {
-  readonly stdin: Readable
+  /** `isTTY` is true for a terminal. */
+  readonly stdin: Readable & { readonly isTTY?: boolean }
   readonly stdout: OutputStream
   readonly stderr: OutputStream
   readonly env: Readonly<Record<string, string | undefined>>

@@ -4,6 +4,7 @@ import { type WebSocket, WebSocketServer } from 'ws'
 import type { BrokerLimiter } from '../../brokers/aedes/index.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Logger } from '../index.ts'
+import { sampleLog } from './sampled-log.ts'
 import { webSocketStream } from './web-socket-stream.ts'
 
 /** Creates an HTTP server that serves MQTT over WebSocket. */
@@ -56,20 +57,13 @@ interface Receiving extends WebSocket {
 
 /** Logs oversized frames, at most once a second. */
 function largeFrameLog(maxPacketBytes: number, logger: Logger | undefined): (error: Error) => void {
-  let loggedAtMs = Number.NEGATIVE_INFINITY
-  let suppressed = 0
-  return error => {
-    if ((error as NodeJS.ErrnoException).code !== 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') return
-    const nowMs = performance.now()
-    if (nowMs - loggedAtMs < 1_000) {
-      suppressed++
-      return
-    }
+  const log = sampleLog<undefined>((_fields, suppressed) =>
     logger?.warn(
       { maxPacketBytes, connectBytes: MAX_SIZES.connectBytes, suppressed },
       `WebSocket frame refused, connection closed: --max-packet-bytes is ${maxPacketBytes}`,
-    )
-    loggedAtMs = nowMs
-    suppressed = 0
+    ),
+  )
+  return error => {
+    if ((error as NodeJS.ErrnoException).code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') log(undefined)
   }
 }

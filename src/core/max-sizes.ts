@@ -213,4 +213,12 @@ export const MAX_SIZES = {
   adminIdempotentAnswers: 1_024,
   /** Topics that the card of a sender looks at. */
   cardTopics: 64,
+  /** Bytes of a password of an MQTT client. A longer one is wrong. */
+  passwordBytes: 1_024,
+  /** Passwords hashed at the same time: half of the threads of libuv. Clients that wait for it, per address and in total. */
+  concurrentPasswordHashes: 2,
+  waitingPasswordsPerAddress: 1_000,
+  waitingPasswords: 10_000,
+  /** Wrong passwords that are refused without a hash when they are sent again. */
+  rememberedWrongPasswords: 1_024,
 } as const

@@ -33,6 +33,7 @@ export const MODULES: Readonly<Record<string, readonly string[]>> = {
       'core',
     ],
   ],
+  'mqtt-auth': ['topic', 'core'],
   // Runs in browsers; built into dist/ui.
   dashboard: ['admin'],
   index: [
@@ -40,7 +41,18 @@ export const MODULES: Readonly<Record<string, readonly string[]>> = {
     ...['gate', 'guard', 'analytics', 'metrics', 'admin', 'adapter'],
   ],
   brokers: ['adapter', 'guard', 'publish', 'gate', 'chain', 'outcomes', 'conditions', 'topic', 'core'],
-  cli: ['index', 'admin', 'guard', 'analytics', 'metrics', 'policy', 'brokers', 'conditions', 'core'],
+  cli: [
+    'index',
+    'admin',
+    'guard',
+    'analytics',
+    'metrics',
+    'policy',
+    'mqtt-auth',
+    'brokers',
+    'conditions',
+    'core',
+  ],
 }
 
 /** Dependencies allowed only as a dynamic `import()` or a type, so that they are loaded on first use. */

@@ -1,7 +1,8 @@
 import { readFileSync, statSync } from 'node:fs'
-import { open, readFile, rename, rm } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { type PolicyError, policyError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
+import { writePrivateFile } from '../../core/write-private-file.ts'
 import { formatTokens, parseTokens, type TokenEntry } from './tokens.ts'
 
 /** Interval between checks of the file for changes. */
@@ -70,21 +71,8 @@ export async function readTokens(path: string): Promise<readonly TokenEntry[]> {
 }
 
 /** Replaces a token file in one step; only its owner may read it. */
-export async function writeTokens(path: string, entries: readonly TokenEntry[]): Promise<void> {
-  const temporary = `${path}.${process.pid}`
-  try {
-    const file = await open(temporary, 'w', 0o600)
-    try {
-      await file.writeFile(formatTokens(entries))
-      await file.sync()
-    } finally {
-      await file.close()
-    }
-    await rename(temporary, path)
-  } catch (error) {
-    await rm(temporary, { force: true })
-    throw error
-  }
+export function writeTokens(path: string, entries: readonly TokenEntry[]): Promise<void> {
+  return writePrivateFile(path, formatTokens(entries))
 }
 
 function unreadable(path: string, cause: unknown): PolicyError {

@@ -1,0 +1,128 @@
+import type { Aedes, AuthenticateError, Client } from 'aedes'
+import { brokerInternals } from '../../brokers/aedes/aedes-internals.ts'
+import type { Logger } from '../index.ts'
+import { PasswordChecker, type PasswordResult } from '../mqtt-auth/password-checker.ts'
+import { readPasswordFile } from '../mqtt-auth/password-file.ts'
+import { sampleLog } from './sampled-log.ts'
+
+export interface AuthenticationOptions {
+  readonly passwordFile: string
+  /** True if clients without a user name may connect. */
+  readonly allowAnonymous: boolean
+}
+
+/** Return codes of a CONNACK. */
+const SERVER_UNAVAILABLE = 3
+const BAD_USER_OR_PASSWORD = 4
+const NOT_AUTHORIZED = 5
+
+const RETURN_CODES: Readonly<Record<Exclude<PasswordResult, 'correct'>, number>> = {
+  wrong: BAD_USER_OR_PASSWORD,
+  busy: SERVER_UNAVAILABLE,
+}
+
+interface FailedAttempt {
+  readonly client: string
+  readonly user: string | undefined
+  readonly ip: string | undefined
+  readonly reason: string
+}
+
+/** User of a connection, and the hash of the password that it proved. */
+interface AuthenticatedUser {
+  readonly user: string
+  readonly hash: string | undefined
+}
+
+/** Authenticates the clients of a broker with a password file, which can be loaded again. */
+export class ClientAuthentication {
+  readonly #options: AuthenticationOptions
+  readonly #checker: PasswordChecker
+  readonly #logger: Logger
+  readonly #logFailure: (attempt: FailedAttempt) => void
+  readonly #users = new WeakMap<Client, AuthenticatedUser>()
+  #broker: Aedes | undefined
+
+  private constructor(options: AuthenticationOptions, checker: PasswordChecker, logger: Logger) {
+    this.#options = options
+    this.#checker = checker
+    this.#logger = logger
+    this.#logFailure = sampleLog((attempt, suppressed) =>
+      logger.warn({ ...attempt, suppressed }, 'a client was not authenticated'),
+    )
+  }
+
+  /** Reads the password file. Rejects with PolicyError if it is invalid. */
+  static async open(options: AuthenticationOptions, logger: Logger): Promise<ClientAuthentication> {
+    return new ClientAuthentication(
+      options,
+      new PasswordChecker(await readPasswordFile(options.passwordFile)),
+      logger,
+    )
+  }
+
+  get files(): readonly string[] {
+    return [this.#options.passwordFile]
+  }
+
+  /** Authenticates the clients of a broker from now on. `ipOf` returns the address of a client. */
+  attach(broker: Aedes, ipOf: (client: Client) => string | undefined): void {
+    this.#broker = broker
+    broker.authenticate = (client, username, password, done) => {
+      const ip = ipOf(client)
+      const user = username || undefined
+      const refuse = (reason: string, returnCode: number): void => {
+        this.#logFailure({ client: client.id.slice(0, 128), user: user?.slice(0, 128), ip, reason })
+        done(connackError(reason, returnCode), false)
+      }
+      if (user === undefined) {
+        if (this.#options.allowAnonymous) done(null, true)
+        else refuse('user name required', NOT_AUTHORIZED)
+        return
+      }
+      const attempt = {
+        user,
+        password: Buffer.from(password ?? ''),
+        address: ip ?? '',
+        isCancelled: () => client.closed,
+      }
+      this.#checker.check(attempt).then(
+        result => {
+          if (result !== 'correct') {
+            refuse(result === 'busy' ? 'too many passwords to check' : 'wrong password', RETURN_CODES[result])
+            return
+          }
+          this.#users.set(client, { user, hash: this.#checker.hashOf(user) })
+          done(null, true)
+        },
+        (err: unknown) => {
+          this.#logger.error({ err }, 'a password could not be checked')
+          done(connackError('password not checked', SERVER_UNAVAILABLE), false)
+        },
+      )
+    }
+  }
+
+  /**
+   * Reads the password file again and disconnects clients whose user was removed or has another password. Rejects with
+   * PolicyError if the file is invalid; then the earlier one stays in force.
+   */
+  async reload(): Promise<void> {
+    const entries = await readPasswordFile(this.#options.passwordFile)
+    this.#checker.replace(entries)
+    let disconnected = 0
+    const clients = this.#broker && brokerInternals(this.#broker).clients
+    for (const client of Object.values(clients ?? {})) {
+      const authenticated = this.#users.get(client)
+      if (authenticated === undefined || entries.get(authenticated.user)?.text === authenticated.hash)
+        continue
+      client.close()
+      disconnected++
+    }
+    this.#logger.info({ users: entries.size, disconnected }, 'password file reloaded')
+  }
+}
+
+function connackError(reason: string, returnCode: number): AuthenticateError {
+  return Object.assign(new Error(reason), { returnCode })
+}
