@@ -1,7 +1,8 @@
-import { open, readFile, rename, rm } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { isMap, isSeq, parseDocument } from 'yaml'
 import { PolicyError, type Problem } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
+import { writePrivateFile } from '../core/write-private-file.ts'
 import { findPolicyWarnings, type LoadedPolicy, loadPolicy, redact } from '../policy/index.ts'
 import type { AdminPolicyFiles } from './admin-policy-files.ts'
 import { AdminProblem } from './problem.ts'
@@ -122,18 +123,9 @@ export class PolicyOverlay {
 
   /** Replaces a file in one step, after its content is on the disk. */
   async #write(path: string, text: string): Promise<void> {
-    const temporary = `${path}.${process.pid}.tmp`
     try {
-      const file = await open(temporary, 'w', 0o600)
-      try {
-        await file.writeFile(text)
-        await file.sync()
-      } finally {
-        await file.close()
-      }
-      await rename(temporary, path)
+      await writePrivateFile(path, text)
     } catch (error) {
-      await rm(temporary, { force: true }).catch(() => {})
       const { code = String(error) } = error as NodeJS.ErrnoException
       throw new AdminProblem(409, `${path} cannot be written: ${code}`)
     }
