@@ -17,6 +17,7 @@ import { createApp, type ListenerAccess } from './app.ts'
 import { type AuditLog, keepAuditLog } from './audit-log.ts'
 import { type AdminAddress, formatAdminAddress, listenAt, parseAdminAddress } from './listen.ts'
 import type { Route } from './route.ts'
+import { CAPTURE_ROUTES } from './routes/capture.ts'
 import { ENTRY_ROUTES } from './routes/entries.ts'
 import { EVENT_ROUTES } from './routes/events.ts'
 import { MESSAGE_ROUTES } from './routes/messages.ts'
@@ -86,6 +87,7 @@ export const ADMIN_ROUTES: readonly Route[] = [
   ...ENTRY_ROUTES,
   ...MESSAGE_ROUTES,
   ...RESET_ROUTES,
+  ...CAPTURE_ROUTES,
   ...POLICY_ROUTES,
 ]
 

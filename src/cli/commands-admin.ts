@@ -59,6 +59,18 @@ export function addAdminCommands(
     done(await tail(tailCommand.opts(), terminal))
   })
 
+  const captureCommand = add(program, 'capture', 'print the messages that are decided, for topicgate replay')
+    .option('--for <duration>', 'how long; default: 60s')
+    .option('--max <count>', 'end after so many', parseCount)
+    .option('--client <id>', 'only those of a client')
+    .option('--topic <pattern>', 'only those on matching topics')
+    .option('--hash-senders', 'replace the names of senders by hashes')
+    .requiredOption('--reason <text>', 'the reason, for the audit log')
+  captureCommand.action(async () => {
+    const { captureMessages } = await import('./admin/capture.ts')
+    done(await captureMessages(captureCommand.opts(), terminal))
+  })
+
   addEntryCommands(program, add, action)
   addPolicyAdminCommands(program, add, action)
 

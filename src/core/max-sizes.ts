@@ -205,6 +205,9 @@ export const MAX_SIZES = {
   adminQueuedEvents: 1_024,
   /** Keys of a rule read by one scan. */
   scannedKeys: 65_536,
+  /** Messages of one capture of the admin API, and lines waiting for its reader. */
+  capturedMessages: 1_000_000,
+  capturedLines: 16_384,
   /** Messages of a batch to decide. */
   adminBatch: 1_000,
   /** Earlier versions of the overlay of the admin API. */

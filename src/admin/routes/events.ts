@@ -2,8 +2,9 @@ import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { AdminProblem } from '../problem.ts'
 import { defineRoute, type Route } from '../route.ts'
 import { eventsQuerySchema } from '../schemas/events.ts'
-import { type EventReader, type EventType, eventText } from '../state/event-stream.ts'
+import { type EventType, eventText } from '../state/event-stream.ts'
 import type { SentRefusal } from '../state/refusal-feed.ts'
+import { textStream } from '../text-stream.ts'
 
 const events = defineRoute({
   method: 'GET',
@@ -31,32 +32,22 @@ const events = defineRoute({
     }
     signal.addEventListener('abort', () => reader.close(), { once: true })
     if (signal.aborted) reader.close()
-    return new Response(streamOf(reader), {
-      headers: {
-        'content-type': 'text/event-stream',
-        'cache-control': 'no-store',
-        // Proxies such as nginx would collect events otherwise.
-        'x-accel-buffering': 'no',
+    return new Response(
+      textStream(
+        () => reader.next(),
+        () => reader.close(),
+        'retry: 2000\n\n',
+      ),
+      {
+        headers: {
+          'content-type': 'text/event-stream',
+          'cache-control': 'no-store',
+          // Proxies such as nginx would collect events otherwise.
+          'x-accel-buffering': 'no',
+        },
       },
-    })
+    )
   },
 })
-
-/** Reads no further than the client does, so that events of a client that does not read wait in its bounded queue. */
-function streamOf(reader: EventReader): ReadableStream<Uint8Array> {
-  const encoder = new TextEncoder()
-  return new ReadableStream<Uint8Array>(
-    {
-      start: controller => controller.enqueue(encoder.encode('retry: 2000\n\n')),
-      async pull(controller) {
-        const text = await reader.next()
-        if (text === undefined) controller.close()
-        else controller.enqueue(encoder.encode(text))
-      },
-      cancel: () => reader.close(),
-    },
-    { highWaterMark: 0 },
-  )
-}
 
 export const EVENT_ROUTES: readonly Route[] = [events]

@@ -14,6 +14,7 @@ import { senderId } from '../sender-id.ts'
 import { DecisionSeries } from './decision-series.ts'
 import { EventStream } from './event-stream.ts'
 import { IdempotentAnswers } from './idempotent-answers.ts'
+import type { MessageCapture } from './message-capture.ts'
 import { RecentRefusals, type RefusalEvent } from './recent-refusals.ts'
 import { RefusalFeed } from './refusal-feed.ts'
 
@@ -61,6 +62,8 @@ export class AdminState {
   /** Refusals as they come. */
   readonly refusalFeed = new RefusalFeed()
   readonly answers: IdempotentAnswers
+  /** Capture that is running. */
+  capture: MessageCapture | undefined
   /** Resolved alerts, the newest first. */
   readonly resolvedAlerts: Alert[] = []
   scaled: Scaled | undefined
@@ -114,6 +117,7 @@ export class AdminState {
     this.#cancelTick()
     for (const close of this.#closers) close()
     this.events.close()
+    this.capture?.end()
   }
 
   #listen<Name extends keyof GateEvents>(

@@ -102,6 +102,28 @@ export class AdminClient {
     }
   }
 
+  /** Sends a request and passes the body of the answer on as it comes. Rejects with CommandError. */
+  async pipe(
+    path: string,
+    body: object,
+    write: (chunk: Buffer) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const response = await this.#open('POST', path, JSON.stringify(body), {})
+    const isFine = response.statusCode === 200
+    signal.addEventListener('abort', () => void response.destroy(), { once: true })
+    let refusal = ''
+    try {
+      for await (const chunk of response as AsyncIterable<Buffer>) {
+        if (isFine) await write(chunk)
+        else refusal += chunk.toString()
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error
+    }
+    if (!isFine) throw new RefusedRequestError(response.statusCode ?? 0, asObject(parseJson(refusal)))
+  }
+
   #open(
     method: string,
     path: string,

@@ -1,6 +1,10 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { decideBatchSchema, decisionSchema } from '../../../src/admin/schemas/messages.ts'
 import { senderCardSchema } from '../../../src/admin/schemas/senders.ts'
+import { MessageCapture } from '../../../src/admin/state/message-capture.ts'
+import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
+import { createSender } from '../../../src/index.ts'
+import { until } from '../../support/wait.ts'
 import { type AdminScene, type Answer, openAdminScene } from './admin-scene.ts'
 
 let scene: AdminScene
@@ -100,5 +104,61 @@ describe('a reset', () => {
     expect((await post('decide', MESSAGE, { headers })).body).toEqual(first.body)
     expect(await remaining()).toBe(49)
     expect((await post('decide', { ...MESSAGE, topic: 'fleet/x/y' }, { headers })).status).toBe(422)
+  })
+})
+
+describe('a capture', () => {
+  it('has every decided message once, without payloads and API keys, and is in the audit log', async () => {
+    scene = await openAdminScene()
+    const sender = createSender({ client: 'd7', user: 'ann', apiKey: 'k-1' })
+    const message = {
+      topic: 'fleet/a',
+      on: 'publish',
+      sender,
+      size: 3,
+      payload: () => ({ secret: 1 }),
+    } as const
+    const captured = post('capture', { max: 3, topic: 'fleet/#', reason: 'bug 7' })
+    await until(async () => (await post('capture', { reason: 'x' })).status === 409, { what: 'the capture' })
+    scene.gate.checkSync(message)
+    scene.gate.checkSync(message)
+    scene.gate.checkSync({ ...message, topic: 'other' })
+    scene.gate.checkSync({ ...message, size: 4 })
+    scene.gate.checkSync({ ...message, size: 5 })
+    const { text } = await captured
+    const lines = text
+      .trimEnd()
+      .split('\n')
+      .map(line => JSON.parse(line) as object)
+    expect(lines).toMatchObject([
+      { topic: 'fleet/a', client: 'd7', user: 'ann', size: 3 },
+      { size: 4 },
+      { size: 5 },
+    ])
+    expect(text).not.toMatch(/secret|k-1/)
+    expect((await scene.call('GET', `${BASE}/audit`)).body).toMatchObject({
+      records: [{ kind: 'capture', action: 'started', reason: 'bug 7' }],
+    })
+  })
+
+  it('ends by itself, and can hide names', async () => {
+    scene = await openAdminScene()
+    const captured = post('capture', { for: '10s', senders: 'hashes', reason: 'x' })
+    await until(async () => (await post('capture', { reason: 'x' })).status === 409, { what: 'the capture' })
+    scene.gate.checkSync({ topic: 'fleet/a', sender: { client: 'd7', ip: '10.0.0.1' }, size: 1 })
+    scene.clock.advance(10_000)
+    const { text } = await captured
+    expect(text).toMatch(/"client":"[\w-]{16}"/)
+    expect(text).not.toMatch(/d7|10\.0\.0\.1/)
+    expect((await post('capture', { for: '2h', reason: 'x' })).status).toBe(422)
+  })
+
+  it('ends when its reader does not keep up', async () => {
+    scene = await openAdminScene()
+    const capture = new MessageCapture(scene.gate, { forMs: 60_000, max: Infinity, hashSenders: false })
+    for (let count = 0; count < MAX_SIZES.capturedLines + 5; count++)
+      scene.gate.checkSync({ topic: 'a', sender: { client: 'c' }, size: 1 })
+    const lines = (await capture.next())?.split('\n').length ?? 0
+    expect([lines - 1, await capture.next()]).toEqual([MAX_SIZES.capturedLines, undefined])
   })
 })

@@ -15,11 +15,16 @@ it('bash completes commands and their options', async () => {
   expect(await completeInBash('topicgate', 'validate', '--s')).toContain('--schema')
 })
 
+it('bash completes the commands of a command', async () => {
+  expect(await completeInBash('topicgate', 'override', '')).toEqual(['set', 'ls', 'rm'])
+  expect(await completeInBash('topicgate', 'override', 'set', '--li')).toEqual(['--limit'])
+})
+
 it('zsh and fish name every command', async () => {
   for (const shell of ['zsh', 'fish']) {
     const { exitCode, out } = await runCommand(['completion', shell])
     expect(exitCode).toBe(0)
-    for (const name of ['broker', 'demo', 'validate', 'explain', 'replay', 'bench', 'init']) {
+    for (const name of ['broker', 'demo', 'validate', 'explain', 'replay', 'bench', 'init', 'rollback']) {
       expect(out).toContain(name)
     }
   }
