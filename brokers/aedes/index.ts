@@ -2,5 +2,6 @@ export { type TrustProxy, trustProxies } from '../../src/adapter/trusted-proxies
 export { type BrokerLimiter, type BrokerStats, limitBroker } from './limit-broker.ts'
 export { CONNECT_TOPIC } from './limit-connects.ts'
 export { type LimitServerOptions, limitServer, type ServerLimiter } from './limit-sockets-before-connect.ts'
+export { NotAuthorizedError } from './not-authorized-error.ts'
 export type { Identify, LimitBrokerOptions } from './options.ts'
 export { type BehindProxyOptions, behindProxy } from './proxy-protocol-listener.ts'

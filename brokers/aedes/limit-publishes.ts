@@ -9,6 +9,7 @@ import { composeMessageHook } from './compose-hooks.ts'
 import type { Connection } from './connection.ts'
 import { degradePacket, redirectPacket } from './degrade-and-redirect.ts'
 import { AedesMessage, IncomingPublish, type PacketLike } from './message.ts'
+import { NotAuthorizedError } from './not-authorized-error.ts'
 import { clientRefusalError } from './refusal-error.ts'
 import type { ResourceCounter } from './resource-counter.ts'
 import { reuseDecisionOnce } from './use-decision-once.ts'
@@ -29,6 +30,14 @@ const ALREADY_STORED: Decision = Object.freeze({
   outcome: 'deliver',
   reason: 'ok',
   retryAfterMs: 0,
+})
+
+/** Answer for a message that the application's hook refused with NotAuthorizedError. No rule is charged. */
+const NOT_AUTHORIZED: Decision = Object.freeze({
+  allowed: false,
+  outcome: 'drop',
+  reason: 'not_authorized',
+  retryAfterMs: Number.POSITIVE_INFINITY,
 })
 
 /**
@@ -110,6 +119,21 @@ export function limitPublishes(
       connection.senderQueue.admit(message, enact, askUnlessStored(client))
     } else {
       connection.senderQueue.admit(message, enact)
+    }
+  }
+
+  function refuseUnauthorized(
+    client: Client,
+    connection: Connection | undefined,
+    packet: Packet,
+    callback: Callback,
+  ): void {
+    if (client.closed || packet.cmd !== 'publish') {
+      counters.willsRefused++
+      discard(packet, callback)
+    } else {
+      // The topic counts as changed: the raw bytes of later messages say nothing about the application's answer.
+      admit(client, connection, packet, callback, false, NOT_AUTHORIZED)
     }
   }
 
@@ -266,6 +290,7 @@ export function limitPublishes(
         if (connection !== undefined) connection.pendingHookCalls--
         if (!error) admit(client, connection, packet, callback, packet.topic === topic, decided)
         else if (client === null) discard(packet, callback)
+        else if (error instanceof NotAuthorizedError) refuseUnauthorized(client, connection, packet, callback)
         else callback(error)
         if (!isPublish) connection?.markWillDone()
         else if (connection?.isClosed) connection.releaseIfFinished()

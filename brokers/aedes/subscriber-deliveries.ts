@@ -157,7 +157,7 @@ export class ClientDeliveries {
       this.#keepInSession(done)
       return
     }
-    if (this.#hook.isLimited) this.#decide(deliver, packet, done)
+    if (this.#hook.isLimited || isKept) this.#decide(deliver, packet, done)
     else this.#send(deliver, packet, done, undefined)
   }
 
@@ -170,7 +170,14 @@ export class ClientDeliveries {
       return
     }
     const forward = this.#hook.callUserHook(client, packet)
-    if (!forward || this.#context.notices?.isNoticeTopic(forward.topic)) {
+    if (!forward && deliver === this.#deliverQoS && this.#isKept(packet)) {
+      // aedes would remove another message from the session's queue.
+      this.#markSeen(packet)
+      void this.#removeFromSession(packet)
+      setImmediate(done)
+      return
+    }
+    if (!forward || !this.#hook.isLimited || this.#context.notices?.isNoticeTopic(forward.topic)) {
       this.#send(deliver, packet, done, forward)
       return
     }
@@ -257,7 +264,7 @@ export class ClientDeliveries {
     } catch (err) {
       this.#context.logger.warn(
         { err, client: this.#client.id },
-        'removing a superseded message from the session failed, it may be delivered again',
+        'removing a message from the session failed, it may be delivered again',
       )
     }
   }

@@ -5,6 +5,7 @@ import { formatProblem, PolicyError } from '../core/errors.ts'
 import { Gate } from '../index.ts'
 import { watchPolicy } from '../policy/index.ts'
 import type { AuthenticationOptions, ClientAuthentication } from './client-authentication.ts'
+import type { ClientAuthorization } from './client-authorization.ts'
 import { EXIT } from './command-error.ts'
 import { isLimitingEnabled, readStoreOverlay } from './environment-variables.ts'
 import type { HealthOptions, HealthServer } from './health-server.ts'
@@ -35,6 +36,8 @@ export interface BrokerCommandOptions extends MonitoringOptions {
   readonly maxPacketBytes?: number | undefined
   /** Default: every client may connect. */
   readonly authentication?: AuthenticationOptions | undefined
+  /** Default: clients may publish and read every topic. */
+  readonly aclFile?: string | undefined
   readonly json: boolean
   /** Default: no admin server. */
   readonly admin?: AdminOptions | undefined
@@ -57,6 +60,8 @@ export async function runBroker(options: BrokerCommandOptions, terminal: Termina
     ...(store === undefined ? [] : [store]),
   ]
   const authentication = options.authentication && (await openAuthentication(options.authentication, log))
+  const authorization =
+    options.aclFile === undefined ? undefined : await openAuthorization(options.aclFile, authentication, log)
   const isLimiting = isLimitingEnabled(env)
   const gate = isLimiting
     ? await Gate.fromPolicy(listPolicy(), { env, logger: log })
@@ -92,17 +97,18 @@ export async function runBroker(options: BrokerCommandOptions, terminal: Termina
       const { startHealth } = await import('./health-server.ts')
       health = await startHealth({ store: gate.store, readState: readState, metrics, host, port })
     }
-    server = await startMqttServer({ ...options, authentication, gate, logger: log })
+    server = await startMqttServer({ ...options, authentication, authorization, gate, logger: log })
     const reload = async (): Promise<void> => {
       if (isLimiting) await gate.apply(listPolicy())
     }
     const watches = [watchPolicy(files, reload)]
-    if (authentication !== undefined)
-      watches.push(
-        watchPolicy(authentication.files, () => authentication.reload(), {
-          onError: error => logFileError(log, error, 'the password file was not reloaded, the old one stays'),
-        }),
-      )
+    const watchAccess = (access: ClientAuthentication | ClientAuthorization, name: string): void => {
+      const onError = (error: unknown): void =>
+        logFileError(log, error, `the ${name} file was not reloaded, the old one stays`)
+      watches.push(watchPolicy(access.files, () => access.reload(), { onError }))
+    }
+    if (authentication !== undefined) watchAccess(authentication, 'password')
+    if (authorization !== undefined) watchAccess(authorization, 'ACL')
     if (options.admin !== undefined && adminCode !== undefined) {
       const { limits: broker } = server
       admin = await adminCode.startAdmin(gate, options.admin, {
@@ -148,6 +154,18 @@ async function openAuthentication(
 ): Promise<ClientAuthentication> {
   const { ClientAuthentication } = await import('./client-authentication.ts')
   return ClientAuthentication.open(options, log)
+}
+
+/** Reads the ACL file. Its code is loaded on first use. */
+async function openAuthorization(
+  aclFile: string,
+  authentication: ClientAuthentication | undefined,
+  log: Logger,
+): Promise<ClientAuthorization> {
+  if (authentication === undefined)
+    log.warn('the ACL covers all clients as anonymous, because no --password-file checks their user names')
+  const { ClientAuthorization } = await import('./client-authorization.ts')
+  return ClientAuthorization.open(aclFile, client => authentication?.userOf(client), log)
 }
 
 /** Limits of exemptions are named with a prefix that policy rules cannot have. */

@@ -65,6 +65,11 @@ export class ClientAuthentication {
     return [this.#options.passwordFile]
   }
 
+  /** Returns the user that a client has proved to be; undefined for an anonymous one. */
+  userOf(client: Client): string | undefined {
+    return this.#users.get(client)?.user
+  }
+
   /** Authenticates the clients of a broker from now on. `ipOf` returns the address of a client. */
   attach(broker: Aedes, ipOf: (client: Client) => string | undefined): void {
     this.#broker = broker

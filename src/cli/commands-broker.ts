@@ -3,6 +3,7 @@ import type { BrokerCommandOptions } from './broker.ts'
 import { CommandError, EXIT } from './command-error.ts'
 import { policyOption } from './commands-policy.ts'
 import {
+  aclFileFromEnv,
   adminAddressesFromEnv,
   DEFAULT_TOKENS,
   healthPortFromEnv,
@@ -37,6 +38,7 @@ interface BrokerFlags {
   readonly maxPacketBytes?: number
   readonly passwordFile?: string
   readonly allowAnonymous?: boolean
+  readonly aclFile?: string
   readonly auditLog?: string
   readonly analyticsStore?: string
   readonly alertsWebhook?: string
@@ -95,6 +97,7 @@ export function addBrokerCommands(
       'users and hashed passwords, as topicgate passwd or mosquitto_passwd writes',
     )
     .option('--allow-anonymous', 'with --password-file, let clients without a user name connect too')
+    .option('--acl-file <file>', 'topics that each user may publish and read, in the format of mosquitto')
     .option('--audit-log <file>', 'append bans, overrides and other changes to a file')
     .option(
       '--analytics-store <url>',
@@ -141,6 +144,7 @@ export function addBrokerCommands(
         notices: flags.notices === true ? NOTICES_TOPIC : (flags.notices ?? readNoticesTopic(env)),
         maxPacketBytes: flags.maxPacketBytes ?? readMaxPacketBytes(env),
         authentication: parseAuthenticationFlags(flags, env),
+        aclFile: flags.aclFile ?? aclFileFromEnv(env),
         auditLog: flags.auditLog ?? seen.auditLog,
         analyticsStore: flags.analyticsStore ?? seen.analyticsStore,
         webhook: parseWebhook(flags.alertsWebhook ?? seen.webhookUrl, seen.webhookSecret),

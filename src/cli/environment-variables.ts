@@ -20,6 +20,7 @@ export const ENV_VARIABLES = {
     'the topic on which refused clients get the reason, as with --notices; `true` for the usual one',
   TOPICGATE_MAX_PACKET_BYTES: 'the largest MQTT packet, as with --max-packet-bytes',
   TOPICGATE_PASSWORD_FILE: 'the file of users and passwords, as with --password-file',
+  TOPICGATE_ACL_FILE: 'the file of topics that each user may publish and read, as with --acl-file',
   TOPICGATE_AUDIT_LOG: 'the file of bans, overrides and other changes, as with --audit-log',
   TOPICGATE_ANALYTICS_STORE: 'the store of analytics, as with --analytics-store',
   TOPICGATE_ALERTS_WEBHOOK: 'the URL that receives alerts, as with --alerts-webhook',
@@ -94,6 +95,10 @@ export function readNoticesTopic(env: Env): string | undefined {
   const isOn = word !== undefined && isTrue(word)
   if (isOn === undefined) return word
   return isOn ? NOTICES_TOPIC : undefined
+}
+
+export function aclFileFromEnv(env: Env): string | undefined {
+  return read(env, 'TOPICGATE_ACL_FILE')
 }
 
 export function passwordFileFromEnv(env: Env): string | undefined {

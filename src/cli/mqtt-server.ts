@@ -13,6 +13,7 @@ import {
 import { preventStackOverflow } from '../../brokers/aedes/mqemitter-stack-overflow.ts'
 import { type Gate, type Logger, PolicyError } from '../index.ts'
 import type { ClientAuthentication } from './client-authentication.ts'
+import type { ClientAuthorization } from './client-authorization.ts'
 import { CommandError, EXIT } from './command-error.ts'
 import type { createWebSocketServer } from './web-socket-server.ts'
 
@@ -31,6 +32,8 @@ export interface MqttServerOptions {
   readonly notices?: string | undefined
   /** Maximum packet size of a client. Default: 1 MiB. */
   readonly maxPacketBytes?: number | undefined
+  /** Default: clients may publish and read every topic. */
+  readonly authorization?: ClientAuthorization | undefined
   /** Default: every client may connect. */
   readonly authentication?: ClientAuthentication | undefined
   readonly logger?: Logger
@@ -81,7 +84,10 @@ export async function startMqttServer(options: MqttServerOptions): Promise<Runni
       maxPacketBytes,
       logger,
       notices,
+      // Refused topics passed the ACL before, so their raw bytes may be refused without it.
+      skimRefused: true,
     })
+    options.authorization?.attach(broker)
     options.authentication?.attach(broker, client => readClientIp(client, trust))
     const open = async (server: Server, port: number, flag: string): Promise<number> => {
       server.on('connection', socket => {

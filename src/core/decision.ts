@@ -30,6 +30,8 @@ export type Reason =
   | 'subscriptions_exceeded'
   | 'retained_exceeded'
   | 'banned'
+  /** The application's own authorization refused it. */
+  | 'not_authorized'
   /** The message exceeds a maximum size. */
   | 'too_large'
   /** The payload equals the last one of its topic. */

@@ -293,6 +293,7 @@ describe('public entry points', () => {
     expect(await namesOf('./aedes')).toMatchInlineSnapshot(`
       [
         "CONNECT_TOPIC",
+        "NotAuthorizedError",
         "behindProxy",
         "limitBroker",
         "limitServer",
