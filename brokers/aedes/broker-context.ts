@@ -76,7 +76,8 @@ export class BrokerContext implements ConnectionContext {
   }
   /** Key of the client property that holds its connection. Why: a property is found faster than a WeakMap entry. */
   readonly #connectionKey: symbol = Symbol('topicgate.connection')
-  readonly #connects = new WeakMap<Client, ConnectPacket>()
+  /** Key of the client property that holds its CONNECT until the connection is created. */
+  readonly #connectKey: symbol = Symbol('topicgate.connect')
   #isStopped = false
 
   constructor(broker: Aedes, gate: Gate, options: LimitBrokerOptions) {
@@ -97,7 +98,7 @@ export class BrokerContext implements ConnectionContext {
 
   /** Stores a CONNECT, the only packet with username and keepalive. */
   recordConnect(client: Client, connect: ConnectPacket): void {
-    this.#connects.set(client, connect)
+    ;(client as Client & Record<symbol, ConnectPacket | undefined>)[this.#connectKey] = connect
     for (const listener of this.connectListeners) listener(client)
   }
 
@@ -126,7 +127,7 @@ export class BrokerContext implements ConnectionContext {
     if (known !== undefined) return known
     // Packets in the same chunk as the CONNECT are parsed already.
     this.beforeReading()
-    const connection = new Connection(this, client, this.#connects.get(client))
+    const connection = new Connection(this, client, this.#takeConnect(client))
     holder[this.#connectionKey] = connection
     if (this.#isStopped) connection.disconnectReason = 'shutdown'
     // The will of a closed client is its last message.
@@ -134,6 +135,13 @@ export class BrokerContext implements ConnectionContext {
     else this.connections.add(connection)
     for (const listener of this.openListeners) listener(client, connection)
     return connection
+  }
+
+  #takeConnect(client: Client): ConnectPacket | undefined {
+    const holder = client as Client & Record<symbol, ConnectPacket | undefined>
+    const connect = holder[this.#connectKey]
+    if (connect !== undefined) holder[this.#connectKey] = undefined
+    return connect
   }
 
   onConnectionClosed(client: Client, connection: Connection): void {

@@ -139,6 +139,8 @@ export const MAX_SIZES = {
   policyAliasedValues: 10_000,
   /** Listed problems of one policy. Further ones are counted. */
   policyProblems: 100,
+  /** Addresses whose parsed form is cached. */
+  parsedAddresses: 4_096,
   /** Time zones with a cached date format, and characters of their names. */
   zoneFormats: 1_000,
   zoneNameChars: 64,

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { canonicalIp, compileAddresses } from '../../../src/conditions/cidr.ts'
 import { PolicyError, type Problem } from '../../../src/core/errors.ts'
+import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 
 const SEEDED = { seed: 43, numRuns: 300 }
 const listed = (list: readonly string[], ip: string): boolean => compileAddresses(list, 'ips')(ip)
@@ -148,6 +149,19 @@ describe('a list of addresses', () => {
       ),
       SEEDED,
     )
+  })
+
+  it('matches the same after more addresses than are cached', () => {
+    const isListed = compileAddresses(['10.0.0.0/8', 'fd00::/8'], 'ips')
+    for (let index = 0; index < 2 * MAX_SIZES.parsedAddresses; index++) {
+      const inside = `10.1.${index >> 8}.${index & 255}`
+      expect([
+        isListed(inside),
+        isListed(`::ffff:${inside}`),
+        isListed(inside.replace('10.', '11.')),
+      ]).toEqual([true, true, false])
+    }
+    expect([isListed('fd00::1'), isListed('10.1.0.0'), isListed('x')]).toEqual([true, true, false])
   })
 
   it('reports every invalid entry with its position and a remedy', () => {
