@@ -15,6 +15,7 @@ import {
   times,
 } from './harness.ts'
 import { writeSection } from './page.ts'
+import { connects, loading, start } from './start-tables.ts'
 import { traffic } from './traffic-tables.ts'
 
 const { values, positionals } = parseArgs({
@@ -359,6 +360,9 @@ const PARTS = {
   mqtt,
   natsKv,
   insight,
+  loading,
+  start,
+  connects,
 }
 /** Their titles, in the order of the page. */
 const ORDER = [
@@ -366,7 +370,7 @@ const ORDER = [
   ...['Conditions', 'aedes'],
   ...['A flood at aedes', 'Memory a key'],
   ...['A flood of unknown clients', 'Idle keys going', 'SQLite', 'Redis', 'Leases', 'NATS', 'MQTT consumers'],
-  ...['NATS as a store', 'Analytics'],
+  ...['NATS as a store', 'Analytics', 'Loading a policy', 'Start', 'Connections'],
 ]
 for (const name of positionals.length === 0 ? Object.keys(PARTS) : positionals) {
   const part = PARTS[name as keyof typeof PARTS]
