@@ -342,7 +342,7 @@ export class GateChain {
   resolveSender(message: Message): SenderState | Promise<void> {
     const routes = this.currentRoutes()
     const senderState = this.#stateOf(message, routes)
-    if (senderState.routes === routes) return senderState
+    if (senderState.routes === routes.stateRoutes) return senderState
     return routes.resolve(senderState, message) ?? senderState
   }
 
@@ -350,7 +350,7 @@ export class GateChain {
   resolveWithoutLookup(message: Message): SenderState {
     const routes = this.currentRoutes()
     const senderState = this.#stateOf(message, routes)
-    if (senderState.routes !== routes) routes.resolve(senderState, message)
+    if (senderState.routes !== routes.stateRoutes) routes.resolve(senderState, message)
     return senderState
   }
 
@@ -381,14 +381,18 @@ export class GateChain {
   /** Returns the state for the topic of a message. Its routes are outdated if it must be resolved. */
   #stateOf(message: Message, routes: RouteTable): SenderState {
     const { topic, on, sender } = message
-    if (!routes.canReuseStates) return new SenderState(sender, sender)
+    const { stateRoutes } = routes
     if (typeof sender !== 'object') validateMessage(message)
+    const headerKey = routes.headerKeyOf(message)
+    // Without a key, the headers that identify the sender are too long to be remembered.
+    if (headerKey === undefined && stateRoutes !== routes) return new SenderState(sender, sender)
     const senderState = getSenderState(sender, this.#gate)
-    const known = senderState.routes === routes ? senderState.findTopic(topic, on) : undefined
+    const known = senderState.routes === stateRoutes ? senderState.findTopic(topic, on, headerKey) : undefined
     if (known !== undefined) return known
     validateMessage(message)
-    const unresolved = senderState.stateForNewTopic(routes, topic)
+    const unresolved = senderState.stateForNewTopic(stateRoutes, topic)
     unresolved.routes = undefined
+    unresolved.headerKey = headerKey
     return unresolved
   }
 

@@ -125,6 +125,44 @@ export function captureLevels(pattern: Pattern, topic: string): Map<string, stri
   return held
 }
 
+/** Captured levels of a topic by name. A map of them is one. */
+export interface TopicCaptures {
+  get(name: string): string | undefined
+}
+
+/**
+ * Returns the level of a topic that a pattern captures by a name, as {@link captureLevels} does; undefined if there is
+ * none.
+ */
+export function findCapture({ captures, dialect }: Pattern, topic: string, name: string): string | undefined {
+  for (const capture of captures) {
+    if (capture.name !== name) continue
+    const { separator } = GRAMMARS[dialect]
+    let from = 0
+    for (let level = 0; level < capture.level; level++) {
+      from = topic.indexOf(separator, from) + 1
+      if (from === 0) return undefined
+    }
+    return detach(topic.slice(from, endOfLevel(topic, separator, from)))
+  }
+  return undefined
+}
+
+/** Captured levels of a topic under one pattern, each found when it is read. Why: most keys need none of them. */
+export class LazyTopicCaptures implements TopicCaptures {
+  readonly #pattern: Pattern
+  readonly #topic: string
+
+  constructor(pattern: Pattern, topic: string) {
+    this.#pattern = pattern
+    this.#topic = topic
+  }
+
+  get(name: string): string | undefined {
+    return findCapture(this.#pattern, this.#topic, name)
+  }
+}
+
 /** Copies a slice. Why: a slice keeps the whole topic in memory, and captures become keys, which outlive topics. */
 function detach(slice: string): string {
   return ` ${slice}`.slice(1)

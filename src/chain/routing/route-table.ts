@@ -4,7 +4,7 @@ import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Message, Operation, Sender } from '../../core/message.ts'
 import { MemoryStore } from '../../stores/memory/memory-store.ts'
 import type { Store } from '../../stores/store.ts'
-import { captureLevels } from '../../topic/pattern.ts'
+import { findCapture, type TopicCaptures } from '../../topic/pattern.ts'
 import { Router } from '../../topic/router.ts'
 import { BehaviourLevelEvaluator } from '../evaluation/behaviour-evaluator.ts'
 import type { PassDecision } from '../evaluation/combine-verdicts.ts'
@@ -29,6 +29,7 @@ import type {
   BehaviourLevelPlan,
   Evaluator,
   OperationPlan,
+  RouteTableInfo,
   SelectiveRule,
   SenderPlan,
   SenderState,
@@ -56,6 +57,25 @@ export interface RouteTableInputs {
   readonly lastPayloads: LastPayloads
 }
 
+/** Captured levels of a topic. Of several patterns that capture a name, the first applies. */
+class RouteCaptures implements TopicCaptures {
+  readonly #entries: readonly ChainEntry[]
+  readonly #topic: string
+
+  constructor(entries: readonly ChainEntry[], topic: string) {
+    this.#entries = entries
+    this.#topic = topic
+  }
+
+  get(name: string): string | undefined {
+    for (const { pattern } of this.#entries) {
+      const level = pattern && findCapture(pattern, this.#topic, name)
+      if (level !== undefined) return level
+    }
+    return undefined
+  }
+}
+
 /** All routes for one state of the chain. Each change of the chain creates a new table. */
 export class RouteTable {
   /** The gate that owns the routes. */
@@ -63,9 +83,16 @@ export class RouteTable {
   readonly #chain: RouteTableInputs
   readonly #identity: SenderResolver | undefined
   readonly #router: RouteRouter
+  /**
+   * Marks the states of senders that this table has resolved. Another object if headers identify senders, so that the
+   * gate does not take a sender for that of the last message before it has compared the headers.
+   */
+  readonly stateRoutes: RouteTableInfo
 
   constructor(chain: RouteTableInputs, router: RouteRouter) {
     this.gate = chain.gate
+    this.stateRoutes =
+      chain.identity?.usesHeaders === true ? { canReuseStates: false, gate: chain.gate } : this
     this.#chain = chain
     this.#identity = chain.identity
     this.#router = router
@@ -81,9 +108,12 @@ export class RouteTable {
     return new RouteTable(this.#chain, this.#router.withoutPlans())
   }
 
-  /** False if headers identify the sender: the next message on a connection may then have another sender. */
-  get canReuseStates(): boolean {
-    return this.#identity?.usesHeaders !== true
+  /** True for states marked by the table itself. */
+  readonly canReuseStates = true
+
+  /** Returns a text for the headers that identify the sender of a message; undefined if none do, or if it is too long. */
+  headerKeyOf(message: Message): string | undefined {
+    return this.stateRoutes === this ? undefined : this.#identity!.headerKeyOf(message)
   }
 
   /** Returns the patterns that apply to a message, in policy order. Undefined means every topic. */
@@ -116,7 +146,7 @@ export class RouteTable {
       ban === undefined
         ? senderPlanOf(this.#variantFor(plan, on, effectiveOverrides, identity), topic, identity)
         : banPlan(ban)
-    senderState.setTopic(this, topic, on, senderPlan, identity)
+    senderState.setTopic(this.stateRoutes, topic, on, senderPlan, identity)
     // The next message resolves the sender again.
     if (tierLookup !== undefined) senderState.routes = undefined
     return tierLookup
@@ -126,16 +156,8 @@ export class RouteTable {
     return on === 'subscribe' ? this.#router.planOfFilter(topic) : this.#router.planOf(topic)
   }
 
-  #identityOf(message: Message, plan: RoutePlan): Sender {
-    if (this.#identity === undefined) return message.sender
-    const captures = new Map<string, string>()
-    for (const { pattern } of plan.entries) {
-      if (pattern === undefined || pattern.captures.length === 0) continue
-      for (const [name, level] of captureLevels(pattern, message.topic)) {
-        if (!captures.has(name)) captures.set(name, level)
-      }
-    }
-    return this.#identity.resolve(message, captures)
+  #identityOf(message: Message, { entries }: RoutePlan): Sender {
+    return this.#identity?.resolve(message, new RouteCaptures(entries, message.topic)) ?? message.sender
   }
 
   #actionPlan(plan: RoutePlan, on: Operation): OperationPlan {
@@ -177,7 +199,17 @@ export class RouteTable {
   ): OperationPlan {
     const evaluator = this.#evaluatorFor(steps, on, passed)
     const selective = steps.flatMap(selectiveRules)
-    return { steps, passed, evaluator, selective, notFor, senderPlans: new Map(), variants: new Map() }
+    const exempts = steps.filter(step => step.kind === 'exempt')
+    return {
+      steps,
+      exempts,
+      passed,
+      evaluator,
+      selective,
+      notFor,
+      senderPlans: new Map(),
+      variants: new Map(),
+    }
   }
 
   /** Returns the evaluator of a plan, including connect counting and behaviour levels. */
@@ -344,6 +376,7 @@ function banPlan(ban: Ban): SenderPlan {
   } as const
   const plan: OperationPlan = {
     steps: [],
+    exempts: [],
     passed: PASSED,
     evaluator,
     selective: [],
@@ -356,12 +389,14 @@ function banPlan(ban: Ban): SenderPlan {
 
 /** Returns the plan of a sender; one for each set of exemptions that cover it. */
 function senderPlanOf(plan: OperationPlan, topic: string, identity: Sender): SenderPlan {
-  const exempts = plan.steps.filter(step => step.kind === 'exempt')
-  const covering = exempts.filter(({ meta }) => meta.covers(topic, identity))
-  const shape = covering.map(step => exempts.indexOf(step)).join()
+  const { exempts } = plan
+  let shape = ''
+  for (let index = 0; index < exempts.length; index++)
+    if (exempts[index]!.meta.covers(topic, identity)) shape += `${index},`
   let senderPlan = plan.senderPlans.get(shape)
   if (senderPlan === undefined) {
     const { evaluator } = plan
+    const covering = exempts.filter(({ meta }) => meta.covers(topic, identity))
     const firstUnconditional = covering.findIndex(({ meta }) => isUnconditionalExemption(meta))
     const buckets = covering.length === 0 && evaluator.kind === 'memory' ? evaluator.buckets : undefined
     senderPlan = {

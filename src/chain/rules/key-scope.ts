@@ -2,6 +2,7 @@ import { addressKey, networkOf, V6_CUSTOMER_BITS } from '../../conditions/addres
 import { readHeaderValues } from '../../conditions/header.ts'
 import { hashLongPart } from '../../core/hash-long-part.ts'
 import type { Message, Sender } from '../../core/message.ts'
+import type { TopicCaptures } from '../../topic/pattern.ts'
 import type { Scope } from './rule-options.ts'
 
 /** Inputs of a key. */
@@ -11,7 +12,7 @@ export interface KeyInputs {
   readonly sender: Sender
   /** Pattern of the rule as written; empty if it has none. */
   readonly pattern: string
-  readonly captures: ReadonlyMap<string, string>
+  readonly captures: TopicCaptures
 }
 
 /** Builds keys for the `per` of a rule. */

@@ -1,5 +1,5 @@
 import type { Message, Sender } from '../../core/message.ts'
-import { captureLevels, type Pattern } from '../../topic/pattern.ts'
+import { captureLevels, LazyTopicCaptures, type Pattern } from '../../topic/pattern.ts'
 import type { RuleInPlan } from '../routing/plan-steps.ts'
 
 const NO_CAPTURES: ReadonlyMap<string, string> = new Map()
@@ -13,6 +13,7 @@ export function capturesOf(pattern: Pattern | undefined, message: Message): Read
 /** Returns the key of a message under a rule. */
 export function keyOf(planned: RuleInPlan, message: Message, sender: Sender): string {
   const { pattern, rule } = planned
-  const captures = capturesOf(pattern, message)
+  const hasCaptures = pattern !== undefined && pattern.captures.length > 0
+  const captures = hasCaptures ? new LazyTopicCaptures(pattern, message.topic) : NO_CAPTURES
   return rule.keys.keyOf({ message, sender, pattern: pattern?.text ?? '', captures })
 }

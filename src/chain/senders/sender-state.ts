@@ -65,6 +65,8 @@ export type Evaluator =
 /** Steps and evaluator of one action on one route. */
 export interface OperationPlan {
   readonly steps: readonly PlanStep[]
+  /** Exemptions among the steps. */
+  readonly exempts: readonly ExemptStep[]
   /** Decision if no rule applies. */
   readonly passed: PassDecision
   readonly evaluator: Evaluator
@@ -152,6 +154,8 @@ export class SenderState implements Sender, FourSlots {
   #moreSlots: SlotBlock | undefined = undefined
   /** Keys by rule index, for stores that use keys. */
   keys: (string | undefined)[] | undefined = undefined
+  /** Headers that identify the sender, if a policy says so. */
+  headerKey: string | undefined = undefined
   /** States of further topics, in the sender's own state. */
   #others: SenderState[] | undefined = undefined
   /** The further topic that followed last time: after this one, and in the sender's own state after the last one. */
@@ -221,16 +225,21 @@ export class SenderState implements Sender, FourSlots {
    * Returns the state of one of the sender's topics under the same routes; undefined if it is not known. First
    * compares the topic that followed the last one before, because most senders use their topics in turn.
    */
-  findTopic(topic: string, on: Operation): SenderState | undefined {
-    if (this.topic === topic && this.on === on) return this
+  findTopic(topic: string, on: Operation, headerKey?: string): SenderState | undefined {
+    if (this.topic === topic && this.on === on && this.headerKey === headerKey) return this
     const expected = this.#expected
-    if (expected !== undefined && expected.topic === topic && expected.on === on)
+    if (
+      expected !== undefined &&
+      expected.topic === topic &&
+      expected.on === on &&
+      expected.headerKey === headerKey
+    )
       return SenderState.#useOther(this, expected)
     const others = this.#others
     if (others === undefined) return undefined
     for (let index = 0; index < others.length; index++) {
       const other = others[index]!
-      if (other.topic !== topic || other.on !== on) continue
+      if (other.topic !== topic || other.on !== on || other.headerKey !== headerKey) continue
       if (this.#last !== undefined) this.#last.#expected = other
       return SenderState.#useOther(this, other)
     }
@@ -305,7 +314,7 @@ export class SenderState implements Sender, FourSlots {
   }
 
   static #exchangeTopics(one: SenderState, other: SenderState): void {
-    const { routes, topic, on, senderPlan, identity, keys, analyticsSlice, refusalSeries } = one
+    const { routes, topic, on, senderPlan, identity, keys, analyticsSlice, refusalSeries, headerKey } = one
     const { slot0, generation0, slot1, generation1, slot2, generation2, slot3, generation3 } = one
     const more = one.#moreSlots
     one.routes = other.routes
@@ -316,6 +325,7 @@ export class SenderState implements Sender, FourSlots {
     one.keys = other.keys
     one.analyticsSlice = other.analyticsSlice
     one.refusalSeries = other.refusalSeries
+    one.headerKey = other.headerKey
     one.slot0 = other.slot0
     one.generation0 = other.generation0
     one.slot1 = other.slot1
@@ -333,6 +343,7 @@ export class SenderState implements Sender, FourSlots {
     other.keys = keys
     other.analyticsSlice = analyticsSlice
     other.refusalSeries = refusalSeries
+    other.headerKey = headerKey
     other.slot0 = slot0
     other.generation0 = generation0
     other.slot1 = slot1

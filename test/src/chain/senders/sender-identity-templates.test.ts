@@ -171,3 +171,32 @@ describe('compileIdentity', () => {
     ])
   })
 })
+
+describe('the key of headers', () => {
+  const spec = { apiKey: '{header.key}', user: '{client}-{header.user}', roles: '{header.role}' }
+  const text = fc.string({ maxLength: 3, unit: fc.constantFrom('a', '\n', '1', ':', '[') })
+  const value = fc.oneof(text, fc.array(text, { maxLength: 3 }))
+  const headers = fc.record({ key: value, user: value, role: value }, { requiredKeys: [] })
+
+  it.each(['key', 'user', 'role', 'all'])('is equal for messages of the same identity only: %s', part => {
+    const resolver = identity(
+      part === 'all' ? spec : part === 'role' ? { roles: spec.roles } : { apiKey: `{header.${part}}` },
+    )
+    fc.assert(
+      fc.property(headers, headers, (one, other) => {
+        const [first, second] = [one, other].map(each => message({ client: 'c' }, each))
+        if (resolver.headerKeyOf(first!) !== resolver.headerKeyOf(second!)) return
+        expect(resolver.resolve(first!, NONE)).toEqual(resolver.resolve(second!, NONE))
+      }),
+      { numRuns: 2_000, seed: 3 },
+    )
+  })
+
+  it('does not exist for headers that are too long to be cached', () => {
+    const resolver = identity({ apiKey: '{header.key}' })
+    const long = 'k'.repeat(MAX_SIZES.cachedTopicChars + 1)
+    expect(resolver.headerKeyOf(message({}, { key: long }))).toBeUndefined()
+    expect(resolver.headerKeyOf(message({}, { key: [long, 'k'] }))).toBeUndefined()
+    expect(resolver.headerKeyOf(message({}, { key: long.slice(1) }))).toBeDefined()
+  })
+})

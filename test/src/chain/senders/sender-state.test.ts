@@ -121,3 +121,31 @@ it('a sender with cached topics gets the same decisions as a new object of it fo
     if (next() < 0.2) clock.advance(1_000)
   }
 })
+
+it('a sender with cached headers gets the same decisions as a new object of it for each message', async () => {
+  const clock = new FakeClock()
+  const policy = {
+    senders: { apiKey: '{header.key}', device: '{topic.device}', roles: '{header.role}' },
+    exempt: [{ roles: ['staff'], limit: '10/min per apiKey' }],
+    rules: [
+      { name: 'key', limit: '30/min', per: 'apiKey' },
+      { name: 'device', topic: 'a/{device}', limit: '20/min', per: 'device' },
+      { name: 'client', limit: '300/min', per: 'client', for: { roles: ['guest', 'staff'] } },
+    ],
+  }
+  const cached = await Gate.fromPolicy({ version: 1, ...policy }, { clock })
+  const fresh = await Gate.fromPolicy({ version: 1, ...policy }, { clock })
+  const { next } = random(6)
+  const sender = new SenderState({ client: 'c' })
+  const texts = ['x', 'y', 'z', '', 'k'.repeat(2_000)]
+  const roles = ['guest', 'staff', ['guest', 'staff'], 'none']
+  for (let count = 0; count < 3_000; count++) {
+    const [device, key, role] = [3, texts.length, roles.length].map(most => Math.floor(next() ** 2 * most))
+    const headers = { key: texts[key!]!, role: roles[role!]! }
+    const message = { topic: `a/${device}`, size: 1, headers }
+    const decision = cached.checkSync({ ...message, sender })
+    expect(decision).toEqual(fresh.checkSync({ ...message, sender: { client: 'c' } }))
+    expect(cached.senderOf({ ...message, sender })).toMatchObject({ device: String(device) })
+    if (next() < 0.2) clock.advance(1_000)
+  }
+})
