@@ -15,6 +15,10 @@ export const MAX_SIZES = {
   /** Topics per sender with cached keys, and characters of each. Longer topics are not cached. */
   topicsPerSender: 16,
   cachedTopicChars: 1_024,
+  /** Senders of a gate remembered by their parts, characters of the part each is found by, and of all together. */
+  senderStates: 32_768,
+  senderStateKeyChars: 256,
+  senderStateCharsTotal: 2_097_152,
   /** Cached senders of consumers and captures, which have no connection per sender. */
   cachedSenders: 65_536,
   /** Characters of the key of such a sender, and of all keys together. Longer keys are hashed. */

@@ -21,7 +21,8 @@ import { LastPayloads } from '../chain/rules/unchanged-payload-rule.ts'
 import { UsageWarnings } from '../chain/rules/usage-warning.ts'
 import { type BehaviourFactorsSpec, compileBehaviour } from '../chain/senders/behaviour.ts'
 import { SenderRuntimeSettings } from '../chain/senders/sender-runtime-settings.ts'
-import { getSenderState, SenderState } from '../chain/senders/sender-state.ts'
+import { findOwnSenderState, SenderState } from '../chain/senders/sender-state.ts'
+import { SenderStateCache } from '../chain/senders/sender-state-cache.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
 import { checkNested } from '../core/errors.ts'
@@ -85,6 +86,7 @@ export class GateChain {
   /** Payloads that `unchanged` rules compare with. They survive every change of the chain. */
   readonly lastPayloads = new LastPayloads()
   readonly #gate: ChainHost
+  readonly #senderStates: SenderStateCache
   readonly #usageWarnings: UsageWarnings
   readonly #limitScaler: LimitScaler
   readonly #codeOptions: Pick<CompiledPolicy, 'tiers' | 'penalty' | 'compiledBehaviour'>
@@ -102,6 +104,7 @@ export class GateChain {
   constructor(gate: ChainHost, emitter: GateEmitter, options: ChainOptions) {
     const { clock, logger, store, loadSources } = gate
     this.#gate = gate
+    this.#senderStates = new SenderStateCache(gate)
     this.#codeOptions = {
       tiers: checkNested('tiers', () => compileTiers(options.tiers ?? (options.tierOf && {}))),
       penalty: checkNested('penalties', () => compilePenalty(options.penalties)),
@@ -356,7 +359,7 @@ export class GateChain {
 
   /** Returns the sender of a message with the parts that the policy adds. */
   identityOf(message: Message): Sender {
-    return this.resolveWithoutLookup(message).identity
+    return this.resolveWithoutLookup(message).identityOf(message.sender)
   }
 
   currentRoutes(): RouteTable {
@@ -386,7 +389,7 @@ export class GateChain {
     const headerKey = routes.headerKeyOf(message)
     // Without a key, the headers that identify the sender are too long to be remembered.
     if (headerKey === undefined && stateRoutes !== routes) return new SenderState(sender, sender)
-    const senderState = getSenderState(sender, this.#gate)
+    const senderState = findOwnSenderState(sender, this.#gate) ?? this.#senderStates.stateOf(sender)
     const known = senderState.routes === stateRoutes ? senderState.findTopic(topic, on, headerKey) : undefined
     if (known !== undefined) return known
     validateMessage(message)

@@ -120,7 +120,7 @@ export async function explainPlan(
   senderState: SenderState,
   nowMs: number,
 ): Promise<Omit<Explanation, 'patterns' | 'held'>> {
-  const sender = snapshotOf(senderState)
+  const sender = snapshotOf(senderState, message)
   const exemptions: ExemptionTrace[] = []
   const rules: RuleInPlan[] = []
   const skipped = notFor.map(({ name, forLists }): SkippedRule => ({ rule: name, by: 'for', for: forLists }))
@@ -207,7 +207,7 @@ export function peekSteps(
   senderState: SenderState,
   nowMs: number,
 ): MaybePromise<readonly Decision[]> {
-  const sender = snapshotOf(senderState)
+  const sender = snapshotOf(senderState, message)
   const exempts = steps.filter(step => step.kind === 'exempt')
   const rules = steps.flatMap(step => (step.kind === 'limits' ? matchingRules(step, message, nowMs) : []))
   const refused = steps.flatMap(step => {

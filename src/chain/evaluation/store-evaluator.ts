@@ -19,6 +19,7 @@ import {
   combineVerdicts,
   type PassDecision,
   passDecisionFor,
+  type RuleVerdict,
   shortenWait,
 } from './combine-verdicts.ts'
 
@@ -29,9 +30,9 @@ export interface SenderSnapshot {
 }
 
 /** Returns what the message of a sender needs. Why: while its answer is awaited, the state may get another topic. */
-export function snapshotOf(senderState: SenderState): SenderSnapshot {
+export function snapshotOf(senderState: SenderState, message: Message): SenderSnapshot {
   senderState.keys ??= []
-  return { identity: senderState.identity, keys: senderState.keys }
+  return { identity: senderState.identityOf(message.sender), keys: senderState.keys }
 }
 
 /**
@@ -66,7 +67,7 @@ export class StoreEvaluator {
   }
 
   decide(message: Message, senderState: SenderState, nowMs: number): MaybePromise<Decision> {
-    const sender = snapshotOf(senderState)
+    const sender = snapshotOf(senderState, message)
     return this.#unchanged === undefined
       ? this.#decideFrom(0, message, sender, nowMs)
       : this.#decideAndRecord(this.#unchanged, message, sender, nowMs)
@@ -216,7 +217,10 @@ export function combineStepVerdicts(
   passed: Decision = PASSED,
 ): Decision {
   const decision = combineVerdicts(
-    planned.map(({ rule }, index) => ({ rule, ...verdicts[index]! })),
+    planned.map(({ rule }, index): RuleVerdict => {
+      const { allowed, remaining, retryAfterMs, resetMs } = verdicts[index]!
+      return { rule, allowed, remaining, retryAfterMs, resetMs }
+    }),
     passed,
   )
   if (verdicts.every(verdict => verdict.fallback === undefined)) return decision

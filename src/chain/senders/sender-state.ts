@@ -186,6 +186,11 @@ export class SenderState implements Sender, FourSlots {
     this.tier = sender.tier
   }
 
+  /** Returns the identity of a message's sender, which may be another object than the owner, with the same parts. */
+  identityOf(sender: Sender): Sender {
+    return this.identity === this.owner ? sender : this.identity
+  }
+
   /** Returns the sender for logs and explanations. */
   toJSON(): Sender {
     const { client, user, device, apiKey, ip, roles, tier } = this
@@ -380,6 +385,13 @@ export function findSenderState(sender: Sender): SenderState | undefined {
 
 /** States of senders that are frozen or used by several gates. */
 const SEPARATE_STATES = new WeakMap<object, WeakMap<Sender, SenderState>>()
+
+/** Returns the own state of a sender at a gate; undefined if it has none. Its routes may be outdated. */
+export function findOwnSenderState(sender: Sender, gate: object): SenderState | undefined {
+  const senderState = findSenderState(sender)
+  if (senderState === undefined || senderState.owner !== sender) return undefined
+  return senderState.routes === undefined || senderState.routes.gate === gate ? senderState : undefined
+}
 
 /** Returns the state of a sender at a gate, creating it if necessary. Its routes may be outdated. */
 export function getSenderState(sender: Sender, gate: object): SenderState {

@@ -23,6 +23,8 @@ const WARNING_EVERY_MS = 10_000
 /** Minimum cost of visiting a table, in slots, so that many tiny tables do not add up to one long pause. */
 const MIN_VISIT_SLOTS = 16
 
+const NO_CHARGES: readonly number[] = []
+
 /** Marks a charge whose grains are added to a later charge of the same rule and key. */
 const ADDED_TO_LATER = -1
 
@@ -85,13 +87,14 @@ export class MemoryStore implements Store {
       retryAfterMs: 0,
       resetMs: 0,
     }))
-    const repeats = new Set(charges.map(({ limit }) => limit.name)).size < charges.length
+    const repeats =
+      charges.length > 1 && new Set(charges.map(({ limit }) => limit.name)).size < charges.length
     let denied = false
     const slots = charges.map((charge, index) => {
       const table = this.table(charge.limit, nowMs)
       const verdict = verdicts[index]!
       const slot = options.commit ? table.acquire(charge.key, nowMs) : table.find(charge.key)
-      const earlier = repeats ? earlierCharges(charges, index, verdicts) : []
+      const earlier = repeats ? earlierCharges(charges, index, verdicts) : NO_CHARGES
       const sum = earlier.reduce((total, place) => total + Math.max(0, grains[place]!), grains[index]!)
       if (slot < 0) table.probeUnseen(nowMs, sum, verdict)
       else table.records.probe(slot, nowMs, sum, verdict)
