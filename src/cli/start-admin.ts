@@ -30,10 +30,10 @@ export async function startAdmin(
   { listen, tokens, hosts }: AdminOptions,
   observed: Pick<
     AdminServerOptions,
-    'analytics' | 'durations' | 'alerts' | 'audit' | 'snapshots' | 'broker' | 'policy'
+    'analytics' | 'durations' | 'alerts' | 'audit' | 'snapshots' | 'node' | 'broker' | 'policy'
   >,
 ): Promise<AdminServer> {
-  const { analytics, durations, alerts, audit, snapshots, broker, policy } = observed
+  const { analytics, durations, alerts, audit, snapshots, node, broker, policy } = observed
   const needsTokens = listen.some(address => !address.startsWith('unix:'))
   try {
     return await adminServer(gate, {
@@ -45,6 +45,7 @@ export async function startAdmin(
       alerts,
       audit,
       snapshots,
+      node,
       broker,
       policy,
     })

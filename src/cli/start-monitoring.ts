@@ -33,6 +33,8 @@ export interface Monitoring {
   readonly alerts: Alerts
   /** The audit log, in memory only if no file is given. */
   readonly audit: AuditLog
+  /** Name under which this node exports its analytics. */
+  readonly node: string
   /** Store of the analytics of all nodes, if there is one. */
   readonly snapshots: SnapshotStore | undefined
   /** Returns metrics in the text format of Prometheus, including those of the guard if there is one. */
@@ -75,6 +77,7 @@ export async function startMonitoring(
     durations,
     alerts,
     audit,
+    node: exporter.node,
     snapshots,
     metrics: guard =>
       renderMetrics({

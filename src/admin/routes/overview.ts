@@ -92,12 +92,20 @@ const summary = defineRoute({
   query: summaryQuerySchema,
   answers: { 200: { description: 'Totals, block rate, most refused.', schema: summarySchema } },
   async handle({ query: { range, nodes } }, { state }) {
-    if (nodes === 'self') return { body: { ...state.analytics.snapshot(range), nodes } }
+    if (nodes === 'self')
+      return { body: { ...state.analytics.snapshot(range), nodes, covered: [state.node] } }
     if (state.snapshots === undefined)
       throw new AdminProblem(409, 'no store holds the analytics of all nodes: set --analytics-store')
-    return { body: { ...(await clusterSnapshot(state.snapshots, range, state.gate.clock)), nodes } }
+    const snapshot = await clusterSnapshot(state.snapshots, range, state.gate.clock)
+    const covered = new Set((await state.snapshots.list()).map(({ node }) => nodeOf(node)))
+    return { body: { ...snapshot, nodes, covered: [...covered] } }
   },
 })
+
+/** Returns the node of a stored record, whose name ends in its span: `node/hour/0`. */
+function nodeOf(record: string): string {
+  return record.split('/').slice(0, -2).join('/')
+}
 
 const series = defineRoute({
   method: 'GET',

@@ -68,6 +68,7 @@ export const summarySchema = z
     nodes: z
       .enum(['self', 'all'])
       .meta({ description: 'Nodes that are covered; all: as old as their last export.' }),
+    covered: z.array(z.string()).meta({ description: 'Names of the nodes whose decisions are counted.' }),
     total: z.number(),
     blocked: z.number(),
     blockRate: z.number().meta({ description: 'Blocked ÷ total, 0 to 1.' }),

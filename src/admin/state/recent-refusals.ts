@@ -48,6 +48,9 @@ export class RecentRefusals {
     maxKeyChars: MAX_SIZES.keyPartChars,
     maxTotalChars: MAX_SIZES.refusedSenders * MAX_SIZES.keyPartChars,
   })
+  /** Sender of the last refusal: a flooder's messages come together. */
+  #lastSender: Sender | undefined
+  #lastHistory: RefusalHistory | undefined
   readonly #onRecord: (event: RefusalEvent) => void
 
   /** `onRecord` is called with each refusal that begins a new record. */
@@ -57,12 +60,7 @@ export class RecentRefusals {
 
   /** Records a refusal. The message or its topic may be of any size. */
   record(decision: Decision, message: Message, sender: Sender, nowMs: number): void {
-    const name = shortenName(analyticsName(sender))
-    let history = this.#histories.get(name)
-    if (history === undefined) {
-      history = { sender: describeSender(sender), refusals: [] }
-      this.#histories.set(name, history)
-    }
+    const history = this.#historyOf(sender)
     const { refusals } = history
     const topic = shortenTopic(message.topic)
     let earlier: Refusal | undefined
@@ -94,6 +92,19 @@ export class RecentRefusals {
     refusals.push(refusal)
     if (refusals.length > MAX_SIZES.refusalsPerSender) refusals.shift()
     this.#onRecord({ sender: history.sender, refusal, count: earlier?.count ?? 1 })
+  }
+
+  #historyOf(sender: Sender): RefusalHistory {
+    if (sender === this.#lastSender && this.#lastHistory !== undefined) return this.#lastHistory
+    const name = shortenName(analyticsName(sender))
+    let history = this.#histories.get(name)
+    if (history === undefined) {
+      history = { sender: describeSender(sender), refusals: [] }
+      this.#histories.set(name, history)
+    }
+    this.#lastSender = sender
+    this.#lastHistory = history
+    return history
   }
 
   /** Number of senders with remembered refusals. */

@@ -8,7 +8,8 @@ import { statusSchema, summarySchema } from '../../../src/admin/schemas/overview
 import { keysSchema, ruleDetailSchema, rulesSchema } from '../../../src/admin/schemas/rules.ts'
 import { senderCardSchema } from '../../../src/admin/schemas/senders.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
-import { createSender } from '../../../src/index.ts'
+import { Analytics, createSender, Gate, MemorySnapshots, SnapshotExporter } from '../../../src/index.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
 import { type AdminScene, openAdminScene, POLICY, send } from './admin-scene.ts'
 
 let scene: AdminScene
@@ -115,6 +116,23 @@ describe('the admin API', () => {
     })
     expect((await put('exemptions/all', {})).status).toBe(422)
     expect((await put('bans/nobody', {})).status).toBe(400)
+  })
+
+  it('sums up all nodes that export to a store, and names them', async () => {
+    const clock = new FakeClock()
+    const snapshots = new MemorySnapshots({ clock })
+    const other = new Gate({ clock })
+    const analytics = new Analytics({ gate: other })
+    const exporter = new SnapshotExporter({ analytics, clock, store: snapshots, node: 'node-b' })
+    other.checkSync({ topic: 'a', sender: { client: 'c' }, size: 0 })
+    await exporter.export()
+    scene = await openAdminScene({ gate: { clock }, server: { snapshots } })
+    const read = async (nodes: string): Promise<unknown> =>
+      summarySchema.parse((await scene.call('GET', `${BASE}/summary?nodes=${nodes}`)).body)
+    expect(await read('self')).toMatchObject({ covered: ['node-a'], total: 0 })
+    expect(await read('all')).toMatchObject({ covered: ['node-b'], total: 1 })
+    await exporter.close()
+    await other.close()
   })
 
   it('lists the counters of a rule with the least units left, in bounded scans', async () => {
