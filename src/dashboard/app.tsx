@@ -6,6 +6,7 @@ import { TopBar } from './components/top-bar.tsx'
 import { AuditPage } from './pages/audit-page.tsx'
 import { EntriesPage } from './pages/entries-page.tsx'
 import { OverviewPage } from './pages/overview-page.tsx'
+import { PolicyPage } from './pages/policy-page.tsx'
 import { RulesPage } from './pages/rules-page.tsx'
 import { route } from './state/route.ts'
 import { isSignedIn, token } from './state/session.ts'
@@ -37,6 +38,7 @@ function Dashboard() {
         {page === 'overview' && <OverviewPage status={status} />}
         {page === 'rules' && <RulesPage />}
         {page === 'entries' && <EntriesPage canChange={canChange} />}
+        {page === 'policy' && <PolicyPage />}
         {page === 'audit' && <AuditPage />}
       </main>
       {sender === undefined ? <NoticeBar /> : <SenderDrawer key={sender} id={sender} canChange={canChange} />}

@@ -73,7 +73,8 @@ describe('the dashboard', () => {
     await (await flooderOnTop(page)).click()
     const card = page.getByRole('dialog', { name: 'client:flooder' })
     await card.getByRole('heading', { name: 'Limits' }).waitFor()
-    expect(await card.getByRole('button').allInnerTexts()).toEqual([''])
+    // To close it, and to look.
+    expect(await card.getByRole('button').allInnerTexts()).toEqual(['', 'Explain'])
     const ban = { for: '15m', reason: 'not allowed' }
     expect((await scene.call('PUT', 'bans/client:flooder', 'viewer', ban)).status).toBe(403)
     expect((await scene.call('GET', 'bans/client:flooder')).status).toBe(404)
@@ -88,15 +89,40 @@ describe('the dashboard', () => {
     expect(await findViolations(page)).toEqual([])
     await (await flooderOnTop(page)).click()
     await page.getByRole('button', { name: 'Exempt, 1 h' }).click()
+    await page.getByRole('button', { name: 'Explain' }).click()
+    await page.getByText(/^It would (pass|be refused: drop)/).waitFor()
     await page.getByRole('heading', { name: 'Last refusals' }).waitFor()
     expect(await findViolations(page)).toEqual([])
     await page.keyboard.press('Escape')
-    for (const name of ['Rules', 'Bans and overrides', 'Audit']) {
+    for (const name of ['Rules', 'Bans and overrides', 'Policy', 'Audit']) {
       await page.getByRole('link', { name }).click()
       await page.getByRole('heading', { name, level: 1 }).waitFor()
       expect(await findViolations(page)).toEqual([])
     }
     expect(faults).toEqual([])
+  })
+
+  it('shows the line and column of a fault in the policy, and puts a correct one in force', async () => {
+    const { page } = await scene.open('admin')
+    await page.getByRole('link', { name: 'Policy' }).click()
+    const overlay = page.getByLabel('YAML merged last')
+    await overlay.fill('rules:\n  - name: per-client\n    limit: much\n')
+    await page.getByRole('button', { name: 'Check' }).click()
+    await page.getByRole('button', { name: 'line 3, column 12' }).click()
+    expect(await page.evaluate('document.activeElement.selectionStart')).toBe(
+      'rules:\n  - name: per-client\n'.length,
+    )
+    await overlay.fill('rules:\n  - name: per-client\n    limit: 20/s burst 50\n')
+    await page.getByRole('button', { name: 'Apply …' }).click()
+    await page.getByLabel('Reason, for the audit log').fill('more for all')
+    await page.getByRole('button', { name: 'Put it in force' }).click()
+    await page.getByText('the policy was changed').waitFor()
+    const rule = (await (await scene.call('GET', 'rules/per-client')).json()) as { readonly count: number }
+    expect(rule.count).toBe(20)
+    await page.getByRole('button', { name: 'Undo' }).click()
+    await page.getByText('Undone: the policy was changed').waitFor()
+    await page.getByRole('link', { name: 'Audit' }).click()
+    await page.getByRole('row', { name: /policy changed.*admin.*more for all/ }).waitFor()
   })
 
   it('is used by keyboard: Enter opens a card, Escape closes it, and the focus returns', async () => {

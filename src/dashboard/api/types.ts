@@ -15,8 +15,9 @@ import type {
   seriesSchema,
   summarySchema,
 } from '../../admin/schemas/overview.ts'
+import type { policySchema, validationSchema } from '../../admin/schemas/policy.ts'
 import type { rulesSchema } from '../../admin/schemas/rules.ts'
-import type { sendersSchema } from '../../admin/schemas/senders.ts'
+import type { SenderLimit, sendersSchema } from '../../admin/schemas/senders.ts'
 
 /** Answers of the admin API, as its schemas describe them. */
 export type { Status } from '../../admin/schemas/overview.ts'
@@ -42,8 +43,26 @@ export type Override = z.infer<typeof overrideSchema>
 export type Exemption = z.infer<typeof exemptionSchema>
 export type TierEntry = z.infer<typeof tierEntrySchema>
 export type Entry = Ban | Override | Exemption | TierEntry
+/** GET /policy */
+export type Policy = z.infer<typeof policySchema>
+export type Validation = z.infer<typeof validationSchema>
+
 /** Lists of entries that operators add while a gate runs. */
 export type EntryList = 'bans' | 'overrides' | 'exemptions' | 'tiers'
+
+/** The part of POST /explain that is shown. */
+export interface ExplanationJson {
+  readonly ban?: { readonly reason: string } | undefined
+  readonly exemptions: readonly { readonly name?: string | undefined; readonly exempts: boolean }[]
+  readonly limits: readonly SenderLimit[]
+  readonly skipped: readonly { readonly rule: string }[]
+  readonly decision: {
+    readonly allowed: boolean
+    readonly outcome: string
+    readonly reason: string
+    readonly rule?: string | undefined
+  }
+}
 
 export interface EntryPage {
   readonly entries: readonly Entry[]

@@ -1,4 +1,4 @@
-import { notice } from '../state/change-entry.ts'
+import { notice } from '../state/notice.ts'
 import { Icon } from './icon.tsx'
 
 /** Reports the last change, with its undo. */

@@ -6,6 +6,8 @@ const ICONS: Readonly<Record<string, IconName>> = {
   drop: 'close',
   reject: 'ban',
   disconnect: 'ban',
+  disabled: 'pause',
+  'in shadow': 'search',
 }
 
 /** Outcome of a decision, as word and icon. */

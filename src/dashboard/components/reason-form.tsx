@@ -1,4 +1,4 @@
-import { useState } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 
 interface ReasonFormProps {
   readonly submitLabel: string
@@ -8,6 +8,8 @@ interface ReasonFormProps {
 
 /** Asks for the reason of a change, which the audit log keeps. */
 export function ReasonForm({ submitLabel, onSubmit, onCancel }: ReasonFormProps) {
+  const input = useRef<HTMLInputElement>(null)
+  useEffect(() => input.current?.focus(), [])
   const [reason, setReason] = useState('')
   const [error, setError] = useState('')
   const [isSending, setIsSending] = useState(false)
@@ -29,7 +31,7 @@ export function ReasonForm({ submitLabel, onSubmit, onCancel }: ReasonFormProps)
           type="text"
           required
           pattern=".*\S.*"
-          autofocus
+          ref={input}
           maxLength={200}
           value={reason}
           onInput={event => setReason(event.currentTarget.value)}

@@ -3,11 +3,12 @@ import type { Audit, SenderCard } from '../api/types.ts'
 import { closeSender } from '../state/route.ts'
 import { useResource } from '../state/use-resource.ts'
 import { AuditTable } from './audit-table.tsx'
+import { ExplainForm } from './explain-form.tsx'
 import { Icon } from './icon.tsx'
+import { LimitTable } from './limit-table.tsx'
 import { NoticeBar } from './notice-bar.tsx'
 import { SenderActions } from './sender-actions.tsx'
 import { SenderEntries } from './sender-entries.tsx'
-import { SenderLimits } from './sender-limits.tsx'
 import { SenderLink } from './sender-link.tsx'
 import { SenderRefusals } from './sender-refusals.tsx'
 
@@ -49,8 +50,15 @@ export function SenderDrawer({ id, canChange }: { readonly id: string; readonly 
             </p>
             {canChange && <SenderActions card={card} />}
             <SenderEntries card={card} canChange={canChange} />
-            <SenderLimits card={card} />
+            <section aria-labelledby="card-limits">
+              <h3 id="card-limits">Limits</h3>
+              <LimitTable limits={card.limits} />
+              {card.notAsked.length > 0 && (
+                <p class="hint">Not known without a topic: {card.notAsked.join(', ')}.</p>
+              )}
+            </section>
             <SenderRefusals refusals={card.refusals} />
+            <ExplainForm card={card} />
             <section aria-labelledby="card-audit">
               <h3 id="card-audit">Changes</h3>
               <AuditTable records={records.slice(0, AUDIT_ROWS)} />

@@ -7,6 +7,8 @@ import { formatRate, formatTime } from '../format/format.ts'
 const HEIGHT = 220
 const AXIS_WIDTH = 56
 const AXIS_HEIGHT = 28
+/** Least distance of the times of the axis. */
+const AXIS_SPACE = 80
 /** Shortest time axis, of a server that has just started. */
 const MIN_LENGTH_MS = 120_000
 const MARK_DASH = [4, 3]
@@ -123,6 +125,7 @@ function chartOptions(
       {
         ...axis,
         size: AXIS_HEIGHT,
+        space: AXIS_SPACE,
         values: axisTimes,
       },
       { ...axis, size: AXIS_WIDTH, values: (_chart, rates) => rates.map(each => formatRate(each)) },

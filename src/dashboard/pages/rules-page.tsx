@@ -57,7 +57,7 @@ interface RuleRowsProps {
 }
 
 function RuleRows({ rule, isOpen, onToggle }: RuleRowsProps) {
-  const { name, on, pattern, per, total, denied, shadow, meanRemaining } = rule
+  const { name, enabled, observed, on, pattern, per, total, denied, shadow, meanRemaining } = rule
   return (
     <>
       <tr>
@@ -74,7 +74,7 @@ function RuleRows({ rule, isOpen, onToggle }: RuleRowsProps) {
           <span class="hint">{per.length === 0 ? 'in total' : `per ${per.join(', ')}`}</span>
         </td>
         <td>
-          <OutcomeTag outcome={rule.outcome} />
+          <OutcomeTag outcome={!enabled ? 'disabled' : observed ? 'in shadow' : rule.outcome} />
         </td>
         <td class="number">{formatCount(total)}</td>
         <td class="number">{formatCount(denied)}</td>
@@ -83,8 +83,8 @@ function RuleRows({ rule, isOpen, onToggle }: RuleRowsProps) {
           {denied > 0 && <ShareBar share={denied / total} tone="blocked" />}
         </td>
         <td class="number">
-          {shadow === null ? '–' : formatCount(shadow)}
-          {shadow !== null && shadow > 0 && <span class="hint">{formatShare(shadow, total)}</span>}
+          {observed || shadow > 0 ? formatCount(shadow) : '–'}
+          {shadow > 0 && <span class="hint">{formatShare(shadow, total)}</span>}
         </td>
         <td class="number">{meanRemaining === null ? '–' : formatCount(meanRemaining)}</td>
       </tr>

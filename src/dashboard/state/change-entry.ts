@@ -1,17 +1,7 @@
-import { signal } from '@preact/signals'
 import { RequestError, request } from '../api/request.ts'
 import type { Entry, EntryList } from '../api/types.ts'
 import { bodyOfEntry } from './entry-body.ts'
-import { changeCount } from './live.ts'
-
-/** Report of the last change, shown until it is closed or replaced. */
-export interface Notice {
-  readonly text: string
-  readonly isError: boolean
-  readonly undo?: (() => Promise<void>) | undefined
-}
-
-export const notice = signal<Notice | undefined>(undefined)
+import { reportChange } from './notice.ts'
 
 /** Adds an entry, or replaces the one of this id, and offers to undo it. Rejects with RequestError. */
 export async function putEntry(
@@ -22,31 +12,14 @@ export async function putEntry(
 ): Promise<void> {
   const before = isReplaced ? await findEntry(list, id) : undefined
   await request('PUT', pathOf(list, id), { body })
-  finish({
-    text,
-    isError: false,
-    undo: () => undo(`Undone: ${text}`, () => restore(list, id, before)),
-  })
+  reportChange(text, () => restore(list, id, before))
 }
 
 /** Removes an entry, and offers to undo it. Rejects with RequestError. */
 export async function removeEntry(list: EntryList, id: string, reason: string, text: string): Promise<void> {
   const before = await findEntry(list, id)
   await remove(list, id, reason)
-  finish({
-    text,
-    isError: false,
-    undo: () => undo(`Undone: ${text}`, () => restore(list, id, before)),
-  })
-}
-
-async function undo(text: string, change: () => Promise<void>): Promise<void> {
-  try {
-    await change()
-    finish({ text, isError: false })
-  } catch (error) {
-    finish({ text: `Not undone: ${(error as Error).message}`, isError: true })
-  }
+  reportChange(text, () => restore(list, id, before))
 }
 
 /** Brings back the entry as it was before a change; none if there was none. */
@@ -77,10 +50,4 @@ async function orUndefined<T>(answer: Promise<T>): Promise<T | undefined> {
 
 function pathOf(list: EntryList, id: string): string {
   return `${list}/${encodeURIComponent(id)}`
-}
-
-function finish(done: Notice): void {
-  notice.value = done
-  // The event of the change arrives later; while the page is paused, never.
-  changeCount.value++
 }

@@ -5,6 +5,7 @@ export const PAGES = {
   overview: 'Overview',
   rules: 'Rules',
   entries: 'Bans and overrides',
+  policy: 'Policy',
   audit: 'Audit',
 } as const
 export type Page = keyof typeof PAGES

@@ -1,27 +1,21 @@
-import type { SenderCard, SenderLimit } from '../api/types.ts'
+import type { SenderLimit } from '../api/types.ts'
 import { formatCount, formatWait } from '../format/format.ts'
 import { Icon } from './icon.tsx'
 import { ShareBar } from './share-bar.tsx'
 import { TableHead } from './table-head.tsx'
 
 /** What each rule leaves a sender, as bars and numbers. */
-export function SenderLimits({ card: { limits, notAsked } }: { readonly card: SenderCard }) {
+export function LimitTable({ limits }: { readonly limits: readonly SenderLimit[] }) {
+  if (limits.length === 0) return <p class="empty">No rule has counted it.</p>
   return (
-    <section aria-labelledby="card-limits">
-      <h3 id="card-limits">Limits</h3>
-      {limits.length > 0 && (
-        <table>
-          <TableHead columns={['Rule', 'Left', 'State']} />
-          <tbody>
-            {limits.map(limit => (
-              <LimitRow key={`${limit.rule} ${limit.counter}`} limit={limit} />
-            ))}
-          </tbody>
-        </table>
-      )}
-      {limits.length === 0 && <p class="empty">No rule has counted it.</p>}
-      {notAsked.length > 0 && <p class="hint">Not known without a topic: {notAsked.join(', ')}.</p>}
-    </section>
+    <table>
+      <TableHead columns={['Rule', 'Left', 'State']} />
+      <tbody>
+        {limits.map(limit => (
+          <LimitRow key={`${limit.rule} ${limit.counter}`} limit={limit} />
+        ))}
+      </tbody>
+    </table>
   )
 }
 
