@@ -48,6 +48,22 @@ describe('topicgate demo', () => {
   })
 })
 
+describe('topicgate demo --ui', () => {
+  it('serves the dashboard, with a token for this run that may act on senders', async () => {
+    await using demo = startCommand('demo', '--ui')
+    const [, page, token] = await demo.line(
+      /^dashboard: (http:\/\/127\.0\.0\.1:\d+\/ui\/)#token=(tg_demo_[\w-]+)$/,
+    )
+    expect(await (await fetch(page!)).text()).toContain('<title>topicgate</title>')
+    const status = new URL('../api/v1/status', page)
+    expect((await fetch(status)).status).toBe(401)
+    const answer = await fetch(status, { headers: { authorization: `Bearer ${token}` } })
+    expect(await answer.json()).toMatchObject({ caller: 'demo', role: 'operator', connections: 12 })
+    demo.signal('SIGINT')
+    expect((await demo.ended).code).toBe(0)
+  })
+})
+
 describe('topicgate demo --attack', () => {
   interface Report {
     readonly policy: readonly string[]
@@ -80,6 +96,6 @@ describe('topicgate demo --attack', () => {
   it('takes neither a duration nor an outcome', async () => {
     await using demo = startCommand('demo', '--attack', '--for', '3s')
     expect((await demo.ended).code).toBe(2)
-    expect(demo.stderr).toContain('leave out --for and --outcome')
+    expect(demo.stderr).toContain('leave out --for, --outcome and --ui')
   })
 })
