@@ -162,7 +162,7 @@ describe('docs/code.md', () => {
 describe('the table of modules in ARCHITECTURE.md', () => {
   const table = readText('ARCHITECTURE.md').split('| module | may import')[1]!.split('\n\n')[0]!
   const rows = [...table.matchAll(/^\| (.+) \| (.+) \|$/gm)].flatMap(([, modules, imports]) =>
-    [...modules!.matchAll(/`(?:src\/)?(\w+)(?:\/|\.ts)`/g)]
+    [...modules!.matchAll(/`(?:src\/)?([\w-]+)(?:\/|\.ts)`/g)]
       .map(([, module]) => module!)
       .filter(module => Object.hasOwn(MODULES, module) && !imports!.startsWith('all above'))
       .map(module => ({
