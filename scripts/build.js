@@ -32,6 +32,10 @@ const BUNDLED = new Set(['commander', 'hono', '@hono/node-server', 'yaml', 'zod'
 
 const require = createRequire(import.meta.url)
 
+/** Packages that the bundles and the dashboard contain. Their licenses ask for a copy of the text. */
+const SHIPPED = [...BUNDLED, 'preact', '@preact/signals', '@preact/signals-core', 'uplot']
+const LICENSES = join('dist', 'THIRD-PARTY-LICENSES.txt')
+
 /** The build of yaml for Node is CommonJS, and reads process.env for each token. */
 const ALIASES = { yaml: join(dirname(require.resolve('yaml/package.json')), 'browser/index.js') }
 
@@ -127,12 +131,24 @@ async function writeBundles() {
   return written
 }
 
+function writeLicenses() {
+  const texts = [...SHIPPED].sort().map(name => {
+    const folder = join(root, 'node_modules', name)
+    const { version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+    const file = readdirSync(folder).find(each => /^licen[cs]e/i.test(each))
+    if (file === undefined) throw new Error(`${name} has no file with its license`)
+    return `${name} ${version} (${license})\n\n${readFileSync(join(folder, file), 'utf8').trim()}\n`
+  })
+  writeFileSync(join(root, LICENSES), texts.join(`\n${'-'.repeat(80)}\n\n`))
+}
+
 async function buildPackage() {
   const declarations = sources.map(path => join('dist', path.replace(/\.ts$/, '.d.ts')))
   runCompiler()
   // The compiler remembers what it wrote, not whether the files are still there.
   if (declarations.some(path => !existsSync(join(root, path)))) runCompiler('--force')
-  const kept = new Set([...declarations, ...(await writeBundles())])
+  const kept = new Set([...declarations, ...(await writeBundles()), LICENSES])
+  writeLicenses()
   for (const path of listFiles('dist')) {
     if (!kept.has(path) && !path.startsWith(dashboardOutput)) rmSync(join(root, path))
   }

@@ -37,8 +37,9 @@ try {
     .map(({ path }) => path)
     .filter(path => /tsbuildinfo|\.tgz$|^test\/|^bench\//.test(path))
   if (unwanted.length > 0) throw new Error(`the tarball holds ${unwanted.join(', ')}`)
-  const missing = listDashboardFiles().filter(file => !files.some(({ path }) => path === file))
-  if (missing.length > 0) throw new Error(`the tarball lacks ${missing.join(', ')} of the dashboard`)
+  const needed = [...listDashboardFiles(), 'dist/THIRD-PARTY-LICENSES.txt']
+  const missing = needed.filter(file => !files.some(({ path }) => path === file))
+  if (missing.length > 0) throw new Error(`the tarball lacks ${missing.join(', ')}`)
   run('publint', root, 'npx', '--yes', PUBLINT, 'run', tarball, '--strict')
   run('attw', root, 'npx', '--yes', ATTW, '--profile', 'esm-only', tarball)
 
