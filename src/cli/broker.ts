@@ -4,8 +4,7 @@ import type { AdminServer } from '../admin/index.ts'
 import { formatProblem, PolicyError } from '../core/errors.ts'
 import { Gate } from '../index.ts'
 import { watchPolicy } from '../policy/index.ts'
-import type { AuthenticationOptions, ClientAuthentication } from './client-authentication.ts'
-import type { ClientAuthorization } from './client-authorization.ts'
+import { type AccessOptions, filesOfAccess, openAccess } from './access-files.ts'
 import { EXIT } from './command-error.ts'
 import { isLimitingEnabled, readStoreOverlay } from './environment-variables.ts'
 import type { HealthOptions, HealthServer } from './health-server.ts'
@@ -20,11 +19,14 @@ import type { Terminal } from './terminal.ts'
 /** Maximum time for held messages to pass at shutdown. */
 const DRAIN_MS = 5_000
 
-export interface BrokerCommandOptions extends MonitoringOptions {
+export interface BrokerCommandOptions extends MonitoringOptions, AccessOptions {
   readonly policy: readonly string[]
   readonly host: string
-  readonly port: number
+  /** Ports of the listeners: MQTT, MQTT over WebSocket, and both over TLS. Default: no listener. */
+  readonly port?: number | undefined
   readonly wsPort?: number | undefined
+  readonly tlsPort?: number | undefined
+  readonly wssPort?: number | undefined
   /** Default: no health server. */
   readonly healthPort?: number | undefined
   readonly logLevel: string
@@ -34,10 +36,6 @@ export interface BrokerCommandOptions extends MonitoringOptions {
   readonly notices?: string | undefined
   /** Default: 1 MiB. */
   readonly maxPacketBytes?: number | undefined
-  /** Default: every client may connect. */
-  readonly authentication?: AuthenticationOptions | undefined
-  /** Default: clients may publish and read every topic. */
-  readonly aclFile?: string | undefined
   readonly json: boolean
   /** Default: no admin server. */
   readonly admin?: AdminOptions | undefined
@@ -59,9 +57,7 @@ export async function runBroker(options: BrokerCommandOptions, terminal: Termina
     ...(overlay !== undefined && existsSync(overlay) ? [overlay] : []),
     ...(store === undefined ? [] : [store]),
   ]
-  const authentication = options.authentication && (await openAuthentication(options.authentication, log))
-  const authorization =
-    options.aclFile === undefined ? undefined : await openAuthorization(options.aclFile, authentication, log)
+  const access = await openAccess(options, log)
   const isLimiting = isLimitingEnabled(env)
   const gate = isLimiting
     ? await Gate.fromPolicy(listPolicy(), { env, logger: log })
@@ -97,18 +93,16 @@ export async function runBroker(options: BrokerCommandOptions, terminal: Termina
       const { startHealth } = await import('./health-server.ts')
       health = await startHealth({ store: gate.store, readState: readState, metrics, host, port })
     }
-    server = await startMqttServer({ ...options, authentication, authorization, gate, logger: log })
+    server = await startMqttServer({ ...options, ...access, gate, logger: log })
     const reload = async (): Promise<void> => {
       if (isLimiting) await gate.apply(listPolicy())
     }
     const watches = [watchPolicy(files, reload)]
-    const watchAccess = (access: ClientAuthentication | ClientAuthorization, name: string): void => {
+    for (const { files: accessFiles, reload: reloadFiles, name } of filesOfAccess(access)) {
       const onError = (error: unknown): void =>
-        logFileError(log, error, `the ${name} file was not reloaded, the old one stays`)
-      watches.push(watchPolicy(access.files, () => access.reload(), { onError }))
+        logFileError(log, error, `the ${name} was not reloaded, the old one stays`)
+      watches.push(watchPolicy(accessFiles, reloadFiles, { onError }))
     }
-    if (authentication !== undefined) watchAccess(authentication, 'password')
-    if (authorization !== undefined) watchAccess(authorization, 'ACL')
     if (options.admin !== undefined && adminCode !== undefined) {
       const { limits: broker } = server
       admin = await adminCode.startAdmin(gate, options.admin, {
@@ -118,16 +112,18 @@ export async function runBroker(options: BrokerCommandOptions, terminal: Termina
       })
     }
     serving = true
-    const { port, wsPort } = server
+    const { port, wsPort, tlsPort, wssPort } = server
+    const listeners = { mqtt: port, ws: wsPort, mqtts: tlsPort, wss: wssPort }
     const urls = [
-      `mqtt://${hostOf(options)}:${port}`,
-      ...(wsPort === undefined ? [] : [`ws://${hostOf(options)}:${wsPort}`]),
+      ...Object.entries(listeners).flatMap(([scheme, bound]) =>
+        bound === undefined ? [] : [`${scheme}://${hostOf(options)}:${bound}`],
+      ),
       ...(health === undefined ? [] : [`http://${hostOf(options)}:${health.port}/ready`]),
       ...(admin?.urls ?? []),
     ]
     if (isLoopback(options.host))
       log.info({ host: options.host }, 'only this machine can connect (use --host 0.0.0.0 for others)')
-    log.info({ port, wsPort, rules: countRules(gate.rules()) }, `ready: ${urls.join(' ')}`)
+    log.info({ port, wsPort, tlsPort, wssPort, rules: countRules(gate.rules()) }, `ready: ${urls.join(' ')}`)
     const signal = await stop.received
     serving = false
     const { connections, held } = server.limits.stats()
@@ -145,27 +141,6 @@ export async function runBroker(options: BrokerCommandOptions, terminal: Termina
     await gate.close()
   }
   return EXIT.fine
-}
-
-/** Reads the password file. Its code is loaded on first use. */
-async function openAuthentication(
-  options: AuthenticationOptions,
-  log: Logger,
-): Promise<ClientAuthentication> {
-  const { ClientAuthentication } = await import('./client-authentication.ts')
-  return ClientAuthentication.open(options, log)
-}
-
-/** Reads the ACL file. Its code is loaded on first use. */
-async function openAuthorization(
-  aclFile: string,
-  authentication: ClientAuthentication | undefined,
-  log: Logger,
-): Promise<ClientAuthorization> {
-  if (authentication === undefined)
-    log.warn('the ACL covers all clients as anonymous, because no --password-file checks their user names')
-  const { ClientAuthorization } = await import('./client-authorization.ts')
-  return ClientAuthorization.open(aclFile, client => authentication?.userOf(client), log)
 }
 
 /** Limits of exemptions are named with a prefix that policy rules cannot have. */

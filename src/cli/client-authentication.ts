@@ -1,12 +1,16 @@
 import type { Aedes, AuthenticateError, Client } from 'aedes'
 import { brokerInternals } from '../../brokers/aedes/aedes-internals.ts'
-import type { Logger } from '../index.ts'
+import type { Logger, Sender } from '../index.ts'
 import { PasswordChecker, type PasswordResult } from '../mqtt-auth/password-checker.ts'
-import { readPasswordFile } from '../mqtt-auth/password-file.ts'
+import { type PasswordEntries, readPasswordFile } from '../mqtt-auth/password-file.ts'
+import { certifiedUserOf } from './certified-user.ts'
 import { sampleLog } from './sampled-log.ts'
 
 export interface AuthenticationOptions {
-  readonly passwordFile: string
+  /** Default: no user has a password. */
+  readonly passwordFile?: string | undefined
+  /** True if the common name of a client's valid certificate is its user name, and no password is needed. */
+  readonly usernameFromCertificate: boolean
   /** True if clients without a user name may connect. */
   readonly allowAnonymous: boolean
 }
@@ -28,13 +32,13 @@ interface FailedAttempt {
   readonly reason: string
 }
 
-/** User of a connection, and the hash of the password that it proved. */
+/** User of a connection, and the hash of the password that it proved; undefined if a certificate proved it. */
 interface AuthenticatedUser {
   readonly user: string
   readonly hash: string | undefined
 }
 
-/** Authenticates the clients of a broker with a password file, which can be loaded again. */
+/** Authenticates the clients of a broker with certificates and with a password file, which can be loaded again. */
 export class ClientAuthentication {
   readonly #options: AuthenticationOptions
   readonly #checker: PasswordChecker
@@ -54,15 +58,12 @@ export class ClientAuthentication {
 
   /** Reads the password file. Rejects with PolicyError if it is invalid. */
   static async open(options: AuthenticationOptions, logger: Logger): Promise<ClientAuthentication> {
-    return new ClientAuthentication(
-      options,
-      new PasswordChecker(await readPasswordFile(options.passwordFile)),
-      logger,
-    )
+    return new ClientAuthentication(options, new PasswordChecker(await readEntries(options)), logger)
   }
 
   get files(): readonly string[] {
-    return [this.#options.passwordFile]
+    const { passwordFile } = this.#options
+    return passwordFile === undefined ? [] : [passwordFile]
   }
 
   /** Returns the user that a client has proved to be; undefined for an anonymous one. */
@@ -70,10 +71,22 @@ export class ClientAuthentication {
     return this.#users.get(client)?.user
   }
 
+  /** Returns what a certificate says about the sender of a connection, in place of the user name of its CONNECT. */
+  identify(client: Client): Partial<Sender> {
+    const user = this.#certifiedUserOf(client)
+    return user === undefined ? {} : { user }
+  }
+
   /** Authenticates the clients of a broker from now on. `ipOf` returns the address of a client. */
   attach(broker: Aedes, ipOf: (client: Client) => string | undefined): void {
     this.#broker = broker
     broker.authenticate = (client, username, password, done) => {
+      const certified = this.#certifiedUserOf(client)
+      if (certified !== undefined) {
+        this.#users.set(client, { user: certified, hash: undefined })
+        done(null, true)
+        return
+      }
       const ip = ipOf(client)
       const user = username || undefined
       const refuse = (reason: string, returnCode: number): void => {
@@ -113,19 +126,27 @@ export class ClientAuthentication {
    * PolicyError if the file is invalid; then the earlier one stays in force.
    */
   async reload(): Promise<void> {
-    const entries = await readPasswordFile(this.#options.passwordFile)
+    const entries = await readEntries(this.#options)
     this.#checker.replace(entries)
     let disconnected = 0
     const clients = this.#broker && brokerInternals(this.#broker).clients
     for (const client of Object.values(clients ?? {})) {
       const authenticated = this.#users.get(client)
-      if (authenticated === undefined || entries.get(authenticated.user)?.text === authenticated.hash)
+      if (authenticated?.hash === undefined || entries.get(authenticated.user)?.text === authenticated.hash)
         continue
       client.close()
       disconnected++
     }
     this.#logger.info({ users: entries.size, disconnected }, 'password file reloaded')
   }
+
+  #certifiedUserOf(client: Client): string | undefined {
+    return this.#options.usernameFromCertificate ? certifiedUserOf(client) : undefined
+  }
+}
+
+async function readEntries({ passwordFile }: AuthenticationOptions): Promise<PasswordEntries> {
+  return passwordFile === undefined ? new Map() : readPasswordFile(passwordFile)
 }
 
 function connackError(reason: string, returnCode: number): AuthenticateError {

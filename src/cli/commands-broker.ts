@@ -28,7 +28,7 @@ import type { Terminal } from './terminal.ts'
 interface BrokerFlags {
   readonly policy?: readonly string[]
   readonly host: string
-  readonly port: number
+  readonly port?: number
   readonly ws?: number | true
   readonly health?: number
   readonly logLevel?: string
@@ -36,6 +36,13 @@ interface BrokerFlags {
   readonly trustProxy?: readonly string[]
   readonly notices?: string | true
   readonly maxPacketBytes?: number
+  readonly tls?: number
+  readonly wss?: number
+  readonly tlsCert?: string
+  readonly tlsKey?: string
+  readonly tlsCa?: string
+  readonly requireCertificate?: boolean
+  readonly usernameFrom?: 'cn'
   readonly passwordFile?: string
   readonly allowAnonymous?: boolean
   readonly aclFile?: string
@@ -58,6 +65,7 @@ interface DemoFlags {
   readonly json?: boolean
 }
 
+const DEFAULT_PORT = 1_883
 const DEFAULT_WS_PORT = 8_883
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 
@@ -72,8 +80,24 @@ export function addBrokerCommands(
     .description('run a limited MQTT broker; SIGHUP and changed files reload its policy')
     .argument('[files...]', 'policy files')
     .addOption(policyOption())
-    .option('--port <port>', 'port for MQTT; 0 for a free port', readPort, 1883)
+    .option(
+      '--port <port>',
+      `port for MQTT; 0 for a free port; default: ${DEFAULT_PORT}, or none with --tls or --wss`,
+      readPort,
+    )
     .option('--ws [port]', `port for MQTT over WebSocket; without a port: ${DEFAULT_WS_PORT}`, readPort)
+    .option('--tls <port>', 'port for MQTT over TLS', readPort)
+    .option('--wss <port>', 'port for MQTT over WebSocket and TLS', readPort)
+    .option('--tls-cert <file>', 'certificate chain of --tls and --wss, in PEM')
+    .option('--tls-key <file>', 'private key of --tls-cert, in PEM')
+    .option('--tls-ca <file>', 'authorities of client certificates, in PEM')
+    .option('--require-certificate', 'refuse clients without a valid certificate')
+    .addOption(
+      new Option(
+        '--username-from <field>',
+        'take the user name from the common name of a client certificate',
+      ).choices(['cn']),
+    )
     .option('--host <address>', 'the address to listen at; 0.0.0.0 for all of them', '127.0.0.1')
     .option('--health <port>', 'port for /live and /ready over HTTP; 0 for a free port', readPort)
     .addOption(new Option('--log-level <level>', 'what is logged; default: info').choices(LOG_LEVELS))
@@ -135,8 +159,11 @@ export function addBrokerCommands(
       const options = {
         policy,
         host: flags.host,
-        port: flags.port,
+        port: flags.port ?? (flags.tls === undefined && flags.wss === undefined ? DEFAULT_PORT : undefined),
         wsPort: flags.ws === true ? DEFAULT_WS_PORT : flags.ws,
+        tlsPort: flags.tls,
+        wssPort: flags.wss,
+        tls: parseTlsFlags(flags),
         healthPort: flags.health ?? healthPortFromEnv(env),
         logLevel: flags.logLevel ?? readLogLevel(env, LOG_LEVELS) ?? 'info',
         trustProxy,
@@ -197,10 +224,29 @@ function parseAuthenticationFlags(
 ): BrokerCommandOptions['authentication'] {
   const passwordFile = flags.passwordFile ?? passwordFileFromEnv(env)
   const allowAnonymous = flags.allowAnonymous ?? false
-  if (passwordFile !== undefined) return { passwordFile, allowAnonymous }
+  const usernameFromCertificate = flags.usernameFrom === 'cn'
+  if (passwordFile !== undefined || usernameFromCertificate)
+    return { passwordFile, usernameFromCertificate, allowAnonymous }
   if (!allowAnonymous) return undefined
   const remedy = 'without one, every client may connect'
   throw new CommandError(`--allow-anonymous belongs to --password-file (${remedy})`, EXIT.usage)
+}
+
+function parseTlsFlags(flags: BrokerFlags): BrokerCommandOptions['tls'] {
+  const { tlsCert: certFile, tlsKey: keyFile, tlsCa: caFile, requireCertificate = false } = flags
+  const refuse = (message: string, remedy: string): never => {
+    throw new CommandError(`${message} (${remedy})`, EXIT.usage)
+  }
+  if (caFile === undefined && (requireCertificate || flags.usernameFrom !== undefined))
+    refuse('client certificates need an authority to be checked with', 'add --tls-ca')
+  if (flags.tls === undefined && flags.wss === undefined) {
+    if ((certFile ?? keyFile ?? caFile) !== undefined)
+      refuse('--tls-cert, --tls-key and --tls-ca need a TLS listener', 'add --tls 8883 or --wss 8884')
+    return undefined
+  }
+  if (certFile === undefined || keyFile === undefined)
+    return refuse('--tls and --wss need a certificate', 'add --tls-cert and --tls-key')
+  return { certFile, keyFile, caFile, requireCertificate }
 }
 
 function parseAdminFlags(flags: BrokerFlags, env: Terminal['env']): BrokerCommandOptions['admin'] {

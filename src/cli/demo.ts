@@ -54,14 +54,14 @@ export async function demo(options: DemoOptions, terminal: Terminal): Promise<nu
     closing.unshift(() => server.close(0))
     const dashboard = options.ui ? await startDemoDashboard(gate, server.limits) : undefined
     if (dashboard !== undefined) closing.unshift(dashboard.close)
-    const fleet = await DemoFleet.connect(server.port)
+    const fleet = await DemoFleet.connect(server.port!)
     closing.unshift(() => fleet.close())
     // Count from here on, without the connects of the fleet.
     const counts = new RuleCounts(gate)
     const beginMs = performance.now()
     const readState = (): DemoState => ({
       atMs: performance.now() - beginMs,
-      port: server.port,
+      port: server.port!,
       policy,
       dashboard: dashboard?.url,
       fleet: fleet.stats(),

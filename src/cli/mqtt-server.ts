@@ -1,5 +1,8 @@
 import type { EventEmitter } from 'node:events'
+import { createServer as createHttpServer } from 'node:http'
+import { createServer as createHttpsServer } from 'node:https'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { createServer as createTlsServer } from 'node:tls'
 import { setFlagsFromString } from 'node:v8'
 import { Aedes } from 'aedes'
 import { readClientIp } from '../../brokers/aedes/connection-sender.ts'
@@ -15,15 +18,19 @@ import { type Gate, type Logger, PolicyError } from '../index.ts'
 import type { ClientAuthentication } from './client-authentication.ts'
 import type { ClientAuthorization } from './client-authorization.ts'
 import { CommandError, EXIT } from './command-error.ts'
-import type { createWebSocketServer } from './web-socket-server.ts'
+import type { TlsCertificates } from './tls-certificates.ts'
+import type { acceptWebSockets } from './web-socket-server.ts'
 
 export interface MqttServerOptions {
   readonly gate: Gate
   readonly host: string
-  /** 0 for a free one. */
-  readonly port: number
-  /** Default: no WebSocket. */
+  /** Ports of the listeners, 0 for a free one: MQTT, MQTT over WebSocket, and both over TLS. Default: no listener. */
+  readonly port?: number | undefined
   readonly wsPort?: number | undefined
+  readonly tlsPort?: number | undefined
+  readonly wssPort?: number | undefined
+  /** Certificate of the TLS listeners. */
+  readonly certificates?: TlsCertificates | undefined
   /** Addresses and CIDR blocks of proxies that may report a sender's address. */
   readonly trustProxy?: readonly string[]
   /** True if these proxies send PROXY protocol headers. */
@@ -42,8 +49,11 @@ export interface MqttServerOptions {
 export interface RunningMqttServer {
   readonly broker: Aedes
   readonly limits: BrokerLimiter
-  readonly port: number
+  /** Ports of the listeners; undefined if there is none. */
+  readonly port: number | undefined
   readonly wsPort: number | undefined
+  readonly tlsPort: number | undefined
+  readonly wssPort: number | undefined
   /** Stops accepting connections, lets held messages pass for at most `drainMs`, then disconnects all clients. */
   close(drainMs: number): Promise<void>
 }
@@ -86,6 +96,7 @@ export async function startMqttServer(options: MqttServerOptions): Promise<Runni
       notices,
       // Refused topics passed the ACL before, so their raw bytes may be refused without it.
       skimRefused: true,
+      identify: client => options.authentication?.identify(client) ?? {},
     })
     options.authorization?.attach(broker)
     options.authentication?.attach(broker, client => readClientIp(client, trust))
@@ -100,21 +111,37 @@ export async function startMqttServer(options: MqttServerOptions): Promise<Runni
       server.on('error', err => logger?.error({ err }, 'a socket could not be accepted'))
       return bound
     }
+    const listenAt = async (
+      wanted: number | undefined,
+      flag: string,
+      create: () => Server | Promise<Server>,
+    ): Promise<number | undefined> => (wanted === undefined ? undefined : open(await create(), wanted, flag))
     const accept = options.proxyProtocol
       ? behindProxy(broker, { trust })
       : (socket: Socket): void => void broker.handle(socket)
     // Nagle's algorithm delays acknowledgements of QoS 1 by up to 40 ms.
-    const tcp = createServer({ noDelay: true }, accept)
-    const port = await open(tcp, options.port, '--port')
-    const wsPort =
-      options.wsPort === undefined
-        ? undefined
-        : await open(await openWebSockets(broker, limits, maxPacketBytes, logger), options.wsPort, '--ws')
+    const port = await listenAt(options.port, '--port', () => createServer({ noDelay: true }, accept))
+    const wsPort = await listenAt(options.wsPort, '--ws', () =>
+      openWebSockets(createHttpServer({ noDelay: true }), broker, limits, maxPacketBytes, logger),
+    )
+    const tlsOptions = { ...options.certificates?.serverOptions, noDelay: true }
+    const tlsPort = await listenAt(options.tlsPort, '--tls', () => {
+      const server = createTlsServer(tlsOptions, socket => void broker.handle(socket))
+      options.certificates?.attach(server)
+      return server
+    })
+    const wssPort = await listenAt(options.wssPort, '--wss', async () => {
+      const server = createHttpsServer(tlsOptions)
+      options.certificates?.attach(server)
+      return openWebSockets(server, broker, limits, maxPacketBytes, logger)
+    })
     return {
       broker,
       limits,
       port,
       wsPort,
+      tlsPort,
+      wssPort,
       close: async drainMs => {
         for (const server of servers) server.close()
         await limits.drain(drainMs)
@@ -137,10 +164,11 @@ function noticesOptionError(cause: PolicyError): CommandError {
   return new CommandError(`--notices: ${message} (${remedy})`, EXIT.usage, { cause })
 }
 
-/** Creates the server of WebSockets, whose code is loaded on first use. */
-async function openWebSockets(...args: Parameters<typeof createWebSocketServer>): Promise<Server> {
-  const { createWebSocketServer } = await import('./web-socket-server.ts')
-  return createWebSocketServer(...args)
+/** Lets an HTTP server accept WebSockets. The code is loaded on first use. */
+async function openWebSockets(...args: Parameters<typeof acceptWebSockets>): Promise<Server> {
+  const { acceptWebSockets } = await import('./web-socket-server.ts')
+  acceptWebSockets(...args)
+  return args[0]
 }
 
 function listen(server: Server, port: number, host: string, flag: string): Promise<number> {

@@ -1,4 +1,5 @@
-import { createServer, type Server } from 'node:http'
+import type { Server } from 'node:http'
+import type { Server as HttpsServer } from 'node:https'
 import type { Aedes } from 'aedes'
 import { type WebSocket, WebSocketServer } from 'ws'
 import type { BrokerLimiter } from '../../brokers/aedes/index.ts'
@@ -7,19 +8,20 @@ import type { Logger } from '../index.ts'
 import { sampleLog } from './sampled-log.ts'
 import { webSocketStream } from './web-socket-stream.ts'
 
-/** Creates an HTTP server that serves MQTT over WebSocket. */
-export function createWebSocketServer(
+/** Lets an HTTP or HTTPS server serve MQTT over WebSocket. */
+export function acceptWebSockets(
+  server: Server | HttpsServer,
   broker: Aedes,
   limits: BrokerLimiter,
   maxPacketBytes: number,
   logger: Logger | undefined,
-): Server {
-  const http = createServer({ noDelay: true }, (_request, response) => {
+): void {
+  server.on('request', (_request, response) => {
     response.writeHead(426, { upgrade: 'websocket', connection: 'upgrade', 'content-type': 'text/plain' })
     response.end('This port serves MQTT over WebSocket.\n')
   })
   const ws = new WebSocketServer({
-    server: http,
+    server,
     perMessageDeflate: false,
     // A frame is buffered completely before any check of aedes or topicgate.
     maxPayload: maxPacketBytes,
@@ -44,7 +46,6 @@ export function createWebSocketServer(
   ws.on('wsClientError', (_error, socket) => socket.destroy())
   // It repeats errors of its server, which are handled there.
   ws.on('error', () => {})
-  return http
 }
 
 /** Internals of ws: before its CONNECT a socket may send no frame larger than a CONNECT. */
