@@ -29,13 +29,9 @@ export async function createTokenCommand(
   const { token, entry } = createToken(name, role, expiresAtMs)
   await writeTokens(file, [...entries, entry])
   if (json) await write(stdout, `${JSON.stringify({ name, role, token, file, expiresAtMs })}\n`)
-  else {
-    await write(stdout, `${token}\n`)
-    await write(
-      stderr,
-      `It has the role ${role} and is kept as a hash in ${file}. It is not printed again.\n`,
-    )
-  }
+  else await write(stdout, `${token}\n`)
+  if (stderr.isTTY)
+    await write(stderr, `It has the role ${role}; ${file} holds its hash. It is not printed again.\n`)
   return EXIT.fine
 }
 
