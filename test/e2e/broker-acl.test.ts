@@ -112,6 +112,13 @@ describe('topicgate broker --acl-file', () => {
       for (const topic of sent) await root.publish(topic, 'live', { qos: 1 })
       await ann.received(allowed.length)
       expect(ann.messages.map(({ topic }) => topic)).toEqual(allowed)
+      // Messages that are not sent yet wait in the session without an id, beside refused ones.
+      const burst = Array.from({ length: 200 }, (_, n) => (n % 2 === 0 ? `public/${n}` : `other/${n}`))
+      await Promise.all(burst.map(topic => root.publish(topic, 'burst', { qos: 1 })))
+      await ann.received(allowed.length + 100)
+      expect(ann.messages.slice(allowed.length).map(({ topic }) => topic)).toEqual(
+        burst.filter(topic => topic.startsWith('public')),
+      )
     }
     for (const topic of [...sent, 'end']) await root.publish(topic, 'kept', { qos: 1 })
     await using ann = await connectAs(port, 'ann', false)
