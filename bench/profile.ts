@@ -1,4 +1,4 @@
-import type { Rule } from '../src/chain/rules/limit-middleware.ts'
+import type { Rule } from '../src/chain/rules/create-limit-middleware.ts'
 import { findSenderState, type SenderState } from '../src/chain/senders/sender-state.ts'
 import { systemClock } from '../src/core/clock.ts'
 import { type Decision, MemoryStore, type Message } from '../src/index.ts'

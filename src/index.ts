@@ -58,10 +58,10 @@ export type {
 } from './chain/evaluation/explain.ts'
 export type { Middleware, MiddlewareContext, Next } from './chain/middleware-types.ts'
 export type { PenaltySpec } from './chain/rules/compile-penalty.ts'
+export { limit, quota } from './chain/rules/create-limit-middleware.ts'
 export { exempt } from './chain/rules/exemption.ts'
 export type { HandlerResult } from './chain/rules/handler-feedback-types.ts'
 export type { KeyInFlight } from './chain/rules/in-flight-slots.ts'
-export { limit, quota } from './chain/rules/limit-middleware.ts'
 export type { LoadSource } from './chain/rules/load-source-registry.ts'
 export type { ResourceKind } from './chain/rules/resource-limit.ts'
 export type {

@@ -1,4 +1,4 @@
-import type { Signal } from './signal.ts'
+import type { Signal } from './signal-types.ts'
 
 /** Minimum number of attempts for a rate of errors. */
 const LEAST_OBSERVED = 10

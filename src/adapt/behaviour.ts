@@ -1,6 +1,6 @@
 import type { Middleware } from '../chain/middleware-types.ts'
 import { compileCost } from '../chain/rules/cost.ts'
-import { limit } from '../chain/rules/limit-middleware.ts'
+import { limit } from '../chain/rules/create-limit-middleware.ts'
 import type { LimitOptions } from '../chain/rules/rule-options.ts'
 import { senderKeyOf } from '../chain/rules/tiers.ts'
 import {

@@ -1,6 +1,6 @@
 import { cpus } from 'node:os'
 import { type ContainerResources, openCgroup } from './cgroup.ts'
-import type { Signal } from './signal.ts'
+import type { Signal } from './signal-types.ts'
 
 interface Reading {
   readonly atMs: number

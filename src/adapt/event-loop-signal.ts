@@ -1,5 +1,5 @@
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
-import type { Signal } from './signal.ts'
+import type { Signal } from './signal-types.ts'
 
 const RESOLUTION_MS = 20
 /** Mean event-loop delay that counts as a load of 100 %. */

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { freemem, totalmem } from 'node:os'
 import { type ContainerResources, openCgroup } from './cgroup.ts'
-import type { Signal } from './signal.ts'
+import type { Signal } from './signal-types.ts'
 
 /** Signal of the memory share in use, 0 to 1: that of the container's limit or of the machine, whichever is higher. */
 export function memorySignal(

@@ -1,6 +1,6 @@
 import type { Middleware } from '../chain/middleware-types.ts'
+import { MIDDLEWARE_META } from '../chain/rules/create-limit-middleware.ts'
 import type { HandlerFeedbackMeta, HandlerResult } from '../chain/rules/handler-feedback-types.ts'
-import { MIDDLEWARE_META } from '../chain/rules/limit-middleware.ts'
 import { ReloadState } from '../chain/rules/reload-state.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'

@@ -1,6 +1,6 @@
 import type { AdaptiveHost } from '../chain/rules/load-scaling.ts'
 import { errorRate } from './app-signals.ts'
-import type { Signal } from './signal.ts'
+import type { Signal } from './signal-types.ts'
 
 /** Signals reported by brokers and consumers, with the value of a load of 100 %. */
 export const REPORTED_SIGNALS = { 'queue-depth': 1_000, 'error-rate': 1, 'consumer-lag': 10_000 } as const

@@ -9,7 +9,7 @@ import {
   type ReportedSignalName,
   reportedSignal,
 } from './reported-signals.ts'
-import type { Signal } from './signal.ts'
+import type { Signal } from './signal-types.ts'
 
 const MACHINE = { cpu: cpuSignal, memory: memorySignal, 'event-loop': eventLoopSignal } as const
 

@@ -1,6 +1,6 @@
 import type { AdaptiveHost, NodeLoad } from '../chain/rules/load-scaling.ts'
 import type { SignalPlan } from './resolve-signal.ts'
-import type { Signal } from './signal.ts'
+import type { Signal } from './signal-types.ts'
 
 /** A value and the node that reported it; undefined for this node. */
 export interface NodeValue {

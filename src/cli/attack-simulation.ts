@@ -5,7 +5,7 @@ import { Gate, MemoryStore } from '../index.ts'
 import { loadPolicy, type PolicyDocument } from '../policy/index.ts'
 import { EXIT } from './command-error.ts'
 import { formatCount, formatShare, formatTable, printable } from './format.ts'
-import { resolvePolicyFiles } from './policy-files.ts'
+import { resolvePolicyFiles } from './resolve-policy-files.ts'
 import { paintFor, type Terminal } from './terminal.ts'
 import { VirtualClock } from './virtual-clock.ts'
 

@@ -5,7 +5,7 @@ import { BenchRunner, measureMemory, measureTimer, SettableClock, type Speed } f
 import { type BenchReport, describeBench } from './bench-report.ts'
 import { makeTraffic } from './bench-traffic.ts'
 import { EXIT } from './command-error.ts'
-import { resolvePolicyFiles } from './policy-files.ts'
+import { resolvePolicyFiles } from './resolve-policy-files.ts'
 import { type Terminal, write } from './terminal.ts'
 
 export interface BenchOptions {

@@ -21,8 +21,8 @@ import {
   readPacketBytes,
   readPort,
 } from './parse-argument-values.ts'
-import { requirePolicyFiles } from './policy-files.ts'
 import { requirePackages } from './required-packages.ts'
+import { requirePolicyFiles } from './resolve-policy-files.ts'
 import type { Terminal } from './terminal.ts'
 
 interface BrokerFlags {

@@ -12,7 +12,7 @@ import {
   parseSenderCount,
   readMoment,
 } from './parse-argument-values.ts'
-import { requirePolicyFiles } from './policy-files.ts'
+import { requirePolicyFiles } from './resolve-policy-files.ts'
 import type { Terminal } from './terminal.ts'
 import type { PolicyTarget } from './validate.ts'
 

@@ -14,7 +14,7 @@ import {
 } from './demo-view.ts'
 import { LiveScreen } from './live-screen.ts'
 import { startMqttServer } from './mqtt-server.ts'
-import { resolvePolicyFiles } from './policy-files.ts'
+import { resolvePolicyFiles } from './resolve-policy-files.ts'
 import { RuleCounts } from './rule-counts.ts'
 import { TerminationSignal } from './stop-signal.ts'
 import { paintFor, type Terminal } from './terminal.ts'

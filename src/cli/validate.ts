@@ -13,7 +13,7 @@ import {
 } from '../policy/index.ts'
 import { EXIT } from './command-error.ts'
 import { formatCount } from './format.ts'
-import { requirePolicyFiles, resolvePolicyFiles } from './policy-files.ts'
+import { requirePolicyFiles, resolvePolicyFiles } from './resolve-policy-files.ts'
 import { paintFor, type Terminal, write } from './terminal.ts'
 
 /** Place where a policy is used; each enacts different outcomes. */

@@ -1,6 +1,6 @@
 import type { Middleware } from '../chain/middleware-types.ts'
+import type { Rule } from '../chain/rules/create-limit-middleware.ts'
 import { EXEMPT_OPTIONS, exempt } from '../chain/rules/exemption.ts'
-import type { Rule } from '../chain/rules/limit-middleware.ts'
 import { checkOverrideForRule, type Override, parseOverrideEffect } from '../chain/rules/rate-override.ts'
 import type { ExemptOptions } from '../chain/rules/rule-options.ts'
 import type { EntryAge } from '../chain/rules/runtime-entry-order.ts'

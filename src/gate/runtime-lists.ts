@@ -1,4 +1,4 @@
-import type { Rule } from '../chain/rules/limit-middleware.ts'
+import type { Rule } from '../chain/rules/create-limit-middleware.ts'
 import { ruleInThousandths } from '../chain/senders/apply-overrides.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
@@ -9,7 +9,6 @@ import type { SharedEntry } from '../stores/shared-entries.ts'
 import type { Store } from '../stores/store.ts'
 import type { ChainOptions, GateChain } from './active-chain.ts'
 import { behaviourEntryType, breakerEntryType, type OpenBreaker } from './automatic-entry-types.ts'
-import { buildEntryName, ConfigSync } from './config-sync.ts'
 import {
   type BanOptions,
   banEntryType,
@@ -23,6 +22,7 @@ import {
 import type { GateEmitter } from './gate-emitter.ts'
 import { Penalties } from './penalty-tracker.ts'
 import { RUNTIME_ENTRY_KINDS, type RuntimeEntry, type RuntimeEntryKind } from './runtime-entry.ts'
+import { buildEntryName, ConfigSync } from './runtime-entry-sync.ts'
 import { RuntimeList, type RuntimeListHooks } from './runtime-list.ts'
 import { TierCache } from './tier-cache.ts'
 

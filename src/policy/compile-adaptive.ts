@@ -1,7 +1,7 @@
 import { type AdaptiveOptions, adaptive } from '../adapt/index.ts'
 import type { Middleware } from '../chain/middleware-types.ts'
 import { parseDuration } from '../core/units.ts'
-import { createCollectingProblems, type ReportProblem, tryOrReport } from './collect-problems.ts'
+import { createCollectingProblems, type ReportProblem, tryOrReport } from './collect-compile-problems.ts'
 import type { PolicyDocument } from './schema.ts'
 
 /** Returns the middleware that scales all rules by the load; undefined if the policy has no `adaptive`. */

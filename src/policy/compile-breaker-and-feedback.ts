@@ -13,7 +13,12 @@ import { policyError } from '../core/errors.ts'
 import type { Dialect, Message } from '../core/message.ts'
 import { parseDuration, parsePercent, parseRate } from '../core/units.ts'
 import { captureLevels, type Pattern, parsePattern } from '../topic/pattern.ts'
-import { createCollectingProblems, prefixPaths, type ReportProblem, tryOrReport } from './collect-problems.ts'
+import {
+  createCollectingProblems,
+  prefixPaths,
+  type ReportProblem,
+  tryOrReport,
+} from './collect-compile-problems.ts'
 import { checkScopes } from './compile-rule.ts'
 import type { MiddlewareEntry } from './compiled-policy-types.ts'
 import type { PolicyDocument } from './schema.ts'

@@ -1,7 +1,7 @@
 import type { CustomAlgorithm } from '../algorithms/custom-algorithm-types.ts'
 import { ALGORITHM_NAMES, type AlgorithmName } from '../algorithms/limit-types.ts'
+import { limit, quota } from '../chain/rules/create-limit-middleware.ts'
 import { findScopeProblem, SCOPE_WORDS } from '../chain/rules/key-scope.ts'
-import { limit, quota } from '../chain/rules/limit-middleware.ts'
 import { heldKindOf, RESOURCE_KINDS, type ResourceKind } from '../chain/rules/resource-limit.ts'
 import type {
   ExceededSpec,
@@ -19,7 +19,7 @@ import { parseBytes } from '../core/units.ts'
 import { compileExceeded } from '../outcomes/exceeded.ts'
 import { findRedirectProblem } from '../outcomes/redirect.ts'
 import { parsePattern } from '../topic/pattern.ts'
-import { createCollectingProblems, type ReportProblem, tryOrReport } from './collect-problems.ts'
+import { createCollectingProblems, type ReportProblem, tryOrReport } from './collect-compile-problems.ts'
 import type { CompiledRuleOptions, MiddlewareEntry } from './compiled-policy-types.ts'
 import type { PolicyRule } from './schema.ts'
 

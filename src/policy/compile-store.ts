@@ -2,7 +2,7 @@ import { nearest } from '../core/option-names.ts'
 import { parseDuration } from '../core/units.ts'
 import type { StoreSpec } from '../stores/normalize-store-options.ts'
 import { STORE_SCHEMES, schemeOf } from '../stores/store-url-schemes.ts'
-import { type ReportProblem, tryOrReport } from './collect-problems.ts'
+import { type ReportProblem, tryOrReport } from './collect-compile-problems.ts'
 import type { PolicyDocument } from './schema.ts'
 
 const REMEDY = 'write memory, sqlite:FILE, redis://HOST or nats://HOST'

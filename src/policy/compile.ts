@@ -17,7 +17,12 @@ import type { LoopTurns } from '../core/loop-turns.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Dialect } from '../core/message.ts'
 import { parsePattern } from '../topic/pattern.ts'
-import { createCollectingProblems, prefixPaths, type ReportProblem, tryOrReport } from './collect-problems.ts'
+import {
+  createCollectingProblems,
+  prefixPaths,
+  type ReportProblem,
+  tryOrReport,
+} from './collect-compile-problems.ts'
 import { compileAdaptive } from './compile-adaptive.ts'
 import { compileBreakerAndFeedback } from './compile-breaker-and-feedback.ts'
 import { compileRule } from './compile-rule.ts'

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { SCOPE_PATTERN, TOPIC_PATTERN } from './schema-patterns.ts'
+import { SCOPE_PATTERN, TOPIC_PATTERN } from './json-schema-regexes.ts'
 import {
   createWholeNumberSchema,
   durationSchema,

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { OUTCOMES } from '../core/decision.ts'
-import { DURATION_PATTERN, PERCENT_PATTERN, RATE_PATTERN } from './schema-patterns.ts'
+import { DURATION_PATTERN, PERCENT_PATTERN, RATE_PATTERN } from './json-schema-regexes.ts'
 
 /** Encodes the error of a wrong value, `"x" is not NOUN`, with its remedy. Decoded by {@link decodeExpectation}. */
 export function encodeSchemaError(noun: string, remedy?: string): string {

@@ -1,9 +1,9 @@
 import * as z from 'zod'
 import { ALGORITHM_NAMES } from '../algorithms/limit-types.ts'
 import { COST_WEIGHTS } from '../chain/rules/rule-options.ts'
+import { QUOTA_PATTERN, SCOPE_PATTERN, TOPIC_PATTERN } from './json-schema-regexes.ts'
 import { conditionSchema } from './schema-conditions.ts'
 import { exceededSchema, messageSchema } from './schema-exceeded.ts'
-import { QUOTA_PATTERN, SCOPE_PATTERN, TOPIC_PATTERN } from './schema-patterns.ts'
 import {
   booleanSchema,
   createWholeNumberSchema,

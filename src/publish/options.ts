@@ -1,5 +1,5 @@
 import { assertSupported, describeUnsupported } from '../adapter/unsupported-outcomes.ts'
-import { limit } from '../chain/rules/limit-middleware.ts'
+import { limit } from '../chain/rules/create-limit-middleware.ts'
 import type { Clock } from '../core/clock.ts'
 import { policyError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, it } from 'vitest'
 import { createLimit } from '../../src/algorithms/create-limit.ts'
 import type { CustomAlgorithm } from '../../src/algorithms/custom-algorithm-types.ts'
-import { limit } from '../../src/chain/rules/limit-middleware.ts'
+import { limit } from '../../src/chain/rules/create-limit-middleware.ts'
 import type { Clock } from '../../src/core/clock.ts'
 import type { MaybePromise } from '../../src/core/message.ts'
 import { Gate } from '../../src/gate/gate.ts'

@@ -1,6 +1,6 @@
 import type { MqttClient } from 'mqtt'
 import { afterEach, describe, expect, it } from 'vitest'
-import { limit } from '../../src/chain/rules/limit-middleware.ts'
+import { limit } from '../../src/chain/rules/create-limit-middleware.ts'
 import type { ExceededSpec } from '../../src/chain/rules/rule-options.ts'
 import { Gate } from '../../src/gate/gate.ts'
 import { eventually, startBroker, subscribeAll, type TestBroker } from '../brokers/aedes/harness.ts'

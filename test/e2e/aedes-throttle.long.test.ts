@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import mqtt from 'mqtt'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createWebSocketStream, WebSocketServer } from 'ws'
-import { limit } from '../../src/chain/rules/limit-middleware.ts'
+import { limit } from '../../src/chain/rules/create-limit-middleware.ts'
 import { Gate } from '../../src/gate/gate.ts'
 import { eventually, startBroker, subscribeAll, type TestBroker } from '../brokers/aedes/harness.ts'
 

@@ -9,7 +9,7 @@ import {
   type PassedTraffic,
   simulateAttacksOnPolicy,
 } from '../../src/cli/attack-simulation.ts'
-import { READY_POLICIES } from '../../src/cli/policy-files.ts'
+import { READY_POLICIES } from '../../src/cli/resolve-policy-files.ts'
 import { packageFile } from '../../src/core/package-files.ts'
 
 // After a change of the ready policies: TOPICGATE_OUTCOMES=write npx vitest run test/src/attack.test.ts

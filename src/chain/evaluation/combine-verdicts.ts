@@ -8,7 +8,7 @@ import {
   type Reason,
 } from '../../core/decision.ts'
 import type { Message } from '../../core/message.ts'
-import type { Rule } from '../rules/limit-middleware.ts'
+import type { Rule } from '../rules/create-limit-middleware.ts'
 import { shareOfUnits } from '../senders/behaviour-limits.ts'
 
 /** A rule and the store's verdict on one message. */

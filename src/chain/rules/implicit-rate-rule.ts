@@ -2,8 +2,8 @@ import { createLimit } from '../../algorithms/create-limit.ts'
 import { HARSHNESS } from '../../core/decision.ts'
 import type { Rate } from '../../core/units.ts'
 import type { CostMeter } from './cost.ts'
+import type { Rule } from './create-limit-middleware.ts'
 import type { KeyMaker } from './key-scope.ts'
-import type { Rule } from './limit-middleware.ts'
 
 export interface SimpleRuleOptions {
   readonly keys: KeyMaker

@@ -4,8 +4,8 @@ import { hasBurst, multiplyLimit, remakeLimit } from '../../algorithms/rescale-l
 import { PolicyError, policyError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { parseRate, quote, type Rate } from '../../core/units.ts'
+import type { Rule } from './create-limit-middleware.ts'
 import { prefixKeyMaker } from './key-scope.ts'
-import type { Rule } from './limit-middleware.ts'
 import { parseFactor } from './parse-factor.ts'
 import type { EntryAge } from './runtime-entry-order.ts'
 

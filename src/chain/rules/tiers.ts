@@ -5,9 +5,9 @@ import { isNonEmptyString, type Sender } from '../../core/message.ts'
 import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import { parseRate, quote } from '../../core/units.ts'
 import type { CostMeter } from './cost.ts'
+import type { Rule } from './create-limit-middleware.ts'
 import { createRateRule } from './implicit-rate-rule.ts'
 import type { KeyMaker } from './key-scope.ts'
-import type { Rule } from './limit-middleware.ts'
 import { parseFactor } from './parse-factor.ts'
 
 /** A tier: a limit for each sender, and a factor on message costs. */

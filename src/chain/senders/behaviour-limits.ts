@@ -4,7 +4,7 @@ import { PolicyError } from '../../core/errors.ts'
 import type { Message } from '../../core/message.ts'
 import type { PlanStep } from '../routing/plan-steps.ts'
 import type { CostMeter } from '../rules/cost.ts'
-import type { Rule } from '../rules/limit-middleware.ts'
+import type { Rule } from '../rules/create-limit-middleware.ts'
 import type { BehaviourLevel, CompiledBehaviourFactors } from './behaviour.ts'
 
 /**

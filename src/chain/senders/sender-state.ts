@@ -3,7 +3,7 @@ import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { MaybePromise, Message, Operation, Sender } from '../../core/message.ts'
 import type { PassDecision } from '../evaluation/combine-verdicts.ts'
 import type { ExemptStep, PlanStep } from '../routing/plan-steps.ts'
-import type { Rule } from '../rules/limit-middleware.ts'
+import type { Rule } from '../rules/create-limit-middleware.ts'
 import type { BehaviourCount, CompiledBehaviourFactors } from './behaviour.ts'
 import type { Ban } from './sender-runtime-settings.ts'
 import {

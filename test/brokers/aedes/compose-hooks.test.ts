@@ -1,7 +1,7 @@
 import { Aedes } from 'aedes'
 import { afterEach, describe, expect, it } from 'vitest'
 import { limitBroker } from '../../../brokers/aedes/index.ts'
-import { limit } from '../../../src/chain/rules/limit-middleware.ts'
+import { limit } from '../../../src/chain/rules/create-limit-middleware.ts'
 import type { ExceededSpec } from '../../../src/chain/rules/rule-options.ts'
 import { UnsupportedError } from '../../../src/core/errors.ts'
 import { Gate } from '../../../src/gate/gate.ts'

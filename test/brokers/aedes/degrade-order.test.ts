@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
+import { limit } from '../../../src/chain/rules/create-limit-middleware.ts'
 import { exempt } from '../../../src/chain/rules/exemption.ts'
-import { limit } from '../../../src/chain/rules/limit-middleware.ts'
 import { Gate } from '../../../src/gate/gate.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { eventually, startBroker, subscribeAll, type TestBroker } from './harness.ts'

@@ -1,6 +1,6 @@
 import type mqttPacket from 'mqtt-packet'
 import { afterEach, describe, expect, it } from 'vitest'
-import { limit } from '../../../src/chain/rules/limit-middleware.ts'
+import { limit } from '../../../src/chain/rules/create-limit-middleware.ts'
 import { Gate } from '../../../src/gate/gate.ts'
 import type { ExceededWord } from '../../../src/outcomes/exceeded.ts'
 import {

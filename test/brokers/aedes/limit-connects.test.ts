@@ -2,7 +2,7 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import mqttPacket from 'mqtt-packet'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type LimitBrokerOptions, limitServer } from '../../../brokers/aedes/index.ts'
-import { limit } from '../../../src/chain/rules/limit-middleware.ts'
+import { limit } from '../../../src/chain/rules/create-limit-middleware.ts'
 import { Gate } from '../../../src/gate/gate.ts'
 import { eventually, startBroker, type TestBroker } from './harness.ts'
 

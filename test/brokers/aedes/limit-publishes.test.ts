@@ -1,6 +1,6 @@
 import type { EventEmitter } from 'node:events'
 import { afterEach, describe, expect, it } from 'vitest'
-import { limit } from '../../../src/chain/rules/limit-middleware.ts'
+import { limit } from '../../../src/chain/rules/create-limit-middleware.ts'
 import { Gate } from '../../../src/gate/gate.ts'
 import { eventually, type Setup, startBroker, subscribeAll, type TestBroker } from './harness.ts'
 

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { limitBroker } from '../../../brokers/aedes/index.ts'
-import { limit } from '../../../src/chain/rules/limit-middleware.ts'
+import { limit } from '../../../src/chain/rules/create-limit-middleware.ts'
 import { Gate } from '../../../src/gate/gate.ts'
 import { eventually, startBroker, type TestBroker } from './harness.ts'
 

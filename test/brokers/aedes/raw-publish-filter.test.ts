@@ -3,7 +3,7 @@ import { Aedes } from 'aedes'
 import mqtt from 'mqtt-packet'
 import { describe, expect, it } from 'vitest'
 import { type LimitBrokerOptions, limitBroker } from '../../../brokers/aedes/index.ts'
-import { limit } from '../../../src/chain/rules/limit-middleware.ts'
+import { limit } from '../../../src/chain/rules/create-limit-middleware.ts'
 import { Gate } from '../../../src/gate/gate.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 

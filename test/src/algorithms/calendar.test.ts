@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { CalendarWindow } from '../../../src/algorithms/calendar.ts'
-import { limit, quota } from '../../../src/chain/rules/limit-middleware.ts'
+import { limit, quota } from '../../../src/chain/rules/create-limit-middleware.ts'
 import { parseQuota } from '../../../src/core/units.ts'
 import { calendarWindow } from '../../laws/model-calendar.ts'
 import { random } from '../../support/random.ts'

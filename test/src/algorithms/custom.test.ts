@@ -8,7 +8,7 @@ import {
   type StepResult,
   toAlgorithm,
 } from '../../../src/algorithms/index.ts'
-import { limit as rule } from '../../../src/chain/rules/limit-middleware.ts'
+import { limit as rule } from '../../../src/chain/rules/create-limit-middleware.ts'
 import { PolicyError, StoreError } from '../../../src/core/errors.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { Gate } from '../../../src/gate/gate.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
+import { limit } from '../../../src/chain/rules/create-limit-middleware.ts'
 import { exempt } from '../../../src/chain/rules/exemption.ts'
-import { limit } from '../../../src/chain/rules/limit-middleware.ts'
 import type { ExemptOptions } from '../../../src/chain/rules/rule-options.ts'
 import type { Operation, Sender } from '../../../src/core/message.ts'
 import { Gate } from '../../../src/gate/gate.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { limit, quota } from '../../../src/chain/rules/limit-middleware.ts'
+import { limit, quota } from '../../../src/chain/rules/create-limit-middleware.ts'
 import type { ConditionSpec } from '../../../src/conditions/condition.ts'
 import type { Message } from '../../../src/core/message.ts'
 import { type Decision, Gate, PolicyError } from '../../../src/index.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { limit } from '../../../src/chain/rules/limit-middleware.ts'
+import { limit } from '../../../src/chain/rules/create-limit-middleware.ts'
 import type { Operation, Sender } from '../../../src/core/message.ts'
 import { createSender, type Decision, Gate, PolicyError, type SenderMatchLists } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'

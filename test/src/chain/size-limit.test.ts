@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { limit } from '../../../src/chain/rules/limit-middleware.ts'
+import { limit } from '../../../src/chain/rules/create-limit-middleware.ts'
 import type { Message } from '../../../src/core/message.ts'
 import { type Decision, Gate, type MessageSizeOptions, PolicyError } from '../../../src/index.ts'
 import { refusalText } from '../../../src/outcomes/refusal-text.ts'

@@ -11,7 +11,7 @@ import {
   readOverlayName,
   readStoreOverlay,
 } from '../../../src/cli/environment-variables.ts'
-import { requirePolicyFiles, resolvePolicyFiles } from '../../../src/cli/policy-files.ts'
+import { requirePolicyFiles, resolvePolicyFiles } from '../../../src/cli/resolve-policy-files.ts'
 import { loadPolicy } from '../../../src/policy/index.ts'
 import { Folder } from './folder.ts'
 

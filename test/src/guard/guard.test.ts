@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { limit } from '../../../src/chain/rules/limit-middleware.ts'
+import { limit } from '../../../src/chain/rules/create-limit-middleware.ts'
 import type { Clock } from '../../../src/core/clock.ts'
 import type { Decision } from '../../../src/core/decision.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { limit } from '../../../src/chain/rules/create-limit-middleware.ts'
 import { exempt } from '../../../src/chain/rules/exemption.ts'
-import { limit } from '../../../src/chain/rules/limit-middleware.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { Gate } from '../../../src/gate/gate.ts'
 import { Guard } from '../../../src/guard/guard.ts'

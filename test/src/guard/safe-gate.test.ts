@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { limit } from '../../../src/chain/rules/limit-middleware.ts'
+import { limit } from '../../../src/chain/rules/create-limit-middleware.ts'
 import { StoreError } from '../../../src/core/errors.ts'
 import type { Message } from '../../../src/core/message.ts'
 import { Gate } from '../../../src/gate/gate.ts'

@@ -1,4 +1,4 @@
-import { limit } from '../../../src/chain/rules/limit-middleware.ts'
+import { limit } from '../../../src/chain/rules/create-limit-middleware.ts'
 import type { LimitOptions } from '../../../src/chain/rules/rule-options.ts'
 import type { Decision } from '../../../src/core/decision.ts'
 import type { Message } from '../../../src/core/message.ts'

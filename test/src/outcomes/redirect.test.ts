@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { limit } from '../../../src/chain/rules/limit-middleware.ts'
+import { limit } from '../../../src/chain/rules/create-limit-middleware.ts'
 import type { Decision } from '../../../src/core/decision.ts'
 import { PolicyError } from '../../../src/core/errors.ts'
 import type { Dialect, Message } from '../../../src/core/message.ts'

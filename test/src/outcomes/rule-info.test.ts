@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
+import { limit, quota } from '../../../src/chain/rules/create-limit-middleware.ts'
 import { exempt } from '../../../src/chain/rules/exemption.ts'
-import { limit, quota } from '../../../src/chain/rules/limit-middleware.ts'
 import type { ExceededSpec } from '../../../src/chain/rules/rule-options.ts'
 import { PolicyError } from '../../../src/core/errors.ts'
 import type { Message } from '../../../src/core/message.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { limit } from '../../../../src/chain/rules/limit-middleware.ts'
+import { limit } from '../../../../src/chain/rules/create-limit-middleware.ts'
 import {
   LastPayloads,
   type UnchangedRuleInPlan,

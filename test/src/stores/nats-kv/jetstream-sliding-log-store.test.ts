@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, it } from 'vitest'
 import { createLimit, type LimitSpec } from '../../../../src/algorithms/create-limit.ts'
-import { limit as limitBy } from '../../../../src/chain/rules/limit-middleware.ts'
+import { limit as limitBy } from '../../../../src/chain/rules/create-limit-middleware.ts'
 import { Gate } from '../../../../src/gate/gate.ts'
 import { NatsStreamStore } from '../../../../src/stores/nats-kv/index.ts'
 import type { Charge } from '../../../../src/stores/store.ts'

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { SILENT } from '../../../src/core/logger.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
-import { ConfigSync } from '../../../src/gate/config-sync.ts'
 import type { RuntimeEntry } from '../../../src/gate/runtime-entry.ts'
+import { ConfigSync } from '../../../src/gate/runtime-entry-sync.ts'
 import type { SharedEntries, SharedEntriesWatch, SharedEntry } from '../../../src/stores/shared-entries.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 

@@ -1,11 +1,11 @@
 import type { Middleware } from '../chain/middleware-types.ts'
-import { MIDDLEWARE_META } from '../chain/rules/limit-middleware.ts'
+import { MIDDLEWARE_META } from '../chain/rules/create-limit-middleware.ts'
 import type { ScaleMeta } from '../chain/rules/load-scaling.ts'
 import { ReloadState } from '../chain/rules/reload-state.ts'
 import { policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
-import { LoadMonitor, type LoadReport } from './monitor.ts'
+import { LoadMonitor, type LoadReport } from './load-monitor.ts'
 import {
   DEFAULT_LEVELS,
   DEFAULT_SIGNAL_STAGES,
