@@ -1,6 +1,6 @@
 import type { BrokerContext, ConnectionListener } from './broker-context.ts'
 import { DeliveryHook } from './delivery-hook.ts'
-import { type BanState, ClientDeliveries } from './subscriber-deliveries.ts'
+import { type BanListVersion, ClientDeliveries } from './subscriber-deliveries.ts'
 
 /** Subscribers whose bans are checked in one turn of the event loop, and the minimum time between two rounds. */
 const BAN_SLICE = 500
@@ -31,7 +31,7 @@ export function limitDeliveries(context: BrokerContext): () => void {
 }
 
 /** Applies changed bans to the subscribers of a broker. */
-class SubscriberBans implements BanState {
+class SubscriberBans implements BanListVersion {
   readonly #context: BrokerContext
   readonly subscribers = new Set<ClientDeliveries>()
   hasBans = false

@@ -22,7 +22,7 @@ const STALL_MS = 100
 const WATCH_MS = 10_000
 
 /** Bans of a gate, as all subscribers of a broker see them. */
-export interface BanState {
+export interface BanListVersion {
   readonly hasBans: boolean
   /** Incremented at each change, so that subscribers know when to look up their ban again. */
   readonly version: number
@@ -69,7 +69,7 @@ const ignore = (): void => {}
 export class ClientDeliveries {
   readonly #context: BrokerContext
   readonly #hook: DeliveryHook
-  readonly #bans: BanState
+  readonly #bans: BanListVersion
   readonly #client: Client
   readonly #connection: Connection
   readonly #internals: ClientInternals
@@ -92,7 +92,7 @@ export class ClientDeliveries {
   constructor(
     context: BrokerContext,
     hook: DeliveryHook,
-    bans: BanState,
+    bans: BanListVersion,
     client: Client,
     connection: Connection,
   ) {

@@ -10,7 +10,7 @@ import {
   BehaviourTracker,
   behaviourLevelOf,
 } from '../chain/senders/behaviour.ts'
-import { costInShare } from '../chain/senders/behaviour-limits.ts'
+import { scaleCostForReducedLimit } from '../chain/senders/behaviour-limits.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
 import { hashLongPart } from '../core/hash-long-part.ts'
@@ -65,9 +65,9 @@ export function behaviour(options: BehaviourScalerOptions = {}): BehaviourLimite
       const most = given.burst ?? rate.burst ?? rate.count
       const { good, abusive } = BEHAVIOUR_FACTORS
       const costs = {
-        good: costInShare(meter, good, most),
+        good: scaleCostForReducedLimit(meter, good, most),
         usual: meter,
-        abusive: costInShare(meter, abusive, most),
+        abusive: scaleCostForReducedLimit(meter, abusive, most),
       }
       const cost = (message: Message): number =>
         costs[behaviourLevelOf(countOf(message.sender), clock.now())].unitsOf(message)

@@ -1,7 +1,7 @@
 import type { Middleware } from '../chain/middleware-types.ts'
 import { MIDDLEWARE_META } from '../chain/rules/create-limit-middleware.ts'
 import type { ScaleMeta } from '../chain/rules/load-scaling.ts'
-import { ReloadState } from '../chain/rules/reload-state.ts'
+import { StateKeptAcrossReload } from '../chain/rules/reload-state.ts'
 import { policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
@@ -125,7 +125,7 @@ export function adaptive(options: AdaptiveOptions = {}): Adaptive {
   const stateKey = isPlain
     ? JSON.stringify(['adaptive', levels, stages, options.signals, options.signal, everyMs, across, node])
     : undefined
-  const state = new ReloadState(stateKey, monitor)
+  const state = new StateKeptAcrossReload(stateKey, monitor)
   const report = (): LoadReport => state.value.report()
   const meta: ScaleMeta = {
     kind: 'scale',

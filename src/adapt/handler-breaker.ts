@@ -1,7 +1,7 @@
 import type { Middleware } from '../chain/middleware-types.ts'
 import { MIDDLEWARE_META } from '../chain/rules/create-limit-middleware.ts'
 import type { HandlerFeedbackMeta, HandlerMiddlewareHost } from '../chain/rules/handler-feedback-types.ts'
-import { ReloadState } from '../chain/rules/reload-state.ts'
+import { StateKeptAcrossReload } from '../chain/rules/reload-state.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
 import { policyError } from '../core/errors.ts'
@@ -86,7 +86,7 @@ export function circuitBreaker(options: HandlerBreakerOptions = {}, stateKey?: s
   if (!(least >= 1)) throw policyError('least', `${least} cannot be counted`, 'use 10')
   let clock = options.clock ?? systemClock
   let host: HandlerMiddlewareHost | undefined
-  const state = new ReloadState(stateKey && `breaker ${stateKey}`, new Map<string, Circuit>())
+  const state = new StateKeptAcrossReload(stateKey && `breaker ${stateKey}`, new Map<string, Circuit>())
 
   const keyFor = (message: Message): string => {
     try {

@@ -1,7 +1,7 @@
 import type { Middleware } from '../chain/middleware-types.ts'
 import { MIDDLEWARE_META } from '../chain/rules/create-limit-middleware.ts'
 import type { HandlerFeedbackMeta, HandlerResult } from '../chain/rules/handler-feedback-types.ts'
-import { ReloadState } from '../chain/rules/reload-state.ts'
+import { StateKeptAcrossReload } from '../chain/rules/reload-state.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
 import { policyError } from '../core/errors.ts'
@@ -91,7 +91,7 @@ export function createRateController(
   }
   if (!(everyMs >= LEAST_MS))
     throw policyError('everyMs', `${everyMs} is not an interval`, `use at least ${LEAST_MS}`)
-  const reloadState = new ReloadState(
+  const reloadState = new StateKeptAcrossReload(
     JSON.stringify(['feedback', lawName, { ...options, clock: undefined }]),
     createRateState(startPerSecond, options.clock ?? systemClock),
   )

@@ -33,7 +33,7 @@ export interface Percentiles {
 export type Speed = Throughput & Percentiles
 
 /** Clock with a settable time. It also reads the system clock, as a gate in production does. */
-export class SettableClock implements Clock {
+export class BenchClock implements Clock {
   nowMs = Date.now()
 
   now(): number {
@@ -50,7 +50,7 @@ export class SettableClock implements Clock {
 /** Runs decisions of a gate on generated traffic. */
 export class BenchRunner {
   readonly #gate: Gate
-  readonly #clock: SettableClock
+  readonly #clock: BenchClock
   readonly #traffic: Traffic
   /** Indexes of all flows. */
   readonly indexes: readonly number[]
@@ -58,7 +58,7 @@ export class BenchRunner {
   #at = 0
   #taking = 0
 
-  constructor(gate: Gate, clock: SettableClock, traffic: Traffic) {
+  constructor(gate: Gate, clock: BenchClock, traffic: Traffic) {
     this.#gate = gate
     this.#clock = clock
     this.#traffic = traffic

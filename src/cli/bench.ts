@@ -1,7 +1,7 @@
 import { cpus, totalmem } from 'node:os'
 import { Gate, MemoryStore } from '../index.ts'
 import { loadPolicy } from '../policy/index.ts'
-import { BenchRunner, measureMemory, measureTimer, SettableClock, type Speed } from './bench-measure.ts'
+import { BenchClock, BenchRunner, measureMemory, measureTimer, type Speed } from './bench-measure.ts'
 import { type BenchReport, describeBench } from './bench-report.ts'
 import { makeTraffic } from './bench-traffic.ts'
 import { EXIT } from './command-error.ts'
@@ -38,8 +38,8 @@ export async function bench(options: BenchOptions, terminal: Terminal): Promise<
   }
   // One share for the warm-up, two measurements of each kind, and the search for each kind.
   const shareMs = options.forMs / 6
-  const withGate = async <T>(use: (gate: Gate, clock: SettableClock) => T): Promise<T> => {
-    const clock = new SettableClock()
+  const withGate = async <T>(use: (gate: Gate, clock: BenchClock) => T): Promise<T> => {
+    const clock = new BenchClock()
     const store = new MemoryStore({ clock })
     const gate = await Gate.fromPolicy(files, { clock, store, env: terminal.env, load: 'none' })
     try {

@@ -5,7 +5,7 @@ import { compileHeaderCondition } from './header.ts'
 import { compileFlag, compileProtocol, compileQos } from './packet-conditions.ts'
 import { checkUnknownOptions, expectObject, type OptionRecord, quote } from './parse-helpers.ts'
 import { compilePayload } from './payload-field.ts'
-import { compileSize } from './size.ts'
+import { compileSizeCondition } from './size.ts'
 import { compileTimeRange } from './time-range.ts'
 
 type Compile = (value: unknown, path: string, problems: Problem[]) => Condition | undefined
@@ -16,7 +16,7 @@ const CHEAP_WORDS: readonly (readonly [string, Compile])[] = [
   ['qos', compileQos],
   ['retain', compileFlag('retain')],
   ['will', compileFlag('will')],
-  ['size', compileSize],
+  ['size', compileSizeCondition],
 ]
 const COSTLY_WORDS: readonly (readonly [string, Compile])[] = [
   ['header', compileHeaderCondition],

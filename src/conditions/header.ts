@@ -4,7 +4,7 @@ import type { Message } from '../core/message.ts'
 import type { Condition } from './condition.ts'
 import { checkUnknownOptions, expectObject, type OptionRecord, quote } from './parse-helpers.ts'
 import { isSecretHeader, SecretText } from './secret-text.ts'
-import { type CheckedTest, checkValueTest, VALUE_TEST_WORDS } from './value-test.ts'
+import { type CompiledValueTest, checkValueTest, VALUE_TEST_WORDS } from './value-test.ts'
 
 type Match = (value: string) => boolean
 
@@ -103,7 +103,7 @@ export function compileHeaderCondition(
   }
 }
 
-function checkSecret(words: OptionRecord, path: string, problems: Problem[]): CheckedTest | undefined {
+function checkSecret(words: OptionRecord, path: string, problems: Problem[]): CompiledValueTest | undefined {
   const others = VALUE_TEST_WORDS.filter(word => words[word] !== undefined)
   if (others.length > 0) {
     const remedy = 'give the secret alone; join several conditions with all or any'

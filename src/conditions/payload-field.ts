@@ -3,7 +3,7 @@ import { type FieldPath, readField } from '../core/field-path.ts'
 import type { Message } from '../core/message.ts'
 import type { Condition } from './condition.ts'
 import { checkUnknownOptions, expectObject, quote } from './parse-helpers.ts'
-import { type CheckedTest, checkValueTest, compileValueTest, VALUE_TEST_WORDS } from './value-test.ts'
+import { type CompiledValueTest, checkValueTest, compileValueTest, VALUE_TEST_WORDS } from './value-test.ts'
 
 const MOST_CHARS = 1_000
 
@@ -77,7 +77,7 @@ export function compilePayload(value: unknown, path: string, problems: Problem[]
  * Compiles a test of a whole payload. A text equals the payload's bytes, or the text of a JSON payload. Other
  * values equal the value of a JSON payload. A payload exists if it has any bytes.
  */
-function compileWhole(checked: CheckedTest): Condition {
+function compileWhole(checked: CompiledValueTest): Condition {
   if (checked.kind === 'exists') return message => message.size > 0 === checked.isPresent
   const test = compileValueTest(checked)
   const texts =

@@ -4,7 +4,11 @@ import type { Condition } from './condition.ts'
 import { checkUnknownOptions, expectObject, quote } from './parse-helpers.ts'
 
 /** Compiles `size`: payload bytes between `min` and `max`, both inclusive and optional. */
-export function compileSize(value: unknown, path: string, problems: Problem[]): Condition | undefined {
+export function compileSizeCondition(
+  value: unknown,
+  path: string,
+  problems: Problem[],
+): Condition | undefined {
   const words = expectObject(value, path, problems, 'write it as { max: 10kB }')
   if (!words) return undefined
   const before = problems.length

@@ -5,7 +5,7 @@ import { type OptionRecord, quote } from './parse-helpers.ts'
 export const VALUE_TEST_WORDS = ['equals', 'in', 'range', 'exists'] as const
 
 /** A validated value test. `equals` is a list of one. Open sides of a range are infinite. */
-export type CheckedTest =
+export type CompiledValueTest =
   | { readonly kind: 'among'; readonly values: readonly Scalar[] }
   | { readonly kind: 'range'; readonly min: number; readonly max: number }
   | { readonly kind: 'exists'; readonly isPresent: boolean }
@@ -15,7 +15,7 @@ export function checkValueTest(
   words: OptionRecord,
   path: string,
   problems: Problem[],
-): CheckedTest | undefined {
+): CompiledValueTest | undefined {
   const given = VALUE_TEST_WORDS.filter(word => words[word] !== undefined)
   const word = given[0]
   if (word === undefined || given.length > 1) {
@@ -50,7 +50,7 @@ export function checkValueTest(
 }
 
 /** Compiles a validated test for values of a payload. An absent value is undefined. Types must be equal. */
-export function compileValueTest(test: CheckedTest): (value: unknown) => boolean {
+export function compileValueTest(test: CompiledValueTest): (value: unknown) => boolean {
   switch (test.kind) {
     case 'among': {
       const [only, ...others] = test.values
@@ -87,7 +87,7 @@ function checkScalar(value: unknown, path: string, problems: Problem[]): value i
   return fits
 }
 
-function checkList(value: unknown, path: string, problems: Problem[]): CheckedTest | undefined {
+function checkList(value: unknown, path: string, problems: Problem[]): CompiledValueTest | undefined {
   if (!Array.isArray(value) || value.length === 0) {
     const message = Array.isArray(value) ? 'an empty list matches nothing' : `${quote(value)} is not a list`
     problems.push({ path, message, remedy: 'write a list of values, as [high, emergency]' })
@@ -99,7 +99,7 @@ function checkList(value: unknown, path: string, problems: Problem[]): CheckedTe
   return values.length === value.length ? { kind: 'among', values } : undefined
 }
 
-function checkRange(value: unknown, path: string, problems: Problem[]): CheckedTest | undefined {
+function checkRange(value: unknown, path: string, problems: Problem[]): CompiledValueTest | undefined {
   const refuse = (message: string, remedy: string): undefined => {
     problems.push({ path, message, remedy })
   }

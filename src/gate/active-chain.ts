@@ -8,12 +8,16 @@ import {
   RouteTable,
 } from '../chain/routing/route-table.ts'
 import { RuleRegistry } from '../chain/routing/rule-registry.ts'
-import { planFor } from '../chain/routing/select-behaviour-plan.ts'
+import { operationPlanForSender } from '../chain/routing/select-behaviour-plan.ts'
 import { compilePenalty, type PenaltySpec } from '../chain/rules/compile-penalty.ts'
 import type { Rule } from '../chain/rules/create-limit-middleware.ts'
 import type { LoadSources } from '../chain/rules/load-source-registry.ts'
-import { nameOverriddenLimit, overrideApplies, overrideCounterPrefix } from '../chain/rules/rate-override.ts'
-import { adoptStates, type ReloadState } from '../chain/rules/reload-state.ts'
+import {
+  nameOverriddenLimit,
+  overrideAppliesToRule,
+  overrideCounterPrefix,
+} from '../chain/rules/rate-override.ts'
+import { carryOverReloadStates, type StateKeptAcrossReload } from '../chain/rules/reload-state.ts'
 import { isExempt } from '../chain/rules/rule-info.ts'
 import { compareAge } from '../chain/rules/runtime-entry-order.ts'
 import { compileTiers, type TiersSpec } from '../chain/rules/tiers.ts'
@@ -32,7 +36,7 @@ import { type Dialect, type Message, type Sender, validateMessage } from '../cor
 import type { CompiledPolicy } from '../policy/compiled-policy-types.ts'
 import type { StateSelector, Store } from '../stores/store.ts'
 import { type Pattern, parsePattern } from '../topic/pattern.ts'
-import { LimitScaler } from './adaptive-middleware-lifecycle.ts'
+import { AdaptiveMiddlewareLifecycle } from './adaptive-middleware-lifecycle.ts'
 import { checkSameDialect } from './check-store-support.ts'
 import { StoreClusterLoad } from './cluster-load.ts'
 import type { AddedExemption } from './entry-types.ts'
@@ -88,7 +92,7 @@ export class GateChain {
   readonly #gate: ChainHost
   readonly #senderStates: SenderStateCache
   readonly #usageWarnings: UsageWarnings
-  readonly #limitScaler: LimitScaler
+  readonly #limitScaler: AdaptiveMiddlewareLifecycle
   readonly #codeOptions: Pick<CompiledPolicy, 'tiers' | 'penalty' | 'compiledBehaviour'>
   #policy: ActivePolicy | undefined
   /** Router of `registry`, if it was prepared. */
@@ -121,7 +125,7 @@ export class GateChain {
       },
     })
     const { sharedEntries } = store
-    this.#limitScaler = new LimitScaler({
+    this.#limitScaler = new AdaptiveMiddlewareLifecycle({
       clock,
       logger,
       loadSources,
@@ -173,7 +177,7 @@ export class GateChain {
     this.#router = router
     this.routes = null
     this.#setSenderOptions()
-    adoptStates(reloadStates(before), reloadStates(this.registry))
+    carryOverReloadStates(reloadStates(before), reloadStates(this.registry))
     this.handlerMonitor.setEntries(this.registry.statefulEntries)
     this.held.setEntries(this.registry.statefulEntries)
     this.#retainPayloads()
@@ -249,7 +253,7 @@ export class GateChain {
   forgetPayload(message: Message): void {
     if (this.lastPayloads.size === 0) return
     const senderState = this.resolveWithoutLookup(message)
-    const rules = planFor(senderState, this.#gate.clock.now()).steps.flatMap(step =>
+    const rules = operationPlanForSender(senderState, this.#gate.clock.now()).steps.flatMap(step =>
       step.kind === 'unchanged' ? step.rules : [],
     )
     this.lastPayloads.forget(rules, message, senderState.identity)
@@ -286,7 +290,7 @@ export class GateChain {
   confirmConnect(message: Message): Decision | undefined {
     const senderState = this.resolveWithoutLookup(message)
     const nowMs = this.#gate.clock.now()
-    const { evaluator } = planFor(senderState, nowMs)
+    const { evaluator } = operationPlanForSender(senderState, nowMs)
     if (evaluator.kind === 'banned') return evaluator.decide(message, senderState, nowMs)
     return evaluator.kind === 'connect' ? evaluator.confirm(message, senderState, nowMs) : undefined
   }
@@ -402,12 +406,12 @@ export class GateChain {
   #isExempt(message: Message): boolean {
     const senderState = this.resolveWithoutLookup(message)
     const nowMs = this.#gate.clock.now()
-    return isExempt(planFor(senderState, nowMs).steps, message, senderState.identity, nowMs)
+    return isExempt(operationPlanForSender(senderState, nowMs).steps, message, senderState.identity, nowMs)
   }
 }
 
 /** Returns the states of a chain that a later chain may adopt. */
-function reloadStates({ statefulEntries }: RuleRegistry): readonly ReloadState<unknown>[] {
+function reloadStates({ statefulEntries }: RuleRegistry): readonly StateKeptAcrossReload<unknown>[] {
   return statefulEntries.flatMap(({ middleware }) => {
     const meta = getMiddlewareMeta(middleware)
     return meta?.kind === 'handler' || meta?.kind === 'scale' ? [meta.state] : []
@@ -423,7 +427,7 @@ function overrideSelectors(
   const selectors = new Map<string, StateSelector>()
   for (const override of overrides.values()) {
     const { effect } = override
-    if (effect.kind === 'unlimited' || !overrideApplies(override, rule)) continue
+    if (effect.kind === 'unlimited' || !overrideAppliesToRule(override, rule)) continue
     const name = nameOverriddenLimit(rule.limit, effect)
     if (key === undefined) selectors.set(name, { rule: name })
     else selectors.set(override.id, { rule: name, key: overrideCounterPrefix(override) + key })

@@ -3,7 +3,7 @@ import { type AdaptiveHost, isScalable, type ScaleMeta } from '../chain/rules/lo
 import type { AdaptiveStats } from './gate-stats.ts'
 
 /** Adaptive middleware of a gate's chain. Each one measures as long as it is in the chain. */
-export class LimitScaler {
+export class AdaptiveMiddlewareLifecycle {
   readonly #host: AdaptiveHost
   /** Functions that stop measuring, by the state that measures. */
   readonly #running = new Map<object, () => void>()

@@ -1,5 +1,5 @@
 import type { BehaviourTracker } from '../chain/senders/behaviour.ts'
-import type { SenderSubject } from '../chain/senders/sender-selector.ts'
+import type { SenderIdentifier } from '../chain/senders/sender-selector.ts'
 import type { Clock } from '../core/clock.ts'
 import { policyError } from '../core/errors.ts'
 import type { HandlerMonitor } from './handler-monitor.ts'
@@ -7,7 +7,7 @@ import type { RuntimeEntryType } from './runtime-list.ts'
 
 /** An abusive sender found by one node, and applied by all. */
 export interface AbusiveSenderEntry {
-  readonly whom: SenderSubject
+  readonly whom: SenderIdentifier
 }
 
 /** A circuit breaker opened by one node for a key, and applied by all. */

@@ -8,8 +8,8 @@ import type { SenderRuntimeSettings } from '../chain/senders/sender-runtime-sett
 import {
   parseSenderSelector,
   SENDER_PARTS,
+  type SenderIdentifier,
   type SenderSelector,
-  type SenderSubject,
 } from '../chain/senders/sender-selector.ts'
 import { checkNested, policyError } from '../core/errors.ts'
 import { checkOptionNames, type KnownOptions, pickOptions } from '../core/option-names.ts'
@@ -218,10 +218,10 @@ export function exemptionEntryType(
 }
 
 /** Returns the subject named in options or in an entry. */
-function subjectKeyOf(given: SenderSelector & object): SenderSubject {
+function subjectKeyOf(given: SenderSelector & object): SenderIdentifier {
   return parseSenderSelector(Object.fromEntries(SENDER_PARTS.map(part => [part, given[part]])))
 }
 
-function subjectId({ part, text }: SenderSubject): string {
+function subjectId({ part, text }: SenderIdentifier): string {
   return `${part}:${text}`
 }

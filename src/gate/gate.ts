@@ -1,6 +1,6 @@
 import { type Explanation, explainPlan, peekSteps } from '../chain/evaluation/explain.ts'
 import type { Middleware } from '../chain/middleware-types.ts'
-import { planFor } from '../chain/routing/select-behaviour-plan.ts'
+import { operationPlanForSender } from '../chain/routing/select-behaviour-plan.ts'
 import { LoadSources } from '../chain/rules/load-source-registry.ts'
 import { keyUnderRule } from '../chain/rules/rule-info.ts'
 import { createSender, findSenderState, type SenderState } from '../chain/senders/sender-state.ts'
@@ -229,7 +229,7 @@ export class Gate {
     if (senderState instanceof Promise) return senderState.then(() => this.peek(message))
     const nowMs = this.clock.now()
     const { lagMs } = this.clock
-    const { steps, evaluator } = planFor(senderState, nowMs)
+    const { steps, evaluator } = operationPlanForSender(senderState, nowMs)
     const decisions =
       evaluator.kind === 'banned'
         ? [evaluator.decide(message, senderState, nowMs)]
@@ -244,7 +244,7 @@ export class Gate {
     const senderState = this.#activeChain.resolveSender(message)
     if (senderState instanceof Promise) return senderState.then(() => this.explain(message))
     const trace = await explainPlan(
-      planFor(senderState, this.clock.now()),
+      operationPlanForSender(senderState, this.clock.now()),
       this.store,
       this.#activeChain.lastPayloads,
       message,

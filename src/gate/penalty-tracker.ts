@@ -1,6 +1,10 @@
 import { blockDurationMs, type CompiledPenalty } from '../chain/rules/compile-penalty.ts'
 import { banDecision, type ConnectCounter } from '../chain/senders/sender-runtime-settings.ts'
-import { type SenderPart, type SenderSelector, subjectPartOf } from '../chain/senders/sender-selector.ts'
+import {
+  identifyingSenderPart,
+  type SenderPart,
+  type SenderSelector,
+} from '../chain/senders/sender-selector.ts'
 import type { Decision } from '../core/decision.ts'
 import { hashLongPart } from '../core/hash-long-part.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
@@ -53,7 +57,7 @@ export class Penalties implements ConnectCounter {
     if (penalty.refusals === Infinity || !isOffence(decision)) return
     // A message sent to a client is no offence of that client.
     if (message.on === 'deliver') return
-    const part = subjectPartOf(sender, message.claimed ? 'ip' : penalty.per)
+    const part = identifyingSenderPart(sender, message.claimed ? 'ip' : penalty.per)
     const text = part && sender[part]
     if (part === undefined || text === undefined) return
     const offender = this.#addTime(
@@ -103,7 +107,7 @@ export class Penalties implements ConnectCounter {
   ): Decision | undefined {
     let refusal: Decision | undefined
     for (const { connects, withinMs, per } of penalty.flapping) {
-      const part = subjectPartOf(sender, per)
+      const part = identifyingSenderPart(sender, per)
       const text = part && sender[part]
       if (part === undefined || text === undefined || !counts(part)) continue
       const offender = this.#addTime(flappingKey(part, text), connects, withinMs, nowMs)
@@ -117,7 +121,7 @@ export class Penalties implements ConnectCounter {
   /** Returns the refusal that a connect would get now. Counts nothing and never throws. */
   peekConnect(penalty: CompiledPenalty, sender: Sender, nowMs: number): Decision | undefined {
     for (const { connects, withinMs, per } of penalty.flapping) {
-      const part = subjectPartOf(sender, per)
+      const part = identifyingSenderPart(sender, per)
       const known = part && this.#offenders.get(flappingKey(part, sender[part]!))
       const recent = known?.times.filter(time => time > nowMs - withinMs) ?? []
       if (known === undefined || recent.length + 1 < connects || this.#bans.isFull) continue

@@ -2,7 +2,7 @@ import { type ChainEntry, getMiddlewareMeta } from '../chain/routing/plan-steps.
 import { isCompleteKey } from '../chain/rules/key-scope.ts'
 import {
   describeResourceLimit,
-  RESOURCE_KINDS,
+  HELD_RESOURCE_KINDS,
   RESOURCE_OPERATIONS,
   type ResourceKind,
   type ResourceLimit,
@@ -104,7 +104,7 @@ export class ResourceCounts {
     for (const kind of this.#kinds) source.count(kind)
     return () => {
       if (!this.#sources.delete(source)) return
-      for (const kind of RESOURCE_KINDS) source.forget(kind)
+      for (const kind of HELD_RESOURCE_KINDS) source.forget(kind)
     }
   }
 
@@ -170,7 +170,7 @@ export class ResourceCounts {
       else this.#items.delete(item)
     }
     for (const source of this.#sources) {
-      for (const kind of RESOURCE_KINDS) {
+      for (const kind of HELD_RESOURCE_KINDS) {
         if (before.has(kind) && !this.#kinds.has(kind)) source.forget(kind)
         else if (!before.has(kind) && this.#kinds.has(kind)) source.count(kind)
       }

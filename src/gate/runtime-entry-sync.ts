@@ -37,7 +37,7 @@ export function buildEntryName(kind: string, id: string): string {
  * read by the other nodes. While the store is unreachable, changes apply on this node only and are written
  * later.
  */
-export class ConfigSync {
+export class RuntimeEntrySync {
   readonly #sharedEntries: SharedEntries
   readonly #hooks: ConfigSyncHooks
   readonly #watch: SharedEntriesWatch | undefined

@@ -22,7 +22,7 @@ import {
 import type { GateEmitter } from './gate-emitter.ts'
 import { Penalties } from './penalty-tracker.ts'
 import { RUNTIME_ENTRY_KINDS, type RuntimeEntry, type RuntimeEntryKind } from './runtime-entry.ts'
-import { buildEntryName, ConfigSync } from './runtime-entry-sync.ts'
+import { buildEntryName, RuntimeEntrySync } from './runtime-entry-sync.ts'
 import { RuntimeList, type RuntimeListHooks } from './runtime-list.ts'
 import { TierCache } from './tier-cache.ts'
 
@@ -61,7 +61,7 @@ export class RuntimeConfig {
   readonly #emitter: GateEmitter
   readonly #listByKind: Readonly<Record<RuntimeEntryKind, SyncedList>>
   readonly #penalties: Penalties
-  readonly #configSync: ConfigSync | undefined
+  readonly #configSync: RuntimeEntrySync | undefined
   readonly #tierCache: TierCache | undefined
   readonly #openBreakers: RuntimeList<OpenBreaker>
 
@@ -139,7 +139,7 @@ export class RuntimeConfig {
     }
     this.#configSync =
       store.sharedEntries &&
-      new ConfigSync(store.sharedEntries, {
+      new RuntimeEntrySync(store.sharedEntries, {
         clock,
         logger,
         listEntries: () =>

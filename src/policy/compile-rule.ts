@@ -2,7 +2,7 @@ import type { CustomAlgorithm } from '../algorithms/custom-algorithm-types.ts'
 import { ALGORITHM_NAMES, type AlgorithmName } from '../algorithms/limit-types.ts'
 import { limit, quota } from '../chain/rules/create-limit-middleware.ts'
 import { findScopeProblem, SCOPE_WORDS } from '../chain/rules/key-scope.ts'
-import { heldKindOf, RESOURCE_KINDS, type ResourceKind } from '../chain/rules/resource-limit.ts'
+import { HELD_RESOURCE_KINDS, heldKindOf, type ResourceKind } from '../chain/rules/resource-limit.ts'
 import type {
   ExceededSpec,
   InFlightOptions,
@@ -310,7 +310,7 @@ function checkCombination(rule: Partial<PolicyRule>, sound: boolean, report: Rep
     report({ path: 'quota', message: '`limit` and `quota` cannot be combined', remedy })
   } else if (!isLimit && !isQuota) {
     if (sound) {
-      const remedy = `add one, such as limit: 10/s, quota: 10000/day, maxSize: 256kB, unchanged: drop or inFlight: 5; or one of ${RESOURCE_KINDS.join(', ')}`
+      const remedy = `add one, such as limit: 10/s, quota: 10000/day, maxSize: 256kB, unchanged: drop or inFlight: 5; or one of ${HELD_RESOURCE_KINDS.join(', ')}`
       report({ path: '', message: 'the rule has neither `limit` nor `quota`', remedy })
     }
     return

@@ -8,8 +8,8 @@ import { compileTiers, type TiersSpec } from '../chain/rules/tiers.ts'
 import { type BehaviourFactorsSpec, compileBehaviour } from '../chain/senders/behaviour.ts'
 import {
   compileIdentity,
-  type IdentitySpec,
   parseSenderTemplate,
+  type SenderIdentityTemplates,
   type SenderResolver,
 } from '../chain/senders/sender-identity-templates.ts'
 import type { Problem } from '../core/errors.ts'
@@ -156,7 +156,7 @@ function compileExemption(
 
 /** Compiles the sender templates. `captures` are those of all rules; undefined if some rules are invalid. */
 function compileSenders(
-  spec: IdentitySpec | undefined,
+  spec: SenderIdentityTemplates | undefined,
   captures: ReadonlySet<string> | undefined,
   report: ReportProblem,
 ): SenderResolver | undefined {
@@ -184,9 +184,9 @@ function compileSenders(
 function senderTemplates(
   { senders, tiers }: Partial<PolicyDocument>,
   report: ReportProblem,
-): IdentitySpec | undefined {
+): SenderIdentityTemplates | undefined {
   const from = tiers?.assign?.from
-  if (from === undefined) return senders as IdentitySpec | undefined
+  if (from === undefined) return senders as SenderIdentityTemplates | undefined
   if (senders?.tier !== undefined) {
     const message = '`from` and `senders.tier` both set the tier'
     report({ path: 'tiers.assign.from', message, remedy: 'remove one of them' })
@@ -195,9 +195,9 @@ function senderTemplates(
     tryOrReport(() => parseSenderTemplate(from, ''), prefixPaths(report, 'tiers', 'assign', 'from')) ===
     undefined
   ) {
-    return senders as IdentitySpec | undefined
+    return senders as SenderIdentityTemplates | undefined
   }
-  return { ...senders, tier: from } as IdentitySpec
+  return { ...senders, tier: from } as SenderIdentityTemplates
 }
 
 /** Reports rules that cannot count in thousandths, which fractional costs of tiers or behaviour need. */

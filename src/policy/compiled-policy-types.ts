@@ -11,7 +11,7 @@ import type {
 } from '../chain/rules/rule-options.ts'
 import type { Tiers } from '../chain/rules/tiers.ts'
 import type { CompiledBehaviourFactors } from '../chain/senders/behaviour.ts'
-import type { IdentitySpec, SenderResolver } from '../chain/senders/sender-identity-templates.ts'
+import type { SenderIdentityTemplates, SenderResolver } from '../chain/senders/sender-identity-templates.ts'
 import type { Position } from '../core/errors.ts'
 import type { Dialect } from '../core/message.ts'
 import type { StoreSpec } from '../stores/normalize-store-options.ts'
@@ -50,7 +50,7 @@ export interface MiddlewareEntry {
 export interface CompiledPolicy {
   readonly dialect: Dialect
   readonly store: StoreSpec
-  readonly senders: IdentitySpec | undefined
+  readonly senders: SenderIdentityTemplates | undefined
   readonly identity: SenderResolver | undefined
   /** Scales the limits of all rules by the load. */
   readonly adaptive: Middleware | undefined

@@ -12,7 +12,7 @@ import { fingerprintOf } from './fingerprint.ts'
 import { withHint } from './hints.ts'
 import { findDuplicateNames, mergePolicies } from './overlay.ts'
 import { convertPolicyObject } from './parse-policy-object.ts'
-import { type ParsedPolicy, parseYaml } from './parse-yaml.ts'
+import { type PolicyParseResult, parseYaml } from './parse-yaml.ts'
 import type { PolicyDocument } from './schema.ts'
 import { type Located, parsePolicyPath, placeOf } from './source-positions.ts'
 import { validateForm } from './validate-form.ts'
@@ -71,7 +71,7 @@ export async function loadPolicy(
   }
 }
 
-interface ReadPart extends ParsedPolicy {
+interface ReadPart extends PolicyParseResult {
   readonly file?: string | undefined
 }
 

@@ -2,14 +2,18 @@ import type { Problem } from '../core/errors.ts'
 import type { LoopTurns } from '../core/loop-turns.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { type Env, substitute } from './env-substitution.ts'
-import type { ParsedPolicy } from './parse-yaml.ts'
+import type { PolicyParseResult } from './parse-yaml.ts'
 import { formatPath, type Located, type LocatedEntry, type ValuePath } from './source-positions.ts'
 
 /**
  * Converts a policy object into located values without positions and substitutes the variables of `env`, in turns of
  * the event loop.
  */
-export async function convertPolicyObject(value: object, env: Env, turns: LoopTurns): Promise<ParsedPolicy> {
+export async function convertPolicyObject(
+  value: object,
+  env: Env,
+  turns: LoopTurns,
+): Promise<PolicyParseResult> {
   const problems: Problem[] = []
   const lists = new Map<object, Located>()
   for (const [key, list] of Object.entries(value)) {

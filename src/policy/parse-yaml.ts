@@ -8,7 +8,7 @@ import { suggestYamlFix } from './hints.ts'
 import type { Located, SourcePosition } from './source-positions.ts'
 import { NodeReader } from './yaml-node-reader.ts'
 
-export interface ParsedPolicy {
+export interface PolicyParseResult {
   /** Undefined if the text cannot be parsed. */
   readonly root: Located | undefined
   readonly problems: readonly Problem[]
@@ -35,7 +35,7 @@ export async function parseYaml(
   env: Env,
   turns: LoopTurns,
   file?: string,
-): Promise<ParsedPolicy> {
+): Promise<PolicyParseResult> {
   const lines = new LineCounter()
   const at = (offset: number): SourcePosition => {
     const { line, col } = lines.linePos(offset)

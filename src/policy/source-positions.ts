@@ -62,12 +62,12 @@ export function placeOf(root: Located, path: ValuePath, at: 'key' | 'value' = 'v
 }
 
 /** Adds the paths of all values that could not be read to `found`. */
-export function findUnreadPaths(located: Located, path: ValuePath, found: ValuePath[]): void {
+export function findUnreadablePaths(located: Located, path: ValuePath, found: ValuePath[]): void {
   if (located.kind === 'scalar') {
     if (located.isUnread) found.push(path)
   } else if (located.kind === 'list') {
-    for (const [index, item] of located.items.entries()) findUnreadPaths(item, [...path, index], found)
-  } else for (const [key, { value }] of located.entries) findUnreadPaths(value, [...path, key], found)
+    for (const [index, item] of located.items.entries()) findUnreadablePaths(item, [...path, index], found)
+  } else for (const [key, { value }] of located.entries) findUnreadablePaths(value, [...path, key], found)
 }
 
 /** Formats a path as `rules[2].cost.topics["a/b"]`. */

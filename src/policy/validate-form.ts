@@ -8,7 +8,7 @@ import { policyJsonSchema, policySchema } from './schema.ts'
 import { decodeExpectation } from './schema-primitives.ts'
 import { exemptSchema, ruleSchema } from './schema-rules.ts'
 import {
-  findUnreadPaths,
+  findUnreadablePaths,
   formatPath,
   type Located,
   placeOf,
@@ -37,7 +37,7 @@ export async function validateForm(root: Located, turns: LoopTurns): Promise<Sch
   const { rest, lists } = separateLists(root)
   const plain = toPlain(rest)
   const unread: ValuePath[] = []
-  findUnreadPaths(rest, [], unread)
+  findUnreadablePaths(rest, [], unread)
   const issues = [...findIssues(policySchema, plain)]
   for (const { name, items } of lists) {
     const entries: unknown[] = []
@@ -46,7 +46,7 @@ export async function validateForm(root: Located, turns: LoopTurns): Promise<Sch
       if (turns.isOver()) await turns.next()
       const entry = toPlain(item)
       entries.push(entry)
-      findUnreadPaths(item, [name, index], unread)
+      findUnreadablePaths(item, [name, index], unread)
       for (const issue of findIssues(ENTRY_SCHEMAS[name], entry))
         issues.push({ ...issue, path: [name, index, ...issue.path] })
     }

@@ -7,7 +7,7 @@ import {
   behaviourLevelOf,
   type CompiledBehaviourFactors,
 } from '../senders/behaviour.ts'
-import type { BehaviourLevelPlan, SenderState } from '../senders/sender-state.ts'
+import type { BehaviourLevelSteps, SenderState } from '../senders/sender-state.ts'
 
 /**
  * Decides by the sender's behaviour level and counts the result. The count is cached on the sender state, so
@@ -15,12 +15,12 @@ import type { BehaviourLevelPlan, SenderState } from '../senders/sender-state.ts
  */
 export class BehaviourLevelEvaluator {
   readonly kind = 'behaviour'
-  readonly #plans: Readonly<Record<BehaviourLevel, BehaviourLevelPlan>>
+  readonly #plans: Readonly<Record<BehaviourLevel, BehaviourLevelSteps>>
   readonly #behaviourTracker: BehaviourTracker
   readonly #compiledBehaviour: CompiledBehaviourFactors
 
   constructor(
-    plans: Readonly<Record<BehaviourLevel, BehaviourLevelPlan>>,
+    plans: Readonly<Record<BehaviourLevel, BehaviourLevelSteps>>,
     behaviourTracker: BehaviourTracker,
     compiledBehaviour: CompiledBehaviourFactors,
   ) {
@@ -43,7 +43,7 @@ export class BehaviourLevelEvaluator {
   }
 
   /** Returns the plan in force for a sender. */
-  planFor(senderState: SenderState, nowMs: number): BehaviourLevelPlan {
+  planFor(senderState: SenderState, nowMs: number): BehaviourLevelSteps {
     const count = this.#countOf(senderState)
     return this.#plans[count === undefined ? 'usual' : behaviourLevelOf(count, nowMs)]
   }

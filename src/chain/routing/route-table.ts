@@ -26,7 +26,7 @@ import {
   type SenderRuntimeSettings,
 } from '../senders/sender-runtime-settings.ts'
 import type {
-  BehaviourLevelPlan,
+  BehaviourLevelSteps,
   Evaluator,
   OperationPlan,
   RouteTableInfo,
@@ -230,7 +230,7 @@ export class RouteTable {
     compiledBehaviour: CompiledBehaviourFactors,
     passed: PassDecision,
   ): BehaviourLevelEvaluator {
-    const planOf = (level: BehaviourLevel): BehaviourLevelPlan => {
+    const planOf = (level: BehaviourLevel): BehaviourLevelSteps => {
       const levelSteps = scaleStepsByBehaviour(steps, level, compiledBehaviour)
       return { steps: levelSteps, evaluator: this.#stepsEvaluator(levelSteps, passed) }
     }

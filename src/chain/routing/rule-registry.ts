@@ -11,7 +11,7 @@ import type { Rule } from '../rules/create-limit-middleware.ts'
 import type { HandlerFeedbackMeta } from '../rules/handler-feedback-types.ts'
 import { findScopeProblem } from '../rules/key-scope.ts'
 import type { HeldMeta } from '../rules/resource-limit.ts'
-import { ruleInfoOf, sizeInfoOf, unchangedInfoOf } from '../rules/rule-info.ts'
+import { ruleInfoOf, ruleInfoOfSizeRule, unchangedInfoOf } from '../rules/rule-info.ts'
 import type { SizeRule } from '../rules/size-limit.ts'
 import type { UnchangedRule } from '../rules/unchanged-payload-rule.ts'
 import { type ChainEntry, getMiddlewareMeta } from './plan-steps.ts'
@@ -131,7 +131,7 @@ export class RuleRegistry {
     this.#checkRedirect(size, pattern?.captures.map(({ name }) => name) ?? [])
     this.#sizes.set(size.name, size)
     if (size.penalty !== undefined) this.hasPenalties = true
-    if (!this.#ruleInfos.has(size.name)) this.#ruleInfos.set(size.name, sizeInfoOf(size, pattern))
+    if (!this.#ruleInfos.has(size.name)) this.#ruleInfos.set(size.name, ruleInfoOfSizeRule(size, pattern))
   }
 
   #addUnchanged(rule: UnchangedRule, pattern: Pattern | undefined): void {

@@ -1,7 +1,7 @@
 import type { OperationPlan, SenderState } from '../senders/sender-state.ts'
 
 /** Returns the plan in force for a sender: that of its behaviour level, if the policy has `behaviour`. */
-export function planFor(
+export function operationPlanForSender(
   senderState: SenderState,
   nowMs: number,
 ): Pick<OperationPlan, 'steps' | 'evaluator' | 'passed' | 'notFor'> {

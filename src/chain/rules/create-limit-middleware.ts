@@ -15,9 +15,9 @@ import { FALLBACKS, type Fallback } from '../../stores/store.ts'
 import type { Middleware } from '../middleware-types.ts'
 import { type CompiledPenalty, compilePenalty } from './compile-penalty.ts'
 import { type CostMeter, compileCost, countsBytes } from './cost.ts'
-import { inFlightMeta } from './in-flight-rule.ts'
+import { compileInFlightRule } from './in-flight-rule.ts'
 import { createKeyMaker, type KeyMaker } from './key-scope.ts'
-import { heldKindOf, heldMeta, type ResourceKind } from './resource-limit.ts'
+import { compileResourceLimit, heldKindOf, type ResourceKind } from './resource-limit.ts'
 import type {
   InFlightOptions,
   LimitOptions,
@@ -28,8 +28,8 @@ import type {
   UnchangedPayloadOptions,
 } from './rule-options.ts'
 import { type CoversSender, compileForLists, type SenderMatchLists } from './sender-filter.ts'
-import { type SizeLimitMeta, sizeMeta } from './size-limit.ts'
-import { type UnchangedMiddlewareMeta, unchangedMeta } from './unchanged-payload-rule.ts'
+import { compileSizeRule, type SizeLimitMeta } from './size-limit.ts'
+import { compileUnchangedRule, type UnchangedMiddlewareMeta } from './unchanged-payload-rule.ts'
 import { compileUsageWarnings } from './usage-warning.ts'
 
 /** A compiled rule. */
@@ -156,24 +156,24 @@ export function limit(
     'unchanged' in options &&
     options.unchanged !== undefined
   )
-    return tagged('limit', options.name, unchangedMeta(options))
+    return tagged('limit', options.name, compileUnchangedRule(options))
   return rateLimit(options as LimitOptions)
 }
 
 /** Lets all messages pass; brokers enforce the limit. */
 function heldLimit(options: ResourceLimitOptions, held: ResourceKind): Middleware {
   const middleware: Middleware = (_message, next) => next()
-  return Object.assign(middleware, { [MIDDLEWARE_META]: heldMeta(options, held) })
+  return Object.assign(middleware, { [MIDDLEWARE_META]: compileResourceLimit(options, held) })
 }
 
 /** Lets all messages pass; consumers and `gate.run` enforce the limit. */
 function inFlightLimit(options: InFlightOptions): Middleware {
   const middleware: Middleware = (_message, next) => next()
-  return Object.assign(middleware, { [MIDDLEWARE_META]: inFlightMeta(options) })
+  return Object.assign(middleware, { [MIDDLEWARE_META]: compileInFlightRule(options) })
 }
 
 function sizeLimit(options: MessageSizeOptions): Middleware {
-  const made = sizeMeta(options)
+  const made = compileSizeRule(options)
   return tagged('limit', options.name, made)
 }
 

@@ -2,7 +2,7 @@ import type { Clock } from '../../core/clock.ts'
 import type { Decision, Outcome } from '../../core/decision.ts'
 import type { Message } from '../../core/message.ts'
 import type { InFlightBound } from './in-flight-slots.ts'
-import type { ReloadState } from './reload-state.ts'
+import type { StateKeptAcrossReload } from './reload-state.ts'
 
 /** Result of a message handler. */
 export interface HandlerResult {
@@ -30,7 +30,7 @@ export interface HandlerFeedbackMeta {
   describe(message: Message): string
   /** Attaches it to a gate and uses the gate's clock, unless it has its own. */
   attach(host: HandlerMiddlewareHost): void
-  readonly state: ReloadState<unknown>
+  readonly state: StateKeptAcrossReload<unknown>
   /** Returns the current rate per second, if it controls one. */
   perSecond?(): number
   /** Returns the number of keys whose circuit is not closed, if it is a circuit breaker. */

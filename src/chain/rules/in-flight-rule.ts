@@ -25,7 +25,7 @@ export interface InFlightMiddlewareMeta extends HandlerFeedbackMeta {
 }
 
 /** Compiles a limit of concurrent handlers, which consumers and `gate.run` enforce. Throws PolicyError. */
-export function inFlightMeta(options: InFlightOptions): InFlightMiddlewareMeta {
+export function compileInFlightRule(options: InFlightOptions): InFlightMiddlewareMeta {
   const { name, inFlight, per, exceeded = 'throttle', enabled = true } = options
   if (typeof name !== 'string' || name === '')
     throw policyError('name', 'a rule needs a name', 'its refusals contain it: give each rule its own')

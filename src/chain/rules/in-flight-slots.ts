@@ -2,7 +2,7 @@ import type { Decision } from '../../core/decision.ts'
 import type { Message, Sender } from '../../core/message.ts'
 import { captureLevels, type Pattern } from '../../topic/pattern.ts'
 import type { KeyMaker } from './key-scope.ts'
-import { ReloadState } from './reload-state.ts'
+import { StateKeptAcrossReload } from './reload-state.ts'
 
 /** Retry delay of a message that does not wait. Fixed, because handler durations are unknown. */
 const ASK_AGAIN_MS = 1_000
@@ -29,14 +29,14 @@ export interface InFlightCounts {
 export class InFlightBound {
   readonly name: string
   readonly refusal: Decision
-  readonly state: ReloadState<InFlightCounts>
+  readonly state: StateKeptAcrossReload<InFlightCounts>
   readonly #max: number
   readonly #keys: KeyMaker
 
   /** `stateKey` identifies the limit, so that the limit after a reload continues with its running handlers. */
   constructor(name: string, max: number, keys: KeyMaker, outcome: InFlightOutcome, stateKey: string) {
     this.name = name
-    this.state = new ReloadState(stateKey, { max, byKey: new Map<string, KeyInFlight>() })
+    this.state = new StateKeptAcrossReload(stateKey, { max, byKey: new Map<string, KeyInFlight>() })
     this.#max = max
     this.#keys = keys
     this.refusal = Object.freeze({

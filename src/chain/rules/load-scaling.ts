@@ -7,7 +7,7 @@ import type { Message } from '../../core/message.ts'
 import type { Rule } from './create-limit-middleware.ts'
 import type { HandlerResult } from './handler-feedback-types.ts'
 import type { LoadSources } from './load-source-registry.ts'
-import type { ReloadState } from './reload-state.ts'
+import type { StateKeptAcrossReload } from './reload-state.ts'
 
 /** The parts of a gate that adaptive middleware uses. */
 export interface AdaptiveHost {
@@ -66,7 +66,7 @@ export interface ScaleMeta {
   /** Starts measuring for a gate. The returned function stops it. */
   attach(host: AdaptiveHost): () => void
   /** State with its measurements. The middleware is attached once for each value. */
-  readonly state: ReloadState<object>
+  readonly state: StateKeptAcrossReload<object>
 }
 
 const SCALED = new WeakMap<Scaled, WeakMap<Rule, Rule>>()

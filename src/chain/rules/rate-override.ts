@@ -59,7 +59,7 @@ export function overrideCounterPrefix({
  * Returns true if an override applies to a rule: its list names the rule and the rule supports the rate.
  * Calendar quotas support rates per day, week, month or year only.
  */
-export function overrideApplies({ rules, effect }: Override, rule: Rule): boolean {
+export function overrideAppliesToRule({ rules, effect }: Override, rule: Rule): boolean {
   return (rules === undefined || rules.has(rule.name)) && hasWindow(rule.limit, effect)
 }
 

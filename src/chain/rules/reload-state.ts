@@ -2,7 +2,7 @@
  * State of middleware that survives a reload of the policy. Middleware with an equal key in the new policy
  * continues with the same value.
  */
-export class ReloadState<T> {
+export class StateKeptAcrossReload<T> {
   /** Identifies the kind and the settings of the middleware. Undefined if no other middleware may continue it. */
   readonly key: string | undefined
   value: T
@@ -14,9 +14,9 @@ export class ReloadState<T> {
 }
 
 /** Gives each added state the value of a removed one with an equal key. Each value is given once. */
-export function adoptStates(
-  before: readonly ReloadState<unknown>[],
-  after: readonly ReloadState<unknown>[],
+export function carryOverReloadStates(
+  before: readonly StateKeptAcrossReload<unknown>[],
+  after: readonly StateKeptAcrossReload<unknown>[],
 ): void {
   const removed = before.filter(state => state.key !== undefined && !after.includes(state))
   for (const state of after) {

@@ -7,8 +7,8 @@ import { createKeyMaker, type KeyMaker } from './key-scope.ts'
 import type { ResourceLimitOptions } from './rule-options.ts'
 
 /** Kinds of items that a broker holds for its clients, as named in rules. */
-export const RESOURCE_KINDS = ['connections', 'subscriptions', 'retained'] as const
-export type ResourceKind = (typeof RESOURCE_KINDS)[number]
+export const HELD_RESOURCE_KINDS = ['connections', 'subscriptions', 'retained'] as const
+export type ResourceKind = (typeof HELD_RESOURCE_KINDS)[number]
 
 /** Action that adds an item of each kind. */
 export const RESOURCE_OPERATIONS: Readonly<Record<ResourceKind, Operation>> = {
@@ -66,15 +66,15 @@ export interface HeldMeta {
 
 /** Returns the kind of items that a rule limits; undefined for other rules. */
 export function heldKindOf(options: object): ResourceKind | undefined {
-  return RESOURCE_KINDS.find(kind => (options as Readonly<Record<string, unknown>>)[kind] !== undefined)
+  return HELD_RESOURCE_KINDS.find(kind => (options as Readonly<Record<string, unknown>>)[kind] !== undefined)
 }
 
 /** Compiles a limit of held items. Throws PolicyError. */
-export function heldMeta(options: ResourceLimitOptions, held: ResourceKind): HeldMeta {
+export function compileResourceLimit(options: ResourceLimitOptions, held: ResourceKind): HeldMeta {
   const { name, per, exceeded = 'reject', enabled = true } = options
   if (typeof name !== 'string' || name === '')
     throw policyError('name', 'a rule needs a name', 'its refusals contain it: give each rule its own')
-  const others = ['rate', 'limit', 'quota', 'inFlight', 'cost', 'burst', 'algorithm', ...RESOURCE_KINDS]
+  const others = ['rate', 'limit', 'quota', 'inFlight', 'cost', 'burst', 'algorithm', ...HELD_RESOURCE_KINDS]
   for (const word of others)
     if (word !== held && (options as unknown as Readonly<Record<string, unknown>>)[word] !== undefined)
       throw policyError(

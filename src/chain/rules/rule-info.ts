@@ -32,7 +32,7 @@ export function ruleInfoOf(rule: Rule, pattern: Pattern | undefined): RuleInfo {
 }
 
 /** Returns the public description of a maximum size, with its first pattern. */
-export function sizeInfoOf(rule: SizeRule, pattern: Pattern | undefined): RuleInfo {
+export function ruleInfoOfSizeRule(rule: SizeRule, pattern: Pattern | undefined): RuleInfo {
   const { name, description, on, maxBytes, exceeded, message } = rule
   return {
     name,

@@ -62,7 +62,7 @@ const SIZE: KnownOptions<MessageSizeOptions> = {
 }
 
 /** Compiles a maximum size. Throws PolicyError. */
-export function sizeMeta(options: MessageSizeOptions): SizeLimitMeta {
+export function compileSizeRule(options: MessageSizeOptions): SizeLimitMeta {
   checkOptionNames(options, SIZE)
   const { name, description, on = 'publish', message, shadow = false } = options
   if (typeof name !== 'string' || name === '')

@@ -70,7 +70,7 @@ const UNCHANGED: KnownOptions<UnchangedPayloadOptions> = {
 }
 
 /** Compiles an `unchanged` rule. Throws PolicyError. */
-export function unchangedMeta(options: UnchangedPayloadOptions): UnchangedMiddlewareMeta {
+export function compileUnchangedRule(options: UnchangedPayloadOptions): UnchangedMiddlewareMeta {
   checkOptionNames(options, UNCHANGED)
   const { name, description, on = 'publish', unchanged: outcome, per = 'client', shadow = false } = options
   if (typeof name !== 'string' || name === '')

@@ -5,7 +5,7 @@ import { PolicyError } from '../../core/errors.ts'
 import type { PassDecision } from '../evaluation/combine-verdicts.ts'
 import { type PlanStep, type RuleInPlan, recordingOnly } from '../routing/plan-steps.ts'
 import type { Rule } from '../rules/create-limit-middleware.ts'
-import { applyOverrideToRule, type Override, overrideApplies } from '../rules/rate-override.ts'
+import { applyOverrideToRule, type Override, overrideAppliesToRule } from '../rules/rate-override.ts'
 import { multiplyCost, type Tiers } from '../rules/tiers.ts'
 import type { EffectiveOverrides } from './sender-runtime-settings.ts'
 
@@ -109,7 +109,7 @@ export function ruleInThousandths(rule: Rule): Rule {
 /** Returns a rule under the first override that applies to it, or undefined if it is lifted. */
 export function overriddenRule(rule: Rule, overrides: readonly Override[]): Rule | undefined {
   for (const override of overrides) {
-    if (!overrideApplies(override, rule)) continue
+    if (!overrideAppliesToRule(override, rule)) continue
     const changed = attempt(() => applyOverrideToRule(rule, override), rule)
     if (changed !== rule) return changed
   }

@@ -40,7 +40,7 @@ function behavingRule(rule: Rule, behaviourLevel: BehaviourLevel, factor: number
   if (both === byLoad) return { ...rule, limit }
   const room = both / byLoad
   const scaled = { factor: both, reason: `behaviour ${behaviourLevel}` }
-  return { ...rule, limit, room, scaled, cost: costInShare(rule.cost, room, limit.capacity) }
+  return { ...rule, limit, room, scaled, cost: scaleCostForReducedLimit(rule.cost, room, limit.capacity) }
 }
 
 /** Returns the share of units, rounded down. The tolerance makes a third of 12 equal 4 in floating point. */
@@ -52,7 +52,7 @@ export function shareOfUnits(units: number, room: number): number {
  * Returns costs under a share of a limit, in thousandths, rounded down: 0.3 of 100 is 30 messages, not 29. A
  * cost that fits the whole limit still fits.
  */
-export function costInShare(cost: CostMeter, room: number, capacity: number): CostMeter {
+export function scaleCostForReducedLimit(cost: CostMeter, room: number, capacity: number): CostMeter {
   const of = (units: number): number => {
     if (units > capacity || units <= 0) return units
     return Math.min(capacity, Math.max(1, Math.floor((units * 1000) / room + 1e-9)) / 1000)

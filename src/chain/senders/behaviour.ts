@@ -4,7 +4,12 @@ import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Sender } from '../../core/message.ts'
 import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import { parseFactor } from '../rules/parse-factor.ts'
-import { getSenderSubject, SENDER_PARTS, type SenderPart, type SenderSubject } from './sender-selector.ts'
+import {
+  getSenderIdentifier,
+  SENDER_PARTS,
+  type SenderIdentifier,
+  type SenderPart,
+} from './sender-selector.ts'
 
 /** Behaviour of a sender in the last full hour, or in the current hour if it is abusive. */
 export type BehaviourLevel = 'good' | 'usual' | 'abusive'
@@ -81,7 +86,7 @@ function readFactor(word: number | string): number | undefined {
 
 /** Messages of one sender in the current hour, and the end of its abusive state. */
 export interface BehaviourCount {
-  readonly whom: SenderSubject
+  readonly whom: SenderIdentifier
   /** End of the current hour. */
   endsMs: number
   messages: number
@@ -117,7 +122,7 @@ export class BehaviourTracker {
   /** End of the abusive state by sender, as found by this or other nodes. */
   readonly #abusiveUntilMs = new Map<string, number>()
   /** Called once for each sender that turns abusive. */
-  onAbusive: (sender: SenderSubject, reason: string, untilMs: number) => void = () => {}
+  onAbusive: (sender: SenderIdentifier, reason: string, untilMs: number) => void = () => {}
 
   /** Number of counted senders. */
   get size(): number {
@@ -126,11 +131,11 @@ export class BehaviourTracker {
 
   /** Returns the count of a sender, creating it if necessary. Returns undefined for a sender without a name. */
   countOf(sender: Sender, per: SenderPart): BehaviourCount | undefined {
-    const whom = getSenderSubject(sender, per)
+    const whom = getSenderIdentifier(sender, per)
     return whom && this.countFor(whom)
   }
 
-  countFor(whom: SenderSubject): BehaviourCount {
+  countFor(whom: SenderIdentifier): BehaviourCount {
     const key = keyOf(whom)
     const known = this.#counts.get(key)
     if (known !== undefined) return known
@@ -173,7 +178,7 @@ export class BehaviourTracker {
   }
 
   /** Marks a sender as abusive until a time, even if it is not counted here. */
-  setAbusive(whom: SenderSubject, untilMs: number): void {
+  setAbusive(whom: SenderIdentifier, untilMs: number): void {
     const key = keyOf(whom)
     this.#abusiveUntilMs.set(key, untilMs)
     const count = this.#counts.get(key)
@@ -181,7 +186,7 @@ export class BehaviourTracker {
   }
 
   /** Ends the abusive state of a sender. */
-  clearAbusive(whom: SenderSubject, nowMs: number): void {
+  clearAbusive(whom: SenderIdentifier, nowMs: number): void {
     const key = keyOf(whom)
     this.#abusiveUntilMs.delete(key)
     const count = this.#counts.get(key)
@@ -223,6 +228,6 @@ function startHour(count: BehaviourCount, nowMs: number): void {
   count.messages = count.refused = 0
 }
 
-function keyOf({ part, text }: SenderSubject): string {
+function keyOf({ part, text }: SenderIdentifier): string {
   return `${part}:${text}`
 }

@@ -13,7 +13,7 @@ const PARTS = ['client', 'user', 'device', 'apiKey', 'tier'] as const
  * Identity of senders, in addition to what the broker knows: templates with `{client}`, `{user}`, `{ip}`,
  * `{header.NAME}` and `{topic.CAPTURE}`. The text of `roles` is one role, or is looked up in a table.
  */
-export interface IdentitySpec {
+export interface SenderIdentityTemplates {
   readonly client?: string | undefined
   readonly user?: string | undefined
   readonly device?: string | undefined
@@ -98,7 +98,7 @@ function suffixOf(text: string, prefix: string): string | undefined {
 }
 
 /** Compiles `senders` of a policy. Returns undefined if it sets nothing. Throws PolicyError with all problems. */
-export function compileIdentity(spec: IdentitySpec | undefined): SenderResolver | undefined {
+export function compileIdentity(spec: SenderIdentityTemplates | undefined): SenderResolver | undefined {
   if (spec === undefined) return undefined
   const problems: Problem[] = []
   const read = (text: string, path: string): SenderTemplate | undefined => {
@@ -184,7 +184,7 @@ interface Roles {
 }
 
 function compileRoles(
-  spec: NonNullable<IdentitySpec['roles']>,
+  spec: NonNullable<SenderIdentityTemplates['roles']>,
   read: (text: string, path: string) => SenderTemplate | undefined,
 ): Roles | undefined {
   const text = typeof spec === 'string' ? spec : spec.from

@@ -13,28 +13,28 @@ export type SenderPart = (typeof SENDER_PARTS)[number]
 export type SenderSelector = { readonly [Part in SenderPart]?: string | undefined }
 
 /** A validated subject. API keys are kept as SHA-256 only, because lists and logs show them. */
-export interface SenderSubject {
+export interface SenderIdentifier {
   readonly part: SenderPart
   readonly text: string
 }
 
 /** Returns the part that identifies a sender: the requested one. Senders without a client id use another part. */
-export function subjectPartOf(sender: Sender, per: SenderPart): SenderPart | undefined {
+export function identifyingSenderPart(sender: Sender, per: SenderPart): SenderPart | undefined {
   const has = (part: SenderPart): boolean => typeof sender[part] === 'string' && sender[part] !== ''
   if (has(per)) return per
   return per === 'client' ? SENDER_PARTS.find(has) : undefined
 }
 
 /** Returns the subject that identifies a sender by a part; undefined if it has none. */
-export function getSenderSubject(sender: Sender, per: SenderPart): SenderSubject | undefined {
-  const part = subjectPartOf(sender, per)
+export function getSenderIdentifier(sender: Sender, per: SenderPart): SenderIdentifier | undefined {
+  const part = identifyingSenderPart(sender, per)
   return part && { part, text: textOf(part, sender[part]!) }
 }
 
 const HIDDEN = /^sha256:[\w-]{43}$/
 
 /** Parses a subject. Throws PolicyError. */
-export function parseSenderSelector(subject: SenderSelector): SenderSubject {
+export function parseSenderSelector(subject: SenderSelector): SenderIdentifier {
   const named = SENDER_PARTS.filter(part => subject[part] !== undefined)
   const [part] = named
   const text = part && subject[part]
@@ -75,7 +75,7 @@ export class SenderIndex<T> {
     for (const values of this.#said.values()) yield* values
   }
 
-  add(whom: SenderSubject, value: T): void {
+  add(whom: SenderIdentifier, value: T): void {
     const key = keyOf(whom.part, whom.text)
     const values = this.#said.get(key) ?? new Set()
     if (values.has(value)) return
@@ -84,7 +84,7 @@ export class SenderIndex<T> {
     if (whom.part === 'ip') this.#blocksOf(whom.text).users++
   }
 
-  remove(whom: SenderSubject, value: T): void {
+  remove(whom: SenderIdentifier, value: T): void {
     const key = keyOf(whom.part, whom.text)
     const values = this.#said.get(key)
     if (!values?.delete(value)) return

@@ -44,11 +44,11 @@ interface ConnectCountingEvaluator extends BaseEvaluator<'connect'> {
 
 /** Evaluator that chooses a plan by the behaviour of the sender. */
 interface LevelEvaluator extends BaseEvaluator<'behaviour'> {
-  planFor(senderState: SenderState, nowMs: number): BehaviourLevelPlan
+  planFor(senderState: SenderState, nowMs: number): BehaviourLevelSteps
 }
 
 /** Plan for senders of one behaviour level. */
-export interface BehaviourLevelPlan {
+export interface BehaviourLevelSteps {
   readonly steps: readonly PlanStep[]
   readonly evaluator: Pick<BaseEvaluator<string>, 'decide'>
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { SILENT } from '../../../src/core/logger.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import type { RuntimeEntry } from '../../../src/gate/runtime-entry.ts'
-import { ConfigSync } from '../../../src/gate/runtime-entry-sync.ts'
+import { RuntimeEntrySync } from '../../../src/gate/runtime-entry-sync.ts'
 import type { SharedEntries, SharedEntriesWatch, SharedEntry } from '../../../src/stores/shared-entries.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
@@ -70,7 +70,7 @@ function runtimeEntryOf(id: string, expiresAtMs?: number): RuntimeEntry {
 }
 
 function sharingOn(runtimeList: RuntimeList): {
-  configSync: ConfigSync
+  configSync: RuntimeEntrySync
   clock: FakeClock
   merged: (readonly SharedEntry[])[]
 } {
@@ -78,7 +78,7 @@ function sharingOn(runtimeList: RuntimeList): {
   const merged: (readonly SharedEntry[])[] = []
   const merge = (sharedEntries: readonly SharedEntry[]): void => void merged.push(sharedEntries)
   return {
-    configSync: new ConfigSync(runtimeList, { clock, logger: SILENT, listEntries: () => [], merge }),
+    configSync: new RuntimeEntrySync(runtimeList, { clock, logger: SILENT, listEntries: () => [], merge }),
     clock,
     merged,
   }
@@ -147,7 +147,7 @@ describe('shared entries', () => {
     const spared: (readonly string[])[] = []
     const merge = (_notes: readonly SharedEntry[], unsent: ReadonlySet<string>): void =>
       void spared.push([...unsent])
-    const configSync = new ConfigSync(runtimeList, {
+    const configSync = new RuntimeEntrySync(runtimeList, {
       clock: new FakeClock(0),
       logger: SILENT,
       listEntries: () => [],
@@ -282,7 +282,12 @@ describe('shared entries on a store with notifications', () => {
       list: () => new Promise(resolve => clock.after(10, () => resolve(runtimeList.list()))),
       watch: changed => runtimeList.watch(changed),
     }
-    const configSync = new ConfigSync(slow, { clock, logger: SILENT, listEntries: () => [], merge: () => {} })
+    const configSync = new RuntimeEntrySync(slow, {
+      clock,
+      logger: SILENT,
+      listEntries: () => [],
+      merge: () => {},
+    })
     const looked = configSync.poll()
     await clock.advanceAsync(10)
     await looked

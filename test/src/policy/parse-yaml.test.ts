@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { LoopTurns } from '../../../src/core/loop-turns.ts'
 import { packageFile } from '../../../src/core/package-files.ts'
-import { type ParsedPolicy, parseYaml } from '../../../src/policy/parse-yaml.ts'
+import { type PolicyParseResult, parseYaml } from '../../../src/policy/parse-yaml.ts'
 
 /** Takes a new turn whenever it is asked, so that a text is divided as often as possible. */
 class ShortTurns extends LoopTurns {
@@ -28,7 +28,7 @@ class EndlessTurns extends LoopTurns {
 const ENV = { RATE: '10/s' }
 
 /** Parses a text as a whole and in parts. Expects the same of both, and returns it with the number of parts. */
-async function parse(text: string): Promise<ParsedPolicy & { readonly turns: number }> {
+async function parse(text: string): Promise<PolicyParseResult & { readonly turns: number }> {
   const whole = await parseYaml(text, ENV, new EndlessTurns(), 'p.yaml')
   const turns = new ShortTurns()
   const divided = await parseYaml(text, ENV, turns, 'p.yaml')

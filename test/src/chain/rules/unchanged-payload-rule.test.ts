@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { limit } from '../../../../src/chain/rules/create-limit-middleware.ts'
 import {
+  compileUnchangedRule,
   LastPayloads,
   type UnchangedRuleInPlan,
-  unchangedMeta,
 } from '../../../../src/chain/rules/unchanged-payload-rule.ts'
 import { PASSED } from '../../../../src/core/decision.ts'
 import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
@@ -353,7 +353,7 @@ describe('a reload', () => {
 
 describe('the memory of payloads', () => {
   it('is bounded in keys, and forgets those unused for the longest', () => {
-    const { unchanged } = unchangedMeta({ name: 'repeats', unchanged: 'drop', per: 'topic' })
+    const { unchanged } = compileUnchangedRule({ name: 'repeats', unchanged: 'drop', per: 'topic' })
     const rules: UnchangedRuleInPlan[] = [{ rule: unchanged, pattern: undefined, isAsked: true }]
     const payloads = new LastPayloads()
     const record = (topic: string): void =>

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
   compileIdentity,
-  type IdentitySpec,
+  type SenderIdentityTemplates,
   type SenderResolver,
 } from '../../../../src/chain/senders/sender-identity-templates.ts'
 import { PolicyError } from '../../../../src/core/errors.ts'
@@ -11,7 +11,7 @@ import type { Message, MessageHeaders, Sender } from '../../../../src/core/messa
 
 const NONE: ReadonlyMap<string, string> = new Map()
 
-function identity(spec: IdentitySpec): SenderResolver {
+function identity(spec: SenderIdentityTemplates): SenderResolver {
   const compiled = compileIdentity(spec)
   if (!compiled) throw new Error('nothing was compiled')
   return compiled
@@ -21,7 +21,7 @@ function message(sender: Sender, headers?: MessageHeaders): Message {
   return { topic: 't', on: 'publish', size: 0, sender, ...(headers ? { headers } : {}) }
 }
 
-function refusal(spec: IdentitySpec): string {
+function refusal(spec: SenderIdentityTemplates): string {
   try {
     compileIdentity(spec)
   } catch (error) {
