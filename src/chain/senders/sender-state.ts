@@ -116,6 +116,20 @@ const REPLACEMENTS_PER_TURN = 8
 /** Keeps a counter a small integer. */
 const COUNTER_MASK = 0xffff
 
+/** Topics of a sender beyond the one in its own state. */
+class FurtherTopics {
+  readonly states: SenderState[] = []
+  /** The one used last. */
+  last: SenderState | undefined = undefined
+  #counter = 0
+
+  /** Counts a repeated find or a replacement. */
+  count(): number {
+    this.#counter = (this.#counter + 1) & COUNTER_MASK
+    return this.#counter
+  }
+}
+
 const STATE: unique symbol = Symbol('topicgate.senderState')
 
 /**
@@ -156,14 +170,10 @@ export class SenderState implements Sender, FourSlots {
   keys: (string | undefined)[] | undefined = undefined
   /** Headers that identify the sender, if a policy says so. */
   headerKey: string | undefined = undefined
-  /** States of further topics, in the sender's own state. */
-  #others: SenderState[] | undefined = undefined
+  /** Further topics, in the sender's own state. One field, because most senders have one topic. */
+  #further: FurtherTopics | undefined = undefined
   /** The further topic that followed last time: after this one, and in the sender's own state after the last one. */
   #expected: SenderState | undefined = undefined
-  /** The further topic used last, in the sender's own state. */
-  #last: SenderState | undefined = undefined
-  /** Counts repeated finds and replacements. */
-  #counter = 0
   /** Count of its behaviour, if it is tracked. */
   behaviourState: BehaviourState | undefined = undefined
   readonly client: string | undefined
@@ -221,9 +231,9 @@ export class SenderState implements Sender, FourSlots {
   /** Returns the topics of this sender under its current routes, those used last first as far as known. */
   recentTopics(): readonly { readonly topic: string; readonly on: Operation }[] {
     if (this.senderPlan === undefined) return []
-    const others = (this.#others ?? []).filter(other => other !== this.#last).reverse()
-    const states = [...(this.#last === undefined ? [] : [this.#last]), this, ...others]
-    return states.map(({ topic, on }) => ({ topic, on }))
+    const { states, last } = this.#further ?? { states: [], last: undefined }
+    const others = states.filter(other => other !== last).reverse()
+    return [...(last === undefined ? [] : [last]), this, ...others].map(({ topic, on }) => ({ topic, on }))
   }
 
   /**
@@ -239,14 +249,15 @@ export class SenderState implements Sender, FourSlots {
       expected.on === on &&
       expected.headerKey === headerKey
     )
-      return SenderState.#useOther(this, expected)
-    const others = this.#others
-    if (others === undefined) return undefined
-    for (let index = 0; index < others.length; index++) {
-      const other = others[index]!
+      return SenderState.#useOther(this, this.#further!, expected)
+    const further = this.#further
+    if (further === undefined) return undefined
+    const { states } = further
+    for (let index = 0; index < states.length; index++) {
+      const other = states[index]!
       if (other.topic !== topic || other.on !== on || other.headerKey !== headerKey) continue
-      if (this.#last !== undefined) this.#last.#expected = other
-      return SenderState.#useOther(this, other)
+      if (further.last !== undefined) further.last.#expected = other
+      return SenderState.#useOther(this, further, other)
     }
     return undefined
   }
@@ -254,16 +265,17 @@ export class SenderState implements Sender, FourSlots {
   /** Returns a state for a topic that is not known: this one if it is outdated or unused, else that of a further topic. */
   stateForNewTopic(routes: RouteTableInfo, topic: string): SenderState {
     if (this.routes !== routes) {
-      this.#others = undefined
+      this.#further = undefined
       this.#expected = undefined
-      this.#last = undefined
       return this
     }
     // Long topics take much memory, so a sender has at most one.
     if (topic.length > MAX_SIZES.cachedTopicChars) return this
-    const other = SenderState.#otherForNewTopic(this)
-    if (this.#last !== undefined) this.#last.#expected = other
-    this.#last = other
+    this.#further ??= new FurtherTopics()
+    const further = this.#further
+    const other = SenderState.#otherForNewTopic(this, further)
+    if (further.last !== undefined) further.last.#expected = other
+    further.last = other
     this.#expected = other.#expected
     return other
   }
@@ -293,29 +305,26 @@ export class SenderState implements Sender, FourSlots {
 
   // The following are static. Why: private methods would add a field to each object, before all others.
 
-  static #useOther(senderState: SenderState, other: SenderState): SenderState {
-    const isRepeated = senderState.#last === other
-    senderState.#last = other
+  static #useOther(senderState: SenderState, further: FurtherTopics, other: SenderState): SenderState {
+    const isRepeated = further.last === other
+    further.last = other
     senderState.#expected = other.#expected
     if (!isRepeated || senderState.topic.length > MAX_SIZES.cachedTopicChars) return other
-    senderState.#counter = (senderState.#counter + 1) & COUNTER_MASK
-    if (senderState.#counter % FINDS_PER_PROMOTION !== 0) return other
+    if (further.count() % FINDS_PER_PROMOTION !== 0) return other
     SenderState.#exchangeTopics(senderState, other)
     return senderState
   }
 
   /** Most topics of a sender that uses too many in turn stay known, because the one used last is replaced. */
-  static #otherForNewTopic(senderState: SenderState): SenderState {
-    senderState.#others ??= []
-    const others = senderState.#others
-    if (others.length < MAX_SIZES.topicsPerSender) {
+  static #otherForNewTopic(senderState: SenderState, further: FurtherTopics): SenderState {
+    const { states } = further
+    if (states.length < MAX_SIZES.topicsPerSender) {
       const made = new SenderState(senderState, senderState.owner)
-      others.push(made)
+      states.push(made)
       return made
     }
-    senderState.#counter = (senderState.#counter + 1) & COUNTER_MASK
-    const turn = senderState.#counter / REPLACEMENTS_PER_TURN
-    return Number.isInteger(turn) ? others[turn % others.length]! : senderState.#last!
+    const turn = further.count() / REPLACEMENTS_PER_TURN
+    return Number.isInteger(turn) ? states[turn % states.length]! : further.last!
   }
 
   static #exchangeTopics(one: SenderState, other: SenderState): void {
