@@ -14,11 +14,11 @@ export const MAX_SIZES = {
   overriddenLimits: 1_024,
   /** Topics per sender with cached keys, and characters of each. Longer topics are not cached. */
   topicsPerSender: 16,
-  cachedTopicChars: 1_024,
-  /** Senders of a gate remembered by their parts, characters of the part each is found by, and of all together. */
-  senderStates: 32_768,
-  senderStateKeyChars: 256,
-  senderStateCharsTotal: 2_097_152,
+  cachedTopicChars: 256,
+  /** Senders of a gate remembered by their parts, characters of the parts of one, and of all together. */
+  senderStates: 8_192,
+  senderStateChars: 1_024,
+  senderStateCharsTotal: 1_048_576,
   /** Cached senders of consumers and captures, which have no connection per sender. */
   cachedSenders: 65_536,
   /** Characters of the key of such a sender, and of all keys together. Longer keys are hashed. */

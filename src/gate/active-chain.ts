@@ -393,7 +393,8 @@ export class GateChain {
     const headerKey = routes.headerKeyOf(message)
     // Without a key, the headers that identify the sender are too long to be remembered.
     if (headerKey === undefined && stateRoutes !== routes) return new SenderState(sender, sender)
-    const senderState = findOwnSenderState(sender, this.#gate) ?? this.#senderStates.stateOf(sender)
+    const senderState =
+      findOwnSenderState(sender, this.#gate) ?? this.#senderStates.stateOf(sender, message.topic)
     const known = senderState.routes === stateRoutes ? senderState.findTopic(topic, on, headerKey) : undefined
     if (known !== undefined) return known
     validateMessage(message)

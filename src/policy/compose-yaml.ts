@@ -73,14 +73,15 @@ export async function composeYaml(
     if (isFirstDocument) composeFinished(parser.stack, errors, onPart)
     await turns.next()
   }
-  rest.push(...parser.end())
+  // Not by spread: a call takes some 100,000 arguments.
+  for (const token of parser.end()) rest.push(token)
   const { documents, errors: found } = composeTokens(rest, text.length)
   const [document, second] = documents
   if (second !== undefined) {
     const error = { code: 'MULTIPLE_DOCS', pos: second.range.slice(0, 2) } as unknown as YAMLError
     return { errors: [...errors, ...(document?.errors ?? []), error] }
   }
-  errors.push(...found)
+  for (const error of found) errors.push(error)
   if (errors.length === 0) onPart({ kind: 'root', contents: document?.contents ?? null })
   return { errors }
 }
@@ -99,7 +100,7 @@ function composeFinished(
     while (count > 0 && isEmptyItem(collection.items[count - 1]!)) count--
     if (count < 1) return undefined
     const { documents, errors: found } = composeTokens(takeItems(collection, count))
-    errors.push(...found)
+    for (const error of found) errors.push(error)
     const contents = documents[0]?.contents ?? null
     if (contents !== null) collection.offset = contents.range[2]
     return errors.length === 0 ? contents : undefined

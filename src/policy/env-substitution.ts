@@ -50,7 +50,7 @@ export function substitute(text: string, env: Env, depth = 0): SubstitutionResul
     if (fallback !== undefined && (value === undefined || value === '')) {
       const inner = substitute(fallback, env, depth + 1)
       result += inner.text
-      flaws.push(...inner.problems)
+      for (const problem of inner.problems) flaws.push(problem)
     } else if (value !== undefined) result += value
     else {
       flaws.push({

@@ -175,7 +175,7 @@ function headerKeyOf(message: Message, names: readonly string[]): string | undef
 }
 
 function cacheable(key: string): string | undefined {
-  return key.length <= MAX_SIZES.cachedTopicChars ? key : undefined
+  return key.length <= MAX_SIZES.senderStateChars ? key : undefined
 }
 
 interface Roles {

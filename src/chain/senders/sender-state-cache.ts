@@ -26,7 +26,7 @@ export class SenderStateCache {
   readonly #gate: object
   readonly #states = new TwoGenerationCache<CachedState>({
     maxEntries: MAX_SIZES.senderStates,
-    maxKeyChars: MAX_SIZES.senderStateKeyChars,
+    maxKeyChars: MAX_SIZES.senderStateChars,
     maxTotalChars: MAX_SIZES.senderStateCharsTotal,
   })
 
@@ -38,15 +38,24 @@ export class SenderStateCache {
     return this.#states.size
   }
 
-  /** Returns the state of a sender object that has no own state at the gate. Its routes may be outdated. */
-  stateOf(sender: Sender): SenderState {
+  /**
+   * Returns the state of a sender object that has no own state at the gate. Its routes may be outdated. Senders with
+   * long parts, and long topics, are not remembered.
+   */
+  stateOf(sender: Sender, topic: string): SenderState {
     const key = sender.client ?? sender.user ?? sender.apiKey ?? sender.device ?? sender.ip
-    if (typeof key !== 'string') return getSenderState(sender, this.#gate)
-    const known = this.#states.get(key)
+    const chars = countChars(sender)
+    if (
+      typeof key !== 'string' ||
+      chars > MAX_SIZES.senderStateChars ||
+      topic.length > MAX_SIZES.cachedTopicChars
+    )
+      return getSenderState(sender, this.#gate)
+    const known = this.#states.get(key, chars)
     if (known === undefined || known.sample === sender || !this.#isStateOf(known, sender)) {
       const state = getSenderState(sender, this.#gate)
       const roles = sender.roles?.length ? [...sender.roles] : NO_ROLES
-      this.#states.set(key, { state, roles, uses: 0, sample: undefined })
+      this.#states.set(key, { state, roles, uses: 0, sample: undefined }, chars)
       return state
     }
     // Why not every object: one that is kept until the next message outlives several garbage collections.
@@ -68,6 +77,18 @@ export class SenderStateCache {
       areEqual(roles, sender.roles ?? NO_ROLES)
     )
   }
+}
+
+/** Returns the characters of all parts of a sender. */
+function countChars({ client, user, device, apiKey, ip, tier, roles }: Sender): number {
+  let chars =
+    lengthOf(client) + lengthOf(user) + lengthOf(device) + lengthOf(apiKey) + lengthOf(ip) + lengthOf(tier)
+  for (const role of roles ?? NO_ROLES) chars += lengthOf(role)
+  return chars
+}
+
+function lengthOf(part: string | undefined): number {
+  return part?.length ?? 0
 }
 
 function areEqual(one: readonly string[], other: readonly string[]): boolean {

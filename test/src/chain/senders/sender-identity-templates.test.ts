@@ -194,7 +194,7 @@ describe('the key of headers', () => {
 
   it('does not exist for headers that are too long to be cached', () => {
     const resolver = identity({ apiKey: '{header.key}' })
-    const long = 'k'.repeat(MAX_SIZES.cachedTopicChars + 1)
+    const long = 'k'.repeat(MAX_SIZES.senderStateChars + 1)
     expect(resolver.headerKeyOf(message({}, { key: long }))).toBeUndefined()
     expect(resolver.headerKeyOf(message({}, { key: [long, 'k'] }))).toBeUndefined()
     expect(resolver.headerKeyOf(message({}, { key: long.slice(1) }))).toBeDefined()

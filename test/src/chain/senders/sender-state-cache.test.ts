@@ -19,56 +19,64 @@ const whole: Sender = {
 describe('a sender state', () => {
   it('is shared by sender objects with the same parts', () => {
     const cache = new SenderStateCache(gate)
-    const state = cache.stateOf(whole)
-    expect(cache.stateOf({ ...whole, roles: ['r', 's'] })).toBe(state)
+    const state = cache.stateOf(whole, 't')
+    expect(cache.stateOf({ ...whole, roles: ['r', 's'] }, 't')).toBe(state)
   })
 
   it.each(['user', 'device', 'apiKey', 'ip', 'tier'] as const)('is not shared if %s differs', part => {
     const cache = new SenderStateCache(gate)
-    const state = cache.stateOf({ ...whole })
-    expect(cache.stateOf({ ...whole, [part]: 'other' })).not.toBe(state)
-    expect(cache.stateOf({ ...whole, [part]: undefined })).not.toBe(state)
+    const state = cache.stateOf({ ...whole }, 't')
+    expect(cache.stateOf({ ...whole, [part]: 'other' }, 't')).not.toBe(state)
+    expect(cache.stateOf({ ...whole, [part]: undefined }, 't')).not.toBe(state)
   })
 
   it('is not shared if the roles differ, also if the application changes its array', () => {
     const cache = new SenderStateCache(gate)
     const roles = ['r']
-    const state = cache.stateOf({ client: 'c', roles })
-    expect(cache.stateOf({ client: 'c', roles: ['s'] })).not.toBe(state)
-    const next = cache.stateOf({ client: 'c', roles })
+    const state = cache.stateOf({ client: 'c', roles }, 't')
+    expect(cache.stateOf({ client: 'c', roles: ['s'] }, 't')).not.toBe(state)
+    const next = cache.stateOf({ client: 'c', roles }, 't')
     roles.push('admin')
-    expect(cache.stateOf({ client: 'c', roles })).not.toBe(next)
+    expect(cache.stateOf({ client: 'c', roles }, 't')).not.toBe(next)
   })
 
   it('is not shared with another gate', () => {
     const [first, second] = [{}, {}].map(each => ({ gate: each, cache: new SenderStateCache(each) }))
     const routes: RouteTableInfo = { canReuseStates: true, gate: first!.gate }
     const sender = { client: 'c' }
-    const state = first!.cache.stateOf(sender)
+    const state = first!.cache.stateOf(sender, 't')
     state.routes = routes
-    expect(second!.cache.stateOf(sender)).not.toBe(state)
+    expect(second!.cache.stateOf(sender, 't')).not.toBe(state)
   })
 
   it('is replaced by one of its own for an object that is used again and again', () => {
     const cache = new SenderStateCache(gate)
-    cache.stateOf({ client: 'c' })
+    cache.stateOf({ client: 'c' }, 't')
     const connected = { client: 'c' }
     let uses = 0
-    for (; findOwnSenderState(connected, gate) === undefined && uses < 1_000; uses++) cache.stateOf(connected)
+    for (; findOwnSenderState(connected, gate) === undefined && uses < 1_000; uses++)
+      cache.stateOf(connected, 't')
     expect(uses).toBeLessThan(100)
   })
 
   it('is forgotten beyond a maximum of senders', () => {
     const cache = new SenderStateCache(gate)
-    const stateOf = (index: number) => cache.stateOf({ client: `client-${index}` })
+    const stateOf = (index: number) => cache.stateOf({ client: `client-${index}` }, 't')
     const first = stateOf(0)
     for (let index = 1; index < 2 * MAX_SIZES.senderStates; index++) stateOf(index)
     expect(cache.size).toBeLessThanOrEqual(MAX_SIZES.senderStates)
     expect(stateOf(0)).not.toBe(first)
-    const long = 'c'.repeat(MAX_SIZES.senderStateKeyChars + 1)
-    const { size } = cache
-    cache.stateOf({ client: long })
-    expect(cache.size).toBe(size)
+  })
+
+  it.each<[string, Sender, string]>([
+    ['a long client', { client: 'c'.repeat(MAX_SIZES.senderStateChars + 1) }, 't'],
+    ['a long user', { client: 'c', user: 'u'.repeat(MAX_SIZES.senderStateChars) }, 't'],
+    ['long roles', { client: 'c', roles: Array.from({ length: 100 }, () => 'operators-of-a-site') }, 't'],
+    ['a long topic', { client: 'c' }, 't'.repeat(MAX_SIZES.cachedTopicChars + 1)],
+  ])('is not kept for %s, so that its memory is bounded', (_name, sender, topic) => {
+    const cache = new SenderStateCache(gate)
+    cache.stateOf(sender, topic)
+    expect(cache.size).toBe(0)
   })
 })
 
