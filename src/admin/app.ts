@@ -63,6 +63,8 @@ export function createApp(state: AdminState, resources: readonly Route[]): Hono<
   app.use(async (context, next) => {
     checkHost(context)
     await next()
+    // The answer to GET without its body: a stream would wait for its reader forever.
+    if (context.req.raw.method === 'HEAD') await context.res.body?.cancel()
   })
   for (const [path, allowed] of groupByPath(routes)) {
     for (const route of allowed) {
@@ -117,8 +119,9 @@ async function answerRoute(route: Route, context: AdminContext, state: AdminStat
       ip,
       signal: req.raw.signal,
       header: name => req.header(name),
+      isAuthorized: () => isAuthorized(context, caller, state),
     })
-  const key = route.method === 'POST' ? req.header('idempotency-key') : undefined
+  const key = route.method === 'POST' && !isStreamed(route) ? req.header('idempotency-key') : undefined
   if (key === undefined) return toResponse(await answering())
   return toResponse(await state.answers.answerOnce(`${caller.name} ${req.path} ${key}`, raw.body, answering))
 }
@@ -133,21 +136,44 @@ function authenticate(
   if (access.kind === 'trusted') return access.caller
   if (role === undefined) return { name: 'anonymous', role: 'viewer' }
   const nowMs = gate.clock.now()
-  const blockedMs = access.failures.blockedMs(ip, nowMs)
-  if (blockedMs > 0) {
-    const headers = { 'retry-after': String(Math.ceil(blockedMs / 1_000)) }
-    throw new AdminProblem(429, 'too many wrong tokens came from this address', { headers })
-  }
-  const token = /^bearer +(\S+)$/i.exec(req.header('authorization') ?? '')?.[1]
+  const token = tokenOf(req.header('authorization'))
   if (token === undefined) throw unauthorized('send a token: Authorization: Bearer tg_…', '')
   const caller = findCaller(access.tokens.entries(nowMs), token, nowMs)
   if (caller === undefined) {
+    // Only wrong tokens are slowed down. Otherwise anyone behind the same proxy could lock all others out.
+    const blockedMs = access.failures.blockedMs(ip, nowMs)
+    if (blockedMs > 0) {
+      const headers = { 'retry-after': String(Math.ceil(blockedMs / 1_000)) }
+      throw new AdminProblem(429, 'too many wrong tokens came from this address', { headers })
+    }
     access.failures.record(ip, nowMs)
     gate.logger.warn({ ip }, 'a wrong or expired token was refused by the admin API')
     throw unauthorized('the token is wrong or expired', ', error="invalid_token"')
   }
   if (hasRole(caller.role, role)) return caller
   throw new AdminProblem(403, `this needs the role ${role}; the token ${caller.name} has ${caller.role}`)
+}
+
+/** Returns true while the token of a caller is valid: a stream may outlive it. */
+function isAuthorized(
+  { env: { access }, req }: AdminContext,
+  { name, role }: Caller,
+  { gate }: AdminState,
+): boolean {
+  if (access.kind === 'trusted') return true
+  const nowMs = gate.clock.now()
+  const token = tokenOf(req.header('authorization'))
+  const caller = token === undefined ? undefined : findCaller(access.tokens.entries(nowMs), token, nowMs)
+  return caller?.name === name && caller.role === role
+}
+
+function tokenOf(header: string | undefined): string | undefined {
+  return /^bearer +(\S+)$/i.exec(header ?? '')?.[1]
+}
+
+/** Returns true if the answer is not JSON: a stream can be read once. */
+function isStreamed({ answers }: Route): boolean {
+  return Object.values(answers).some(({ type }) => type !== undefined)
 }
 
 function unauthorized(detail: string, error: string): AdminProblem {

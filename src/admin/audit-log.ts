@@ -3,6 +3,7 @@ import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Gate } from '../gate/gate.ts'
 import type { GateEvents } from '../gate/gate-events.ts'
 import type { RuntimeEntryKind } from '../gate/runtime-entry.ts'
+import { redact } from '../policy/index.ts'
 
 /** A change of a running gate: of a runtime entry, or by the admin API. */
 export interface AuditChange {
@@ -83,7 +84,13 @@ class GateAuditLog implements AuditLog {
 
   record(change: AuditChange): void {
     const at = new Date(change.atMs).toISOString()
-    const record: AuditRecord = { seq: ++this.#seq, at, ip: this.#ip, ...change }
+    const record: AuditRecord = {
+      seq: ++this.#seq,
+      at,
+      ip: this.#ip,
+      ...change,
+      ...(redact({ before: change.before, note: change.note }) as Pick<AuditChange, 'before' | 'note'>),
+    }
     this.#records.push(record)
     if (this.#records.length > MAX_SIZES.auditRecords) this.#records.shift()
     for (const listener of this.#listeners) listener(record)

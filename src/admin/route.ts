@@ -17,6 +17,8 @@ export interface RouteContext {
   readonly signal: AbortSignal
   /** Returns the value of a request header. */
   header(name: string): string | undefined
+  /** Returns true while the token is valid. Streams ask it again and again. */
+  isAuthorized(): boolean
 }
 
 /** Answer as the OpenAPI document describes it. */

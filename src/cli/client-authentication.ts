@@ -1,5 +1,6 @@
 import type { Aedes, AuthenticateError, Client } from 'aedes'
 import { brokerInternals } from '../../brokers/aedes/aedes-internals.ts'
+import { addressKey } from '../conditions/address-network.ts'
 import type { Logger, Sender } from '../index.ts'
 import { PasswordChecker, type PasswordResult } from '../mqtt-auth/password-checker.ts'
 import { type PasswordEntries, readPasswordFile } from '../mqtt-auth/password-file.ts'
@@ -101,7 +102,8 @@ export class ClientAuthentication {
       const attempt = {
         user,
         password: Buffer.from(password ?? ''),
-        address: ip ?? '',
+        // By network, as `per: ip` counts: an IPv6 customer has many addresses.
+        address: ip === undefined ? '' : addressKey(ip),
         isCancelled: () => client.closed,
       }
       this.#checker.check(attempt).then(

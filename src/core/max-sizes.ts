@@ -214,12 +214,14 @@ export const MAX_SIZES = {
   /** Messages of one capture of the admin API, and lines waiting for its reader. */
   capturedMessages: 1_000_000,
   capturedLines: 16_384,
+  capturedChars: 16_777_216,
   /** Messages of a batch to decide. */
   adminBatch: 1_000,
   /** Earlier versions of the overlay of the admin API. */
   overlayVersions: 50,
-  /** Remembered answers to requests with an Idempotency-Key. */
+  /** Remembered answers to requests with an Idempotency-Key, and the characters of one. */
   adminIdempotentAnswers: 1_024,
+  adminIdempotentAnswerChars: 16_384,
   /** Topics that the card of a sender looks at. */
   cardTopics: 64,
   /** Bytes of a password of an MQTT client. A longer one is wrong. */

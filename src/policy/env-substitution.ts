@@ -16,6 +16,9 @@ export interface SubstitutionProblem {
   readonly variable?: string | undefined
 }
 
+/** For texts whose author may not read variables. References are problems. */
+export const NO_VARIABLES: Env = {}
+
 /** Maximum nesting of references in defaults. */
 const MAX_DEPTH = 8
 
@@ -25,6 +28,10 @@ const MAX_DEPTH = 8
  */
 export function substitute(text: string, env: Env, depth = 0): SubstitutionResult {
   if (!text.includes('${')) return { text, isChanged: false, problems: [] }
+  if (env === NO_VARIABLES) {
+    const message = 'variables are not substituted in this text'
+    return { text, isChanged: false, problems: [{ message, remedy: 'write the value' }] }
+  }
   const flaws: SubstitutionProblem[] = []
   let result = ''
   let from = 0

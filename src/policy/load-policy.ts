@@ -7,7 +7,7 @@ import { MAX_SIZES } from '../core/max-sizes.ts'
 import { quote } from '../core/units.ts'
 import { compileDocument } from './compile.ts'
 import type { LoadedPolicy } from './compiled-policy-types.ts'
-import type { Env } from './env-substitution.ts'
+import { type Env, NO_VARIABLES } from './env-substitution.ts'
 import { fingerprintOf } from './fingerprint.ts'
 import { withHint } from './hints.ts'
 import { findDuplicateNames, mergePolicies } from './overlay.ts'
@@ -18,6 +18,15 @@ import { type Located, parsePolicyPath, placeOf } from './source-positions.ts'
 import { validateForm } from './validate-form.ts'
 
 export type { LoadedPolicy } from './compiled-policy-types.ts'
+
+/** Options of {@link loadPolicy}. */
+export interface LoadPolicyOptions {
+  /** Default: process.env. */
+  readonly env?: Env
+  readonly algorithms?: readonly CustomAlgorithm[]
+  /** False refuses variables in policies given as text, whose author may not be allowed to read them. Default: true. */
+  readonly substitutesText?: boolean
+}
 
 /** A policy as the path of a YAML or JSON file, as text or as an object. */
 export type PolicyInput = string | object
@@ -30,9 +39,10 @@ export type PolicyInput = string | object
  */
 export async function loadPolicy(
   source: PolicyInput | readonly PolicyInput[],
-  options: { readonly env?: Env; readonly algorithms?: readonly CustomAlgorithm[] } = {},
+  options: LoadPolicyOptions = {},
 ): Promise<LoadedPolicy> {
   const env = options.env ?? process.env
+  const textEnv = options.substitutesText === false ? NO_VARIABLES : env
   const algorithms = indexAlgorithms(options.algorithms ?? [])
   const turns = new LoopTurns()
   const parts: readonly PolicyInput[] = Array.isArray(source) ? source : [source as PolicyInput]
@@ -40,7 +50,7 @@ export async function loadPolicy(
   const roots: Located[] = []
   const problems: Problem[] = []
   for (const part of parts) {
-    const { root, problems: found, file } = await read(part, env, turns)
+    const { root, problems: found, file } = await read(part, env, textEnv, turns)
     if (file !== undefined) files.push(file)
     for (const problem of found) problems.push(problem)
     if (root) {
@@ -75,13 +85,13 @@ interface ReadPart extends PolicyParseResult {
   readonly file?: string | undefined
 }
 
-async function read(part: PolicyInput, env: Env, turns: LoopTurns): Promise<ReadPart> {
+async function read(part: PolicyInput, env: Env, textEnv: Env, turns: LoopTurns): Promise<ReadPart> {
   if (typeof part === 'object' && part !== null) return convertPolicyObject(part, env, turns)
   if (typeof part !== 'string') {
     const message = `${quote(part)} is not a policy`
     return { root: undefined, problems: [{ message, remedy: 'give a path, YAML text or an object' }] }
   }
-  if (!(await isPath(part))) return parseYaml(part, env, turns)
+  if (!(await isPath(part))) return parseYaml(part, textEnv, turns)
   const text = await readText(part)
   return typeof text === 'string'
     ? { ...(await parseYaml(text, env, turns, part)), file: part }

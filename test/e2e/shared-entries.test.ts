@@ -22,10 +22,10 @@ const STEP_MS = 10
 /** Long, so that a busy machine fails no test. */
 const TIMEOUT_MS = 20_000
 
-/** Waits for a condition while the gates' clock runs, so that gates also poll. */
+/** Waits for a condition while the gates' clock runs faster than the system's, so that gates poll and try again soon. */
 function soon(condition: () => boolean | Promise<boolean>, timeoutMs = 60_000): Promise<unknown> {
   const look = (): boolean | Promise<boolean> => {
-    clock.advance(STEP_MS)
+    clock.advance(10 * STEP_MS)
     return condition()
   }
   return until(look, { timeoutMs, everyMs: STEP_MS })

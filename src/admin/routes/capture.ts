@@ -14,15 +14,11 @@ const capture = defineRoute({
   summary: 'Messages as they are decided, without payloads, one JSON object a line, for topicgate replay',
   body: captureBodySchema,
   answers: { 200: { description: 'A stream that ends by itself.', type: 'application/jsonl' } },
-  async handle({ body }, { state, caller, ip, signal }) {
+  async handle({ body }, { state, caller, ip, signal, isAuthorized }) {
     const { max, client, topic, senders, reason } = body
     const forMs = parseDuration(body.for)
     if (forMs > LONGEST_MS) throw new AdminProblem(422, 'a capture takes at most 1h')
     if (state.capture !== undefined) throw new AdminProblem(409, 'a capture is running already')
-    const [atMs, by] = [state.gate.clock.now(), caller.name]
-    const note = { for: body.for, max, client, topic, senders }
-    state.audit.record({ kind: 'capture', action: 'started', id: 'messages', atMs, by, ip, reason, note })
-    await state.audit.written()
     const running = new MessageCapture(state.gate, {
       forMs,
       max,
@@ -36,10 +32,16 @@ const capture = defineRoute({
       if (state.capture === running) state.capture = undefined
     }
     signal.addEventListener('abort', end, { once: true })
+    const [atMs, by] = [state.gate.clock.now(), caller.name]
+    const note = { for: body.for, max, client, topic, senders }
+    state.audit.record({ kind: 'capture', action: 'started', id: 'messages', atMs, by, ip, reason, note })
+    await state.audit.written()
+    if (signal.aborted) end()
     const next = async (): Promise<string | undefined> => {
       const text = await running.next()
-      if (text === undefined) end()
-      return text
+      const isOver = text === undefined || !isAuthorized()
+      if (isOver) end()
+      return isOver ? undefined : text
     }
     return new Response(textStream(next, end), {
       headers: { 'content-type': 'application/jsonl', 'cache-control': 'no-store' },

@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { SENDER_PARTS, type SenderSelector } from '../../chain/senders/sender-selector.ts'
 import type { RuntimeEntry, RuntimeEntryOptions } from '../../gate/runtime-entry.ts'
+import { redact } from '../../policy/index.ts'
 import { pageOf } from '../page.ts'
 import { AdminProblem } from '../problem.ts'
 import { defineRoute, type Route } from '../route.ts'
@@ -60,7 +61,7 @@ function entryRoutes<Body extends z.ZodType>(kind: EntryKind<Body>): readonly Ro
       answers: { 200: { description: 'Entries.', schema: listSchema(entry) } },
       handle({ query }, { state }) {
         const { items, total, next } = pageOf(kind.listOf(state).list(), query, ({ id }) => id)
-        return { body: { entries: items, total, next } }
+        return { body: { entries: items.map(redact), total, next } }
       },
     }),
     defineRoute({
@@ -70,7 +71,7 @@ function entryRoutes<Body extends z.ZodType>(kind: EntryKind<Body>): readonly Ro
       summary: `One ${noun}`,
       params: pathSchema,
       answers: { 200: { description: 'The entry.', schema: entry } },
-      handle: ({ params: { id } }, { state }) => ({ body: found(state, id) }),
+      handle: ({ params: { id } }, { state }) => ({ body: redact(found(state, id)) as object }),
     }),
     defineRoute({
       method: 'PUT',
@@ -111,7 +112,11 @@ function entryRoutes<Body extends z.ZodType>(kind: EntryKind<Body>): readonly Ro
 
 async function changed(state: AdminState, list: EntryList, entry: RuntimeEntry): Promise<object> {
   await state.audit.written()
-  return { entry, persisted: list.isShared(entry.id), nodes: { confirmed: [state.node], pending: [] } }
+  return {
+    entry: redact(entry),
+    persisted: list.isShared(entry.id),
+    nodes: { confirmed: [state.node], pending: [] },
+  }
 }
 
 /** Returns the part of a sender that an id names, as options of an entry: `{ client: 'd7' }`. */

@@ -13,7 +13,7 @@ const events = defineRoute({
   summary: 'Server-sent events: ticks, refusals, audit records, alerts, changes of policy and store',
   query: eventsQuerySchema,
   answers: { 200: { description: 'An endless stream.', type: 'text/event-stream' } },
-  handle({ query }, { state, header, signal }) {
+  handle({ query }, { state, header, signal, isAuthorized }) {
     const { types, after, sender, rule, topic } = query
     if (state.events.readers >= MAX_SIZES.adminStreams) {
       const headers = { 'retry-after': '10' }
@@ -34,7 +34,12 @@ const events = defineRoute({
     if (signal.aborted) reader.close()
     return new Response(
       textStream(
-        () => reader.next(),
+        async () => {
+          const text = await reader.next()
+          if (isAuthorized()) return text
+          reader.close()
+          return undefined
+        },
         () => reader.close(),
         'retry: 2000\n\n',
       ),

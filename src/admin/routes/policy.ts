@@ -153,6 +153,7 @@ const addRule = defineRoute({
   handle({ params: { name }, body: { reason, ...fields } }, context) {
     if (context.state.gate.rules().includes(name) || ruleInPolicy(context, name))
       throw new AdminProblem(409, `there is a rule ${JSON.stringify(name)} already: PUT changes it`)
+    checkName(name, fields)
     return changeOverlay(context, reason, text => setRule(text, name, fields))
   },
 })
@@ -167,6 +168,7 @@ const changeRule = defineRoute({
   answers: { 200: CHANGED },
   handle({ params: { name }, body: { reason, ...fields } }, context) {
     if (!ruleInPolicy(context, name)) throw noRule(name)
+    checkName(name, fields)
     return changeOverlay(context, reason, text => setRule(text, name, fields))
   },
 })
@@ -189,6 +191,11 @@ const deleteRule = defineRoute({
     })
   },
 })
+
+function checkName(name: string, fields: Readonly<Record<string, unknown>>): void {
+  if (fields.name !== undefined && fields.name !== name)
+    throw new AdminProblem(400, 'the name in the body is not that of the path')
+}
 
 function overlayOf({ overlay }: RouteContext['state']): NonNullable<RouteContext['state']['overlay']> {
   if (overlay === undefined) throw new AdminProblem(409, 'this policy has no files')

@@ -30,6 +30,8 @@ export class MessageCapture {
   readonly #cancelTimer: () => void
   readonly #onDecision = (_decision: unknown, message: Message): void => this.#record(message)
   #count = 0
+  /** Characters of the lines that wait. */
+  #chars = 0
   #isEnded = false
   #wake: (() => void) | undefined
 
@@ -48,6 +50,7 @@ export class MessageCapture {
       })
       this.#wake = undefined
     }
+    this.#chars = 0
     return this.#lines.length === 0 ? undefined : this.#lines.splice(0).join('')
   }
 
@@ -66,8 +69,11 @@ export class MessageCapture {
     if (topic !== undefined && !matches(topic, message.topic, this.#gate.dialect)) return
     if (this.#seen.has(message)) return
     this.#seen.add(message)
-    this.#lines.push(`${JSON.stringify(this.#describe(message))}\n`)
-    if (++this.#count >= max || this.#lines.length >= MAX_SIZES.capturedLines) this.end()
+    const line = `${JSON.stringify(this.#describe(message))}\n`
+    this.#lines.push(line)
+    this.#chars += line.length
+    const isFull = this.#lines.length >= MAX_SIZES.capturedLines || this.#chars >= MAX_SIZES.capturedChars
+    if (++this.#count >= max || isFull) this.end()
     else this.#wake?.()
   }
 

@@ -153,6 +153,15 @@ describe('a capture', () => {
     expect((await post('capture', { for: '2h', reason: 'x' })).status).toBe(422)
   })
 
+  it('runs alone, also if several are asked for at once, and its answer is not repeated', async () => {
+    scene = await openAdminScene()
+    const headers = { 'idempotency-key': 'k' }
+    const all = [1, 2, 3].map(() => post('capture', { for: '10s', reason: 'x' }, { headers }))
+    await until(async () => (await post('capture', { reason: 'x' })).status === 409, { what: 'the capture' })
+    scene.clock.advance(10_000)
+    expect((await Promise.all(all)).map(({ status }) => status).sort()).toEqual([200, 409, 409])
+  })
+
   it('ends when its reader does not keep up', async () => {
     scene = await openAdminScene()
     const capture = new MessageCapture(scene.gate, { forMs: 60_000, max: Infinity, hashSenders: false })

@@ -84,14 +84,31 @@ describe('the policy of the admin API', () => {
     await openWithOverlay()
     const validate = (overlay: string): Promise<Answer> =>
       scene.call('POST', `${BASE}/policy/validate`, { token: scene.tokens.viewer, body: { overlay } })
-    const variables = await validate(`rules: [{ name: x, limit: "\${PATH}" }]`)
-    expect(variables.body).toMatchObject({
-      ok: false,
-      problems: [{ message: expect.stringContaining('variables') }],
-    })
-    expect(variables.text).not.toContain(String(process.env.PATH))
+    const forms = [
+      `"\${PATH}"`,
+      '"\\x24{PATH}"',
+      '"\\u0024{PATH}"',
+      '"$\\x7bPATH}"',
+      '"$\\\n    {PATH}"',
+      `"\${NONE:-1/s}"`,
+    ]
+    for (const limit of forms) {
+      const variables = await validate(`rules:\n- name: x\n  limit: ${limit}\n`)
+      expect(variables.body, limit).toMatchObject({
+        ok: false,
+        problems: [{ line: 3, message: expect.stringContaining('variables') }],
+      })
+      expect(variables.text).not.toContain(String(process.env.PATH))
+    }
     const file = await validate('/etc/hostname.yaml')
     expect(file.text).not.toMatch(/cannot be read|no such file/)
+  })
+
+  it('refuses a rule whose body names another rule', async () => {
+    await openWithOverlay()
+    const body = { reason: 'test', name: 'per-client', limit: '1/s' }
+    expect((await scene.call('POST', `${BASE}/rules/other`, { body })).status).toBe(400)
+    expect((await scene.call('PUT', `${BASE}/rules/per-site`, { body })).status).toBe(400)
   })
 
   it('is changed rule by rule; the file keeps its comments', async () => {

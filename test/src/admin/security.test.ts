@@ -66,16 +66,54 @@ describe('access to the admin API', () => {
     }
   })
 
-  it('ends for an address after five wrong tokens, for the rest of the minute', async () => {
+  it('ends for wrong tokens of an address after five, for the rest of the minute', async () => {
     scene = await openAdminScene()
     const ask = (token: string): Promise<Answer> => scene.call('GET', `${BASE}/status`, { token })
     for (let count = 0; count < 5; count++) expect((await ask(`tg_admin_${count}`)).status).toBe(401)
-    const refused = await ask(scene.tokens.admin)
+    const refused = await ask('tg_admin_5')
     expect([refused.status, refused.headers['retry-after']]).toEqual([429, '60'])
-    scene.clock.advance(MINUTE_MS - 1)
-    expect((await ask(scene.tokens.admin)).status).toBe(429)
-    scene.clock.advance(1)
+    // Others behind the same proxy are not locked out.
     expect((await ask(scene.tokens.admin)).status).toBe(200)
+    scene.clock.advance(MINUTE_MS - 1)
+    expect((await ask('tg_admin_6')).status).toBe(429)
+    scene.clock.advance(1)
+    expect((await ask('tg_admin_7')).status).toBe(401)
+  })
+
+  it('shows no secret of an exemption, neither in lists nor in the audit', async () => {
+    scene = await openAdminScene()
+    const header = { name: 'authorization', equals: 'HEADER-SECRET' }
+    const put = (name: string, body: object): Promise<Answer> =>
+      scene.call('PUT', `${BASE}/exemptions/${name}`, { body: { reason: 'x', ...body } })
+    const answers = [
+      await put('e1', { apiKeys: ['KEY-SECRET'] }),
+      await put('e2', { when: { header } }),
+      await put('e2', { when: { header } }),
+    ]
+    expect(answers.map(({ status }) => status)).toEqual([201, 201, 200])
+    const paths = ['/exemptions', '/exemptions/e1', '/exemptions/e2', '/audit']
+    for (const path of paths) answers.push(await scene.call('GET', BASE + path))
+    for (const { text } of answers) expect(text).not.toMatch(/KEY-SECRET|HEADER-SECRET/)
+    expect(answers.at(-1)?.text).toContain('***')
+  })
+
+  it('to a stream ends with its token', async () => {
+    scene = await openAdminScene()
+    const headers = { authorization: `Bearer ${scene.tokens.viewer}` }
+    const { body } = await fetch(`${scene.url}${BASE}/events?types=tick`, { headers })
+    const reader = body!.getReader()
+    await reader.read()
+    writeFileSync(scene.tokenFile, '', { mode: 0o600 })
+    const ended = until(async () => {
+      scene.clock.advance(1_000)
+      return (
+        await Promise.race([
+          reader.read(),
+          new Promise<undefined>(done => setTimeout(() => done(undefined), 50)),
+        ])
+      )?.done
+    })
+    expect(await ended).toBe(true)
   })
 
   it('ends for a removed token within a second; a broken file changes nothing', async () => {
@@ -186,6 +224,16 @@ describe('requests to the admin API', () => {
     } finally {
       for (const socket of sockets) socket.destroy()
     }
+  })
+
+  it('open no event stream with HEAD', async () => {
+    scene = await openAdminScene()
+    for (let count = 0; count <= MAX_SIZES.adminStreams; count++) {
+      const { status } = await scene.call('HEAD', `${BASE}/events`)
+      expect(status).toBe(200)
+    }
+    const { body } = await scene.call('GET', `${BASE}/status`)
+    expect(body).toMatchObject({ streams: 0 })
   })
 
   it('open at most so many event streams', async () => {
