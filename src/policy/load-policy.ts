@@ -22,10 +22,10 @@ export type { LoadedPolicy } from './compiled-policy-types.ts'
 /** Options of {@link loadPolicy}. */
 export interface LoadPolicyOptions {
   /** Default: process.env. */
-  readonly env?: Env
-  readonly algorithms?: readonly CustomAlgorithm[]
+  readonly env?: Env | undefined
+  readonly algorithms?: readonly CustomAlgorithm[] | undefined
   /** False refuses variables in policies given as text, whose author may not be allowed to read them. Default: true. */
-  readonly substitutesText?: boolean
+  readonly substitutesText?: boolean | undefined
 }
 
 /** A policy as the path of a YAML or JSON file, as text or as an object. */
