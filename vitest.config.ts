@@ -3,15 +3,13 @@ import { configDefaults, defineConfig } from 'vitest/config'
 import { findServerTests } from './test/support/server-tests.ts'
 import { TallyReporter } from './test/support/tally-reporter.ts'
 
-/** aedes' own tests. They took a tenth of `npm test`, so only the long run has them. */
-const AEDES_SUITE = 'test/e2e/aedes-suite.test.ts'
 /** Tests that take long, as `name.long.test.ts`, and those that do more with TOPICGATE_LONG=1. */
 const LONG = '**/*.long.test.ts'
 const MORE_IN_LONG = [
   'test/model/**/*.test.ts',
   'test/conformance/{gate-history,nats-kv,redis-cluster}.test.ts',
   'test/src/policy/load-policy.test.ts',
-  AEDES_SUITE,
+  'test/e2e/aedes-suite.test.ts',
   'test/e2e/packet-fuzz.test.ts',
   'test/e2e/store-fault-matrix.test.ts',
 ]
@@ -56,7 +54,7 @@ export default defineConfig({
           name: 'e2e',
           isolate: false,
           include: ['test/e2e/**/*.test.ts'],
-          exclude: [...exclude, AEDES_SUITE],
+          exclude,
           ...timeouts(240_000),
         },
       },
