@@ -43,8 +43,9 @@ const OPTIONS = {
 
 /**
  * Parses a text in turns of the event loop, and passes what is complete at the end of each turn to `onPart`. The root
- * map and the lists in it are divided, everything else is composed as a whole. Why parts: the tree of a large text takes 50 bytes for each of its bytes, and seconds. Stops
- * before deep nesting or many errors overload the library. No part follows an error.
+ * map and the lists in it are divided, everything else is composed as a whole. Why parts: the tree of a large text takes
+ * seconds, and 50 bytes for each of its bytes. Stops before deep nesting or many errors overload the library. No part
+ * follows an error.
  */
 export async function composeYaml(
   text: string,
