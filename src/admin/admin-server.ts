@@ -2,6 +2,7 @@ import { createServer, type Server } from 'node:http'
 import { getRequestListener } from '@hono/node-server'
 import { Analytics } from '../analytics/analytics.ts'
 import type { SnapshotStore } from '../analytics/snapshot-store.ts'
+import { addressKey } from '../conditions/address-network.ts'
 import { policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
@@ -166,7 +167,11 @@ function createHttpServer(fetch: Fetch): Server {
     },
     getRequestListener(fetch, { overrideGlobalObjects: false }),
   )
-  limitSockets(server, { max: MAX_SIZES.adminSockets, maxPerAddress: MAX_SIZES.adminSocketsPerAddress })
+  limitSockets(server, {
+    max: MAX_SIZES.adminSockets,
+    maxPerAddress: MAX_SIZES.adminSocketsPerAddress,
+    keyOf: addressKey,
+  })
   return server
 }
 

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { addressKey } from '../conditions/address-network.ts'
 import { limitSockets } from '../core/socket-limit.ts'
 import { METRICS_TYPE, type Store, type StoreHealth } from '../index.ts'
 import { CommandError, EXIT } from './command-error.ts'
@@ -23,7 +24,7 @@ export interface HealthServer {
 /** Time limit of a request: probes are small and fast. */
 const REQUEST_TIMEOUT_MS = 5_000
 const CHECK_MS = 1_000
-const SOCKETS = { max: 64, maxPerAddress: 16 }
+const SOCKETS = { max: 64, maxPerAddress: 16, keyOf: addressKey }
 
 /**
  * Starts a health server. `GET /live`: 200 while the process answers. `GET /ready`: 200 while clients are served, else

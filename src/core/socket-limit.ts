@@ -1,20 +1,25 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
+/** Limits of the connections of an HTTP server. */
+export interface SocketLimits {
+  readonly max: number
+  readonly maxPerAddress: number
+  /** Returns what counts as one address, such as an IPv6 network. */
+  keyOf(ip: string): string
+}
+
 /**
- * Limits the connections of an HTTP server in total and per address. A new one replaces the oldest idle connection of the address with the
- * most, so that idle sockets block no requests.
+ * Limits the connections of an HTTP server in total and per address. A new one replaces the oldest idle connection of
+ * the address with the most, so that idle sockets block no requests.
  */
-export function limitSockets(
-  server: Server,
-  { max, maxPerAddress }: { readonly max: number; readonly maxPerAddress: number },
-): void {
+export function limitSockets(server: Server, { max, maxPerAddress, keyOf }: SocketLimits): void {
   const all = new Map<string, Set<Socket>>()
   const ips = new Map<Socket, string>()
   const busy = new WeakSet<Socket>()
   let count = 0
   server.on('connection', socket => {
-    const ip = socket.remoteAddress ?? ''
+    const ip = keyOf(socket.remoteAddress ?? '')
     const own = all.get(ip) ?? new Set()
     const candidates = own.size >= maxPerAddress ? own : count >= max ? largest(all) : undefined
     if (candidates !== undefined) {

@@ -1,3 +1,4 @@
+import { addressKey } from '../../conditions/address-network.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { TwoGenerationCache } from '../../core/two-generation-cache.ts'
 
@@ -9,7 +10,7 @@ interface Failures {
   sinceMs: number
 }
 
-/** Counts wrong tokens by address: after five within a minute, no token of the address is looked at for the rest of it. */
+/** Counts wrong tokens by address, IPv6 by /64: after five within a minute, further wrong ones are blocked for the rest of it. */
 export class FailedTokens {
   readonly #failures = new TwoGenerationCache<Failures>({
     maxEntries: MAX_SIZES.adminFailedAddresses,
@@ -20,15 +21,16 @@ export class FailedTokens {
 
   /** Returns how long an address is blocked; 0 if it is not. */
   blockedMs(ip: string, nowMs: number): number {
-    const failures = this.#failures.get(ip)
+    const failures = this.#failures.get(addressKey(ip))
     if (failures === undefined || failures.count < MAX_FAILURES) return 0
     return Math.max(0, failures.sinceMs + WINDOW_MS - nowMs)
   }
 
   record(ip: string, nowMs: number): void {
-    const failures = this.#failures.get(ip)
+    const key = addressKey(ip)
+    const failures = this.#failures.get(key)
     if (failures === undefined || nowMs - failures.sinceMs >= WINDOW_MS)
-      this.#failures.set(ip, { count: 1, sinceMs: nowMs })
+      this.#failures.set(key, { count: 1, sinceMs: nowMs })
     else failures.count++
   }
 }
