@@ -29,6 +29,7 @@ export const MODULES: Readonly<Record<string, readonly string[]>> = {
       'outcomes',
       'stores',
       'algorithms',
+      'conditions',
       'topic',
       'core',
     ],
