@@ -1,9 +1,15 @@
 import { readFile } from 'node:fs/promises'
 import { isMap, isSeq, parseDocument } from 'yaml'
-import { PolicyError, type Problem } from '../core/errors.ts'
+import { PolicyError, type Problem, policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { writePrivateFile } from '../core/write-private-file.ts'
-import { findPolicyWarnings, type LoadedPolicy, loadPolicy, redact } from '../policy/index.ts'
+import {
+  findPolicyWarnings,
+  hasHiddenSecret,
+  type LoadedPolicy,
+  loadPolicy,
+  redact,
+} from '../policy/index.ts'
 import type { AdminPolicyFiles } from './admin-policy-files.ts'
 import { AdminProblem } from './problem.ts'
 
@@ -59,14 +65,17 @@ export class PolicyOverlay {
   }
 
   /** Loads the policy as it would be with this overlay. Throws PolicyError with the positions of all problems. */
-  load(text: string): Promise<LoadedPolicy> {
+  async load(text: string): Promise<LoadedPolicy> {
     // A text without a line break could be the path of a file.
     const { files, algorithms = [] } = this.#policy
-    return loadPolicy([...files, `${text.trim() === '' ? '{}' : text}\n`], {
+    const loaded = await loadPolicy([...files, `${text.trim() === '' ? '{}' : text}\n`], {
       algorithms,
       // Whoever may check an overlay could read the environment of the process.
       substitutesText: false,
     })
+    if (!hasHiddenSecret(parseDocument(text).toJS())) return loaded
+    const remedy = 'write the secret: GET /policy hides those of the policy'
+    throw policyError('overlay', '*** is not a secret: secrets are hidden when they are read', remedy)
   }
 
   /** Returns the problems and warnings of the policy with this overlay. */
@@ -188,10 +197,7 @@ function isEqual(a: unknown, b: unknown): boolean {
   return JSON.stringify(a) === JSON.stringify(b)
 }
 
-/**
- * Refuses `${NAME}`. Why: the text comes over the network, and a problem that quotes a value would tell the environment
- * of the process.
- */
+/** Returns the text of a file; empty if there is none. */
 async function readIfExists(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8')

@@ -1,7 +1,8 @@
 import * as z from 'zod'
 import { SENDER_PARTS, type SenderSelector } from '../../chain/senders/sender-selector.ts'
+import { policyError } from '../../core/errors.ts'
 import type { RuntimeEntry, RuntimeEntryOptions } from '../../gate/runtime-entry.ts'
-import { redact } from '../../policy/index.ts'
+import { hasHiddenSecret, redact, restoreSecrets } from '../../policy/index.ts'
 import { pageOf } from '../page.ts'
 import { AdminProblem } from '../problem.ts'
 import { defineRoute, type Route } from '../route.ts'
@@ -176,7 +177,14 @@ const exemptions = entryRoutes({
   entry: exemptionSchema,
   body: exemptionBodySchema,
   listOf: ({ gate }) => gate.exemptions,
-  add: ({ gate }, name, body, addedBy) => gate.exemptions.add({ ...body, name, addedBy }),
+  add: ({ gate }, name, body, addedBy) => {
+    const fields = restoreSecrets(body, gate.exemptions.get(name) ?? {})
+    if (hasHiddenSecret(fields)) {
+      const remedy = 'write the secret, or send the field as GET returned it'
+      throw policyError('', '*** is not a secret: secrets are hidden when they are read', remedy)
+    }
+    return gate.exemptions.add({ ...fields, name, addedBy })
+  },
 })
 
 export const ENTRY_ROUTES: readonly Route[] = [...bans, ...overrides, ...tiers, ...exemptions]

@@ -46,6 +46,16 @@ describe('the policy of the admin API', () => {
     expect((await put('rules: []', { 'if-match': '*' })).status).toBe(409)
   })
 
+  it('takes no hidden secret in place of a secret', async () => {
+    await openWithOverlay()
+    const overlay = 'exempt:\n  - { name: bridge, apiKeys: ["***"] }\n'
+    const refused = await put(overlay, { 'if-match': '*' })
+    expect([refused.status, refused.body]).toMatchObject([422, { problems: [{ path: 'overlay' }] }])
+    const body = { for: { apiKeys: ['***'] }, reason: 'x' }
+    expect((await scene.call('PUT', `${BASE}/rules/per-client`, { body })).status).toBe(422)
+    expect(scene.gate.ruleOf('per-client')?.isSelective).toBe(false)
+  })
+
   it('changes by the overlay file, with If-Match, in one step and with versions', async () => {
     const overlay = await openWithOverlay()
     const first = await etag()

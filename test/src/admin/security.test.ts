@@ -97,6 +97,30 @@ describe('access to the admin API', () => {
     expect(answers.at(-1)?.text).toContain('***')
   })
 
+  it('keeps the secrets of an exemption that is written back as it was read, and takes no *** as a secret', async () => {
+    scene = await openAdminScene()
+    const put = (name: string, body: object): Promise<Answer> =>
+      scene.call('PUT', `${BASE}/exemptions/${name}`, { body: { reason: 'x', ...body } })
+    const keyed = { apiKeys: ['KEY-1', 'KEY-2'], topics: ['a/#'] }
+    await put('e1', keyed)
+    const { body } = await scene.call('GET', `${BASE}/exemptions/e1`)
+    const { apiKeys } = body as { readonly apiKeys: readonly string[] }
+    expect(apiKeys).toEqual(['***', '***'])
+    expect((await put('e1', { apiKeys, topics: ['b/#'] })).status).toBe(200)
+    expect(scene.gate.exemptions.get('e1')).toMatchObject({ apiKeys: ['KEY-1', 'KEY-2'], topics: ['b/#'] })
+    const refused = [
+      await put('e1', { apiKeys: ['***'] }),
+      await put('e2', { apiKeys }),
+      await put('e3', { when: { header: { name: 'authorization', equals: '***' } } }),
+    ]
+    for (const { status, text } of refused) {
+      expect(status).toBe(422)
+      expect(text).toContain('*** is not a secret')
+    }
+    expect(scene.gate.exemptions.list()).toMatchObject([{ apiKeys: ['KEY-1', 'KEY-2'] }])
+    expect((await put('e4', { clients: ['***'] })).status).toBe(201)
+  })
+
   it('to a stream ends with its token', async () => {
     scene = await openAdminScene()
     const headers = { authorization: `Bearer ${scene.tokens.viewer}` }
