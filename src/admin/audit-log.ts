@@ -1,3 +1,4 @@
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Gate } from '../gate/gate.ts'
@@ -55,8 +56,8 @@ export interface AuditLog {
 
 /**
  * Keeps each ban, override, exemption and tier with author, target, time and reason. Appends them to a file readable by
- * its owner only, as one JSON object per line, and syncs it to the disk. Without a path, only the last
- * `MAX_SIZES.auditRecords` are kept, in memory. Write errors are logged and delay nothing.
+ * its owner only, as one JSON object per line, and syncs it to the disk. The last `MAX_SIZES.auditRecords` are also kept
+ * in memory; those of earlier runs are read from the file. Write errors are logged and delay nothing.
  */
 export function keepAuditLog(gate: Gate, path?: string): AuditLog {
   return new GateAuditLog(gate, path)
@@ -79,6 +80,7 @@ class GateAuditLog implements AuditLog {
   constructor(gate: Gate, path: string | undefined) {
     this.#gate = gate
     this.#path = path
+    if (path !== undefined) this.#readEarlier(path)
     gate.on('audit', this.#onAudit)
   }
 
@@ -91,9 +93,10 @@ class GateAuditLog implements AuditLog {
       ...change,
       ...(redact({ before: change.before, note: change.note }) as Pick<AuditChange, 'before' | 'note'>),
     }
-    this.#records.push(record)
+    const short = withShortStates(record)
+    this.#records.push(short)
     if (this.#records.length > MAX_SIZES.auditRecords) this.#records.shift()
-    for (const listener of this.#listeners) listener(record)
+    for (const listener of this.#listeners) listener(short)
     if (this.#path === undefined || this.#hasFailed) return
     this.#pending.push(`${JSON.stringify(record)}\n`)
     this.#writing ??= this.#write(this.#path).finally(() => {
@@ -137,6 +140,23 @@ class GateAuditLog implements AuditLog {
     return this.close()
   }
 
+  /** Reads the last records of earlier runs. The process may have been killed while it wrote one. */
+  #readEarlier(path: string): void {
+    const text = readEnd(path, MAX_SIZES.auditReadBytes)
+    if (text !== '' && !text.endsWith('\n')) this.#pending.push('\n')
+    // The newest first. Another numbering, of an earlier version, is left out.
+    let lowestSeq = Infinity
+    for (const line of text.split('\n').reverse()) {
+      const record = parseRecord(line)
+      if (record === undefined) continue
+      if (record.seq >= lowestSeq || this.#records.length >= MAX_SIZES.auditRecords) break
+      lowestSeq = record.seq
+      this.#records.push(withShortStates(record))
+    }
+    this.#records.reverse()
+    this.#seq = this.#records.at(-1)?.seq ?? 0
+  }
+
   /** Writes and syncs pending lines until there are none. Never rejects. */
   async #write(path: string): Promise<void> {
     try {
@@ -153,4 +173,42 @@ class GateAuditLog implements AuditLog {
       this.#gate.logger.error({ err, path }, 'the audit log cannot be written')
     }
   }
+}
+
+/** Returns at most so many bytes of the end of a file, in whole lines except the last; empty if it cannot be read. */
+function readEnd(path: string, maxBytes: number): string {
+  let file: number | undefined
+  try {
+    file = openSync(path, 'r')
+    const { size } = fstatSync(file)
+    const bytes = Buffer.alloc(Math.min(size, maxBytes))
+    const length = readSync(file, bytes, 0, bytes.length, size - bytes.length)
+    const text = bytes.toString('utf8', 0, length)
+    return length < size ? text.slice(text.indexOf('\n') + 1) : text
+  } catch {
+    return ''
+  } finally {
+    if (file !== undefined) closeSync(file)
+  }
+}
+
+function parseRecord(line: string): AuditRecord | undefined {
+  try {
+    const record = JSON.parse(line) as Partial<AuditRecord> | null
+    const isRecord = Number.isSafeInteger(record?.seq) && Number.isSafeInteger(record?.atMs)
+    return isRecord ? (record as AuditRecord) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Returns a record whose large states are replaced by their size. Why: the last records are kept in memory. */
+function withShortStates(record: AuditRecord): AuditRecord {
+  const { before, note } = record
+  return { ...record, before: shortState(before), note: shortState(note) }
+}
+
+function shortState(state: unknown): unknown {
+  const chars = state === undefined ? 0 : JSON.stringify(state).length
+  return chars > MAX_SIZES.auditStateChars ? { omittedChars: chars } : state
 }

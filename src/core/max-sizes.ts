@@ -192,8 +192,15 @@ export const MAX_SIZES = {
   feedbackPerSecond: 1_000_000,
   /** Rules and exemptions of one policy, each. */
   rules: 100_000,
-  /** Records of the audit log kept in memory. */
+  /** Characters of a runtime entry as JSON. */
+  runtimeEntryChars: 65_536,
+  /**
+   * Records of the audit log kept in memory, characters of the state before and after a change there, and bytes of the
+   * file that are read at the start. The file holds every state completely.
+   */
   auditRecords: 1_000,
+  auditStateChars: 8_192,
+  auditReadBytes: 8_388_608,
   /** Senders with remembered refusals, refusals of each, and characters of the topic of each. */
   refusedSenders: 2_048,
   refusalsPerSender: 20,

@@ -82,6 +82,10 @@ export class RuntimeList<Given extends object> {
     this.#sequence = nowMs === this.#lastAddedAtMs ? this.#sequence + 1 : 0
     this.#lastAddedAtMs = nowMs
     const entry = { ...given, ...createRuntimeEntry(id, options, nowMs, this.#sequence) }
+    if (JSON.stringify(entry).length > MAX_SIZES.runtimeEntryChars) {
+      const problem = `the ${this.#entryType.kind} has more than ${MAX_SIZES.runtimeEntryChars} characters`
+      throw policyError('', problem, 'name a role or a network, or write it into the policy')
+    }
     const before = this.#entries.get(id)?.entry
     this.#apply(entry)
     this.#hooks.changed()

@@ -1,8 +1,9 @@
-import { mkdtempSync, readFileSync, statSync } from 'node:fs'
+import { appendFileSync, mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { keepAuditLog } from '../../../src/admin/audit-log.ts'
+import { type AuditRecord, keepAuditLog } from '../../../src/admin/audit-log.ts'
+import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { Gate } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
@@ -30,6 +31,58 @@ describe('the audit log', () => {
     expect(lines).toHaveLength(2)
     expect(text).not.toContain('"secret"')
     expect(statSync(path).mode & 0o777).toBe(0o600)
+  })
+
+  it('lists the changes of earlier runs, also if the last one was killed while it wrote', async () => {
+    const path = join(mkdtempSync(join(tmpdir(), 'topicgate-audit-')), 'audit.jsonl')
+    const run = async (...clients: readonly string[]): Promise<readonly string[]> => {
+      const gate = new Gate({ clock: new FakeClock(0) })
+      const log = keepAuditLog(gate, path)
+      for (const client of clients) await gate.bans.add({ client, reason: 'x' })
+      await log.close()
+      await gate.close()
+      return log.list({ limit: 10 }).map(({ seq, id }) => `${seq} ${id}`)
+    }
+    await run('a', 'b')
+    appendFileSync(path, '{"seq":3,"at')
+    expect(await run()).toEqual(['2 client:b', '1 client:a'])
+    expect(await run('c')).toEqual(['3 client:c', '2 client:b', '1 client:a'])
+    expect(await run()).toEqual(['3 client:c', '2 client:b', '1 client:a'])
+  })
+
+  it('reads the end of a large file only, and keeps a bounded number of records', async () => {
+    const path = join(mkdtempSync(join(tmpdir(), 'topicgate-audit-')), 'audit.jsonl')
+    const line = (seq: number, note: string): string => `${JSON.stringify({ seq, atMs: 0, id: 'x', note })}\n`
+    writeFileSync(path, line(1, 'first'.repeat(MAX_SIZES.auditReadBytes / 4)))
+    for (let seq = 2; seq <= MAX_SIZES.auditRecords + 5; seq++) appendFileSync(path, line(seq, 'y'))
+    const gate = new Gate({ clock: new FakeClock(0) })
+    const log = keepAuditLog(gate, path)
+    const records = log.list({ limit: Infinity })
+    expect(records).toHaveLength(MAX_SIZES.auditRecords)
+    expect([records[0]?.seq, records.at(-1)?.seq]).toEqual([MAX_SIZES.auditRecords + 5, 6])
+    await log.close()
+    await gate.close()
+  })
+
+  it('keeps large entries in the file, and their size in memory and for listeners', async () => {
+    const path = join(mkdtempSync(join(tmpdir(), 'topicgate-audit-')), 'audit.jsonl')
+    const gate = new Gate({ clock: new FakeClock(0) })
+    const log = keepAuditLog(gate, path)
+    const sent: AuditRecord[] = []
+    log.watch(record => sent.push(record))
+    const topics = Array.from({ length: MAX_SIZES.auditStateChars / 8 }, (_, index) => `topics/${index}`)
+    await gate.exemptions.add({ name: 'e', topics, reason: 'x' })
+    await log.written()
+    const [written] = readFileSync(path, 'utf8').split('\n')
+    expect((JSON.parse(written!) as { note: object }).note).toMatchObject({ topics })
+    const { omittedChars } = sent[0]!.note as { readonly omittedChars: number }
+    expect(omittedChars).toBeGreaterThan(MAX_SIZES.auditStateChars)
+    expect(log.list({ limit: 1 })).toMatchObject([{ id: 'e', note: { omittedChars } }])
+    const many = Array.from({ length: MAX_SIZES.runtimeEntryChars / 8 }, (_, index) => `topics/${index}`)
+    await expect(gate.exemptions.add({ name: 'f', topics: many, reason: 'x' })).rejects.toThrow(/characters/)
+    expect(gate.exemptions.list().map(({ name }) => name)).toEqual(['e'])
+    await log.close()
+    await gate.close()
   })
 
   it('tells the logger where it cannot be written, and harms nothing', async () => {
