@@ -1,9 +1,11 @@
 import type { SenderState } from '../chain/senders/sender-state.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Message, Sender } from '../core/message.ts'
 import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import type { Gate } from '../gate/gate.ts'
+import type { RuleInfo } from '../outcomes/rule-info.ts'
 import { AnalyticsHistory } from './history.ts'
 import { RefusalAggregator } from './refusal-aggregator.ts'
 import {
@@ -124,6 +126,23 @@ export class Analytics {
   /** Returns counters by rule and tier, for the exposition of metrics. */
   series(): readonly RuleTierCounters[] {
     return this.ruleCounters().flatMap(({ series }) => [...series.values()])
+  }
+
+  /**
+   * Returns the rules of the gate, whose metrics exist before their first decision. Empty if there are too many to count
+   * each of them separately.
+   */
+  knownRules(): readonly RuleInfo[] {
+    const names = this.#gate.rules()
+    // One entry is for decisions without a rule.
+    if (names.length >= MAX_SIZES.metricRules) return []
+    return names.flatMap(name => this.#gate.ruleOf(name) ?? [])
+  }
+
+  /** Returns the tiers of the policy, and the empty one of senders without a tier. */
+  knownTiers(): readonly string[] {
+    const tiers = Object.keys(this.#gate.policy?.document.tiers ?? {})
+    return tiers.length >= MAX_SIZES.metricTiers ? [''] : ['', ...tiers]
   }
 
   /** Returns the scope of a rule, such as `client+topic`; empty for an unknown rule. */

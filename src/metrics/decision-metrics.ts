@@ -6,73 +6,122 @@ import {
   sumOf,
 } from '../analytics/rule-counters.ts'
 import { OUTCOMES } from '../core/decision.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import type { RuleInfo } from '../outcomes/rule-info.ts'
 import { type DecisionTimer, DURATION_BUCKETS } from './decision-durations.ts'
 import type { Labels, MetricFamily, MetricSample } from './metric-family.ts'
 
 const BY_TIER = 'Decisions by rule and tier of the sender; rule is empty if none applied.'
 
-/** Returns the counters of decisions by rule, tier, reason and outcome. */
+/** Rule and tier whose decisions are counted together; `counts` is undefined before the first decision. */
+interface RuleTier {
+  readonly rule: string
+  readonly tier: string
+  readonly counts: RuleTierCounters | undefined
+}
+
+/**
+ * Returns the counters of decisions by rule, tier, reason and outcome. Those of a rule that is known begin at 0 and not
+ * with the first decision. Why: `rate()` does not see the first value of a series.
+ */
 export function collectDecisionMetrics(analytics: Analytics): readonly MetricFamily[] {
-  const all = analytics.series()
-  const labelsOf = ({ rule, tier }: RuleTierCounters): Labels => ({
-    rule,
-    scope: analytics.scopeOf(rule),
-    tier,
-  })
-  const byReason = (series: RuleTierCounters, counts: Float64Array): readonly MetricSample[] =>
+  const known = new Map(analytics.knownRules().map(info => [info.name, info]))
+  const counters = new Map(analytics.ruleCounters().map(each => [each.rule, each]))
+  const rules = [...new Set([...counters.keys(), ...known.keys()])]
+  const isDeciding = (rule: string): boolean => known.get(rule)?.isShadow !== true
+  const all = withKnownTiers(analytics, rules.filter(isDeciding))
+  const labelsOf = ({ rule, tier }: RuleTier): Labels => ({ rule, scope: analytics.scopeOf(rule), tier })
+  const byReason = (
+    pair: RuleTier,
+    counts: Float64Array | undefined,
+    usual: string | undefined,
+  ): readonly MetricSample[] =>
     COUNTED_REASONS.flatMap((reason, place) => {
-      const value = counts[place]!
-      return value === 0 ? [] : [{ labels: { ...labelsOf(series), reason }, value }]
+      const value = counts?.[place] ?? 0
+      return value === 0 && reason !== usual ? [] : [{ labels: { ...labelsOf(pair), reason }, value }]
     })
-  const rules = analytics.ruleCounters()
-  const byRule = (count: (rule: RuleCounters) => number): readonly MetricSample[] =>
-    rules.map(each => ({ labels: { rule: each.rule }, value: count(each) })).filter(({ value }) => value > 0)
+  const byRule = (
+    isKnown: (rule: RuleInfo) => boolean,
+    count: (rule: RuleCounters) => number,
+  ): readonly MetricSample[] =>
+    rules.flatMap(rule => {
+      const [info, counted] = [known.get(rule), counters.get(rule)]
+      const value = counted === undefined ? 0 : count(counted)
+      return value > 0 || (info !== undefined && isKnown(info)) ? [{ labels: { rule }, value }] : []
+    })
   return [
     {
       name: 'topicgate_requests_total',
       help: `${BY_TIER} A message that waits and is checked again is counted again.`,
       type: 'counter',
-      samples: all.map(series => ({
-        labels: labelsOf(series),
-        value: sumOf(series.allowed) + sumOf(series.blocked),
+      samples: all.map(pair => ({
+        labels: labelsOf(pair),
+        value: pair.counts === undefined ? 0 : sumOf(pair.counts.allowed) + sumOf(pair.counts.blocked),
       })),
     },
     {
       name: 'topicgate_allowed_total',
       help: `${BY_TIER} Allowed ones by reason.`,
       type: 'counter',
-      samples: all.flatMap(series => byReason(series, series.allowed)),
+      samples: all.flatMap(pair => byReason(pair, pair.counts?.allowed, 'ok')),
     },
     {
       name: 'topicgate_blocked_total',
       help: `${BY_TIER} Denied or delayed ones by reason.`,
       type: 'counter',
-      samples: all.flatMap(series => byReason(series, series.blocked)),
+      samples: all.flatMap(pair => byReason(pair, pair.counts?.blocked, known.get(pair.rule)?.reason)),
     },
     {
       name: 'topicgate_outcomes_total',
       help: 'Decisions by rule and outcome; rule is empty if none applied.',
       type: 'counter',
-      samples: rules.flatMap(counters =>
-        OUTCOMES.flatMap(outcome => {
-          const value = sumSeries(counters, series => series.countOf(outcome))
-          return value === 0 ? [] : [{ labels: { rule: counters.rule, outcome }, value }]
-        }),
-      ),
+      samples: rules.flatMap(rule => {
+        const [info, counted] = [known.get(rule), counters.get(rule)]
+        return OUTCOMES.flatMap(outcome => {
+          const value = counted === undefined ? 0 : sumSeries(counted, series => series.countOf(outcome))
+          const isUsual = isDeciding(rule) && (outcome === 'deliver' || outcome === info?.exceeded.outcome)
+          return value === 0 && !isUsual ? [] : [{ labels: { rule, outcome }, value }]
+        })
+      }),
     },
     {
       name: 'topicgate_shadow_total',
       help: 'Messages that a rule in shadow would have refused.',
       type: 'counter',
-      samples: byRule(({ shadowRefusals }) => shadowRefusals),
+      samples: byRule(
+        ({ isShadow }) => isShadow,
+        ({ shadowRefusals }) => shadowRefusals,
+      ),
     },
     {
       name: 'topicgate_fallback_decisions_total',
       help: 'Decisions that the fallback of the store made, by rule.',
       type: 'counter',
-      samples: byRule(counters => sumSeries(counters, ({ fallbacks }) => fallbacks)),
+      samples: byRule(
+        ({ isShadow }) => !isShadow,
+        rule => sumSeries(rule, ({ fallbacks }) => fallbacks),
+      ),
     },
   ]
+}
+
+/** Returns the counters of the rules by tier, and the tiers of the policy for each rule unless that are too many. */
+function withKnownTiers(analytics: Analytics, rules: readonly string[]): readonly RuleTier[] {
+  const pairs = new Map<string, RuleTier>()
+  const keyOf = (rule: string, tier: string): string => JSON.stringify([rule, tier])
+  for (const counts of analytics.series()) {
+    const { rule, tier } = counts
+    pairs.set(keyOf(rule, tier), { rule, tier, counts })
+  }
+  const tiers = analytics.knownTiers()
+  const expected = rules.length * tiers.length <= MAX_SIZES.metricRules ? tiers : []
+  for (const rule of rules) {
+    for (const tier of expected) {
+      const key = keyOf(rule, tier)
+      if (!pairs.has(key)) pairs.set(key, { rule, tier, counts: undefined })
+    }
+  }
+  return [...pairs.values()]
 }
 
 /** Returns the histogram of the durations of decisions. */

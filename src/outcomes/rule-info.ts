@@ -1,4 +1,4 @@
-import type { Decision } from '../core/decision.ts'
+import type { Decision, Reason } from '../core/decision.ts'
 import type { MaybePromise, Message, Operation, Sender } from '../core/message.ts'
 import type { ExceededPlan } from './exceeded.ts'
 
@@ -33,6 +33,10 @@ export interface RuleInfo {
   readonly algorithm: string
   /** True if the rule covers only some messages or senders. */
   readonly isSelective: boolean
+  /** True if the rule is in shadow: it counts what it would refuse, and refuses nothing. */
+  readonly isShadow: boolean
+  /** Reason of its refusals. */
+  readonly reason: Reason
   readonly exceeded: ExceededPlan
   /** Refusal text of the rule. */
   readonly message?: RefusalWords | undefined

@@ -17,8 +17,8 @@ export const MODULES: Readonly<Record<string, readonly string[]>> = {
   guard: ['gate', 'outcomes', 'core'],
   adapter: ['gate', 'chain', 'outcomes', 'conditions', 'core'],
   publish: ['adapter', 'guard', 'gate', 'chain', 'outcomes', 'topic', 'core'],
-  analytics: ['gate', 'chain', 'core'],
-  metrics: ['analytics', 'gate', 'chain', 'core'],
+  analytics: ['gate', 'chain', 'outcomes', 'core'],
+  metrics: ['analytics', 'gate', 'chain', 'outcomes', 'core'],
   admin: [
     ...[
       'gate',

@@ -86,7 +86,7 @@ function describeRule({ gate }: AdminState, name: string, metrics: RuleMetrics |
     name,
     description: info.description,
     enabled: written?.enabled !== false,
-    observed: written?.shadow === true,
+    observed: info.isShadow,
     on: info.on,
     pattern: info.pattern,
     count: finiteOrNull(info.count),

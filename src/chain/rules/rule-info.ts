@@ -25,6 +25,8 @@ export function ruleInfoOf(rule: Rule, pattern: Pattern | undefined): RuleInfo {
     per: rule.keys.scopes,
     algorithm: rule.limit.algorithm,
     isSelective: rule.when !== undefined || rule.covers !== undefined,
+    isShadow: rule.shadow,
+    reason: rule.reason,
     exceeded: rule.exceeded,
     message: rule.message,
     capturesOf: topic => (pattern === undefined ? NO_CAPTURES : captureLevels(pattern, topic)),
@@ -49,6 +51,8 @@ export function ruleInfoOfSizeRule(rule: SizeRule, pattern: Pattern | undefined)
     exceeded,
     message,
     isSelective: rule.when !== undefined || rule.covers !== undefined,
+    isShadow: rule.shadow,
+    reason: 'too_large',
     capturesOf: topic => (pattern === undefined ? NO_CAPTURES : captureLevels(pattern, topic)),
   }
 }
@@ -69,6 +73,8 @@ export function unchangedInfoOf(rule: UnchangedRule, pattern: Pattern | undefine
     algorithm: 'unchanged',
     exceeded,
     isSelective: rule.when !== undefined || rule.covers !== undefined,
+    isShadow: rule.shadow,
+    reason: 'unchanged',
     capturesOf: topic => (pattern === undefined ? NO_CAPTURES : captureLevels(pattern, topic)),
   }
 }

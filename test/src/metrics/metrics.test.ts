@@ -162,8 +162,7 @@ describe('the exposition', () => {
     const text = await renderMetrics(sources)
     expect(promtool(['check', 'metrics'], text)).toEqual({ fine: true, said: '' })
     const lines = text.split('\n').filter(line => !line.startsWith('#') && !line.includes('duration'))
-    expect(lines).toEqual([
-      'topicgate_requests_total{rule="",scope="",tier=""} 0',
+    expect(lines.filter(line => !line.endsWith(' 0'))).toEqual([
       'topicgate_requests_total{rule="burst",scope="client+topic",tier="free"} 6',
       'topicgate_requests_total{rule="daily",scope="user",tier="pro \\"\\\\\\n\ufffd"} 3',
       'topicgate_allowed_total{rule="burst",scope="client+topic",tier="free",reason="ok"} 4',
@@ -176,21 +175,75 @@ describe('the exposition', () => {
       'topicgate_outcomes_total{rule="daily",outcome="reject"} 1',
       'topicgate_store_up{store="memory"} 1',
       'topicgate_active_keys{store="memory"} 3',
-      'topicgate_evictions_total{store="memory"} 0',
-      'topicgate_overflows_total{store="memory"} 0',
-      'topicgate_guard_held_messages 0',
-      'topicgate_guard_held_bytes 0',
-      'topicgate_guard_overflowed_total 0',
-      'topicgate_guard_superseded_total 0',
-      'topicgate_guard_discarded_total 0',
-      'topicgate_guard_fallbacks_total 0',
-      'topicgate_guard_timeouts_total 0',
       '',
     ])
+    expect(lines).toEqual(
+      expect.arrayContaining([
+        'topicgate_evictions_total{store="memory"} 0',
+        'topicgate_overflows_total{store="memory"} 0',
+        'topicgate_guard_held_messages 0',
+        'topicgate_guard_held_bytes 0',
+        'topicgate_guard_overflowed_total 0',
+        'topicgate_guard_superseded_total 0',
+        'topicgate_guard_discarded_total 0',
+        'topicgate_guard_fallbacks_total 0',
+        'topicgate_guard_timeouts_total 0',
+      ]),
+    )
     expect(text).toContain('topicgate_decision_duration_seconds_bucket{le="0.0025"} 0\n')
     expect(text).toContain('topicgate_decision_duration_seconds_bucket{le="0.005"} 9\n')
     expect(text).toContain('topicgate_decision_duration_seconds_bucket{le="+Inf"} 9\n')
     expect(text).toContain('topicgate_decision_duration_seconds_count 9\n')
+  })
+
+  it('has the counters of each known rule and tier before their first decision, so that rates see the first burst', async () => {
+    await using gate = await Gate.fromPolicy(
+      {
+        tiers: { free: { limit: '100/s' }, gold: { limit: '1000/s' } },
+        rules: [
+          { name: 'burst', limit: '2/day', per: 'client', exceeded: 'drop' },
+          { name: 'daily', topic: 'q/#', quota: '1/day', exceeded: 'throttle' },
+          { name: 'size', maxSize: '1kB', exceeded: 'disconnect' },
+          { name: 'trial', limit: '1/day', shadow: true },
+        ],
+      },
+      { clock: new FakeClock() },
+    )
+    const analytics = new Analytics({ gate })
+    const seriesOf = async (): Promise<readonly string[]> =>
+      (await renderMetrics({ analytics })).split('\n').filter(line => line.startsWith('topicgate_'))
+    const before = await seriesOf()
+    expect(before.every(line => line.endsWith(' 0'))).toBe(true)
+    for (const tier of [undefined, 'free', 'gold']) {
+      const sender = createSender({ client: `c-${tier}`, tier })
+      for (const topic of ['q/1', 't']) {
+        for (let time = 0; time < 3; time++) void gate.check({ topic, sender, size: 1 })
+      }
+      void gate.check({ topic: 't', sender, size: 2_000 })
+    }
+    const after = (await seriesOf()).filter(line => !line.endsWith(' 0'))
+    const nameOf = (line: string): string => line.slice(0, line.lastIndexOf(' '))
+    expect(after.map(nameOf).filter(name => !before.map(nameOf).includes(name))).toEqual([])
+    const counted = ['burst', 'daily', 'size', 'trial'].filter(rule =>
+      after.join().includes(`rule="${rule}"`),
+    )
+    expect(counted).toEqual(['burst', 'daily', 'size', 'trial'])
+  })
+
+  it('begins no counters for more rules than are counted separately', async () => {
+    const rules = Array.from({ length: MAX_SIZES.metricRules }, (_, index) => ({
+      name: `r${index}`,
+      topic: `t/${index}`,
+      limit: '1/s',
+      exceeded: 'drop',
+    }))
+    await using gate = await Gate.fromPolicy({ rules }, { clock: new FakeClock() })
+    const analytics = new Analytics({ gate })
+    expect(await renderMetrics({ analytics })).not.toContain('rule="r')
+    await gate.apply({ tiers: { gold: { limit: '9/s' } }, rules: rules.slice(0, 600) })
+    const text = await renderMetrics({ analytics })
+    expect(text).toContain('topicgate_outcomes_total{rule="r1",outcome="drop"} 0')
+    expect(text).not.toContain('topicgate_requests_total{rule="r1"')
   })
 
   it('counts each outcome of a rule, whatever the order and the tier', async () => {
@@ -243,7 +296,7 @@ describe('the exposition', () => {
       ]),
     )
     analytics.reset('trial')
-    expect(await renderMetrics({ analytics })).not.toContain('{rule="trial"}')
+    expect(await renderMetrics({ analytics })).toContain('topicgate_shadow_total{rule="trial"} 0')
   })
 
   it('counts refusals in shadow of rules beyond the maximum together', async () => {
@@ -435,11 +488,11 @@ describe('other expositions', () => {
     await reader.forceFlush()
     const told = exporter.getMetrics().at(-1)!.scopeMetrics[0]!.metrics
     const points = (name: string) => told.find(({ descriptor }) => descriptor.name === name)?.dataPoints
-    expect(points('topicgate.requests')).toMatchObject([
-      { value: 0 },
+    const counted = (name: string) => points(name)?.filter(({ value }) => value !== 0)
+    expect(counted('topicgate.requests')).toMatchObject([
       { attributes: { rule: 'burst', scope: 'client+topic', tier: 'free' }, value: 6 },
     ])
-    expect(points('topicgate.blocked')).toMatchObject([
+    expect(counted('topicgate.blocked')).toMatchObject([
       { attributes: { reason: 'rate_limit_exceeded' }, value: 2 },
     ])
     expect(points('topicgate.active.keys')).toMatchObject([{ attributes: { store: 'memory' }, value: 1 }])
