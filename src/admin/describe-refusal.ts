@@ -1,4 +1,6 @@
+import { formatBytes } from '../core/units.ts'
 import { millisOrNull } from './json-values.ts'
+import type { Unit } from './schemas/common.ts'
 import type { RefusalJson } from './schemas/senders.ts'
 import type { Refusal } from './state/recent-refusals.ts'
 
@@ -15,9 +17,13 @@ const REASONS: Readonly<Record<string, string>> = {
   retained_exceeded: 'it has as many retained messages as are allowed',
 }
 
-/** Returns the reason of a refusal in one sentence: `0 of 50 left under per-device; passes again in 100 ms`. */
+/**
+ * Returns the reason of a refusal in one sentence: `0 of 50 left under per-device; passes again in 100 ms`. `unit` is that
+ * of the rule.
+ */
 export function describeRefusal(
   refusal: Pick<Refusal, 'rule' | 'reason' | 'limit' | 'remaining' | 'retryAfterMs'>,
+  unit: Unit = 'messages',
 ): string {
   const { rule, reason, limit, remaining, retryAfterMs } = refusal
   const under = rule === undefined ? '' : ` under ${rule}`
@@ -27,12 +33,12 @@ export function describeRefusal(
       ? `${known}${under}`
       : limit === undefined
         ? `${reason.replaceAll('_', ' ')}${under}`
-        : `${remaining ?? 0} of ${limit} left${under}`
+        : `${describeLeft(remaining ?? 0, limit, unit)} left${under}`
   return `${cause}; ${describeWait(retryAfterMs)}`
 }
 
-/** Returns a refusal for JSON, with its reason. `count` is by default that of the record. */
-export function toRefusalJson(refusal: Refusal, count = refusal.count): RefusalJson {
+/** Returns a refusal for JSON, with its reason. `unit` is that of its rule; `count` is by default that of the record. */
+export function toRefusalJson(refusal: Refusal, unit: Unit | undefined, count = refusal.count): RefusalJson {
   const { topic, on, rule, reason, outcome, limit, remaining, retryAfterMs, atMs, lastAtMs } = refusal
   return {
     atMs,
@@ -45,9 +51,14 @@ export function toRefusalJson(refusal: Refusal, count = refusal.count): RefusalJ
     outcome,
     limit,
     remaining,
+    unit: limit === undefined ? undefined : unit,
     retryAfterMs: millisOrNull(retryAfterMs),
-    text: describeRefusal(refusal),
+    text: describeRefusal(refusal, unit),
   }
+}
+
+function describeLeft(remaining: number, limit: number, unit: Unit): string {
+  return unit === 'bytes' ? `${formatBytes(remaining)} of ${formatBytes(limit)}` : `${remaining} of ${limit}`
 }
 
 function describeWait(ms: number): string {

@@ -87,7 +87,9 @@ export async function readSenderCard(state: AdminState, name: SenderName): Promi
   const { live, history, identity, explanations, notAsked } = await askSender(state, name)
   const entries = gate.entriesOf(identity)
   const limits = uniqueLimits(explanations).filter(({ rule }) => !notAsked.includes(rule))
-  const lastRefusals = (history?.refusals ?? []).map(each => toRefusalJson(each)).reverse()
+  const lastRefusals = (history?.refusals ?? [])
+    .map(refusal => toRefusalJson(refusal, gate.ruleOf(refusal.rule)?.unit))
+    .reverse()
   return {
     id: `${name.part}:${name.value}`,
     identity: {
@@ -140,7 +142,7 @@ function share({ limit, remaining }: SenderLimit): number {
 }
 
 function describeLimit(trace: LimitTrace, topic: string): SenderLimit {
-  const { rule, pattern, per, limit, cost, allowed, shadow, algorithm } = trace
+  const { rule, pattern, per, limit, unit, cost, allowed, shadow, algorithm } = trace
   // A verdict says what is left after the message that it allows.
   const remaining = Math.min(limit, Math.floor(trace.remaining + (allowed ? cost : 0)))
   return {
@@ -152,6 +154,7 @@ function describeLimit(trace: LimitTrace, topic: string): SenderLimit {
     topic,
     limit,
     remaining,
+    unit,
     allowed,
     shadow,
     algorithm,
@@ -180,14 +183,11 @@ function summarise(
   if (ban !== undefined) return `Banned as ${ban.id}: ${ban.reason}.`
   const refusing = limits.find(({ allowed, shadow }) => !allowed && !shadow)
   if (refusing !== undefined) {
-    const { rule, limit, remaining, retryAfterMs } = refusing
-    const text = describeRefusal({
-      rule,
-      reason: 'rate_limit_exceeded',
-      limit,
-      remaining,
-      retryAfterMs: retryAfterMs ?? Infinity,
-    })
+    const { rule, limit, remaining, unit, retryAfterMs } = refusing
+    const text = describeRefusal(
+      { rule, reason: 'rate_limit_exceeded', limit, remaining, retryAfterMs: retryAfterMs ?? Infinity },
+      unit,
+    )
     return `Throttled: ${text}.`
   }
   return last === undefined

@@ -6,7 +6,7 @@ import { type AddAdminCommand, addEntryCommands, type SetAction } from './admin/
 import { addPolicyAdminCommands } from './admin/policy-commands.ts'
 import { type CommandOutput, runAdminCommand, segment } from './admin/run.ts'
 import { CommandError, EXIT } from './command-error.ts'
-import { formatCount, formatShare, formatTable, formatWait, printable } from './format.ts'
+import { formatCount, formatShare, formatTable, formatUnits, formatWait, printable } from './format.ts'
 import { type Terminal, write } from './terminal.ts'
 
 /** Adds the commands that operate a running topicgate, over its socket or a URL. */
@@ -95,13 +95,13 @@ export function addAdminCommands(
       readonly remaining: number
       readonly resetMs: number
     }
-    const json = await client.get<{ keys: readonly Row[] }>(
+    const json = await client.get<{ keys: readonly Row[]; unit: 'messages' | 'bytes' }>(
       `/rules/${segment(rule!)}/keys?limit=${String(limit)}`,
     )
     const rows = json.keys.map(({ counter, used, remaining, resetMs }) => [
       printable(counter),
-      formatCount(used),
-      formatCount(remaining),
+      formatUnits(used, json.unit),
+      formatUnits(remaining, json.unit),
       formatWait(resetMs),
     ])
     return { json, lines: formatTable(['counter', 'used', 'left', 'full in'], rows) }

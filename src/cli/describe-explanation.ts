@@ -12,7 +12,7 @@ import type {
   SkippedRule,
   UnchangedTrace,
 } from '../index.ts'
-import { formatCount, formatWait, printable } from './format.ts'
+import { formatCount, formatUnits, formatWait, printable } from './format.ts'
 import type { Paint } from './terminal.ts'
 
 const LISTS = ['topics', 'clients', 'devices', 'users', 'roles', 'tiers', 'ips'] as const
@@ -110,7 +110,10 @@ function describeExemption(trace: ExemptionTrace, paint: Paint): string {
   const { exempts, covers, holds, options, own } = trace
   const name = trace.name ?? '(unnamed)'
   if (exempts) {
-    const left = own === undefined ? '' : `; its own limit has ${own.remaining} of ${own.limit} left`
+    const left =
+      own === undefined
+        ? ''
+        : `; its own limit has ${formatUnits(own.remaining, own.unit)} of ${formatUnits(own.limit, own.unit)} left`
     return `${paint('green', 'yes')}  ${name}: ${grounds(options)}${left}`
   }
   const no = paint('dim', 'no ')
@@ -141,7 +144,9 @@ function lists(options: SenderMatchLists & { readonly topics?: readonly string[]
 function describeLimit(limit: LimitTrace, paint: Paint): string {
   const verdict = limit.allowed ? paint('green', 'yes') : paint('red', 'no ')
   const counter = limit.per.join('+') === 'global' ? 'for all' : `per ${printable(limit.counter)}`
-  const numbers = `costs ${limit.cost} of ${formatCount(limit.limit)}, ${formatCount(limit.remaining)} left`
+  const { unit } = limit
+  const cost = unit === 'bytes' ? formatUnits(limit.cost, unit) : String(limit.cost)
+  const numbers = `costs ${cost} of ${formatUnits(limit.limit, unit)}, ${formatUnits(limit.remaining, unit)} left`
   const wait = limit.allowed ? '' : `, again in ${formatWait(limit.retryAfterMs)}`
   const scaled = limit.scaled === undefined ? '' : ` (x${limit.scaled.factor}: ${limit.scaled.reason})`
   const shadow = limit.shadow ? paint('yellow', ' (shadow: only reported)') : ''

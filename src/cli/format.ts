@@ -1,4 +1,5 @@
 import { withoutControls } from '../core/errors.ts'
+import { formatBytes } from '../core/units.ts'
 
 /** Maximum characters of untrusted text in output. */
 const MAX_CHARS = 80
@@ -6,6 +7,11 @@ const MAX_CHARS = 80
 /** Formats a count as `12,000`. */
 export function formatCount(count: number): string {
   return count.toLocaleString('en-US')
+}
+
+/** Formats units of a limit: `12,000`, or `12 kB` of a limit in bytes. */
+export function formatUnits(units: number, unit: 'messages' | 'bytes'): string {
+  return unit === 'bytes' ? formatBytes(units) : formatCount(units)
 }
 
 /** Formats a share as `25.0 %`; 0 if the whole is 0. */

@@ -100,6 +100,14 @@ export function parseBytes(text: string | number): number {
   return size.count
 }
 
+const BYTE_UNITS = ['bytes', 'kB', 'MB', 'GB', 'TB'] as const
+
+/** Returns a size with three digits: `256 kB`, `1.5 MB`. */
+export function formatBytes(bytes: number): string {
+  const power = Math.min(BYTE_UNITS.length - 1, Math.floor(Math.log10(Math.max(1, bytes)) / 3))
+  return `${Number((bytes / 1_000 ** power).toPrecision(3))} ${BYTE_UNITS[power]}`
+}
+
 const WEEKDAYS = ['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday']
 
 /** Parses the rate of a quota, which may have a first day, as in `1GB/month from day 15`. Throws PolicyError. */

@@ -45,7 +45,9 @@ const decide = defineRoute({
   answers: { 200: { description: 'The decision.', schema: decisionSchema } },
   async handle({ body: { commit, ...message } }, context) {
     checkCommit(commit, context)
-    return { body: toDecisionJson(await decideMessage(context.state.gate, message, commit)) }
+    return {
+      body: toDecisionJson(await decideMessage(context.state.gate, message, commit), context.state.gate),
+    }
   },
 })
 
@@ -58,9 +60,10 @@ const decideBatch = defineRoute({
   answers: { 200: { description: 'The decisions.', schema: decideBatchSchema } },
   async handle({ body: { messages, commit } }, context) {
     checkCommit(commit, context)
+    const { gate } = context.state
     const decisions: object[] = []
     for (const message of messages)
-      decisions.push(toDecisionJson(await decideMessage(context.state.gate, message, commit)))
+      decisions.push(toDecisionJson(await decideMessage(gate, message, commit), gate))
     return { body: { decisions } }
   },
 })
@@ -87,10 +90,11 @@ function createMessage(input: MessageInput, { dialect }: Gate): CapturedMessage 
 }
 
 /** JSON has no Infinity: null is never. */
-function toDecisionJson(decision: Decision): object {
-  const { retryAfterMs, resetMs } = decision
+function toDecisionJson(decision: Decision, gate: Gate): object {
+  const { rule, limit, retryAfterMs, resetMs } = decision
   return {
     ...decision,
+    unit: limit === undefined ? undefined : gate.ruleOf(rule)?.unit,
     retryAfterMs: Number.isFinite(retryAfterMs) ? retryAfterMs : null,
     resetMs: resetMs === Infinity ? null : resetMs,
   }

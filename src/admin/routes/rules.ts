@@ -73,7 +73,7 @@ const keys = defineRoute({
       resetMs,
     }))
     const { next = null } = scanned
-    return { body: { keys: described, partial: next !== null || cursor > 0, next } }
+    return { body: { keys: described, unit: rule.unit, partial: next !== null || cursor > 0, next } }
   },
 })
 

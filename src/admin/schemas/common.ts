@@ -10,6 +10,9 @@ export const waitSchema = z.number().nullable().meta({ description: 'Whole milli
 
 export const operationSchema = z.enum(OPERATIONS)
 
+export const unitSchema = z.enum(['messages', 'bytes']).meta({ description: 'Unit of limit and remaining.' })
+export type Unit = z.infer<typeof unitSchema>
+
 export const outcomeSchema = z.string().meta({ description: 'Such as throttle, drop, reject.' })
 
 export const senderIdSchema = z

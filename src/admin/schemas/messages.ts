@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
-import { operationSchema, reasonSchema, waitSchema } from './common.ts'
+import { operationSchema, reasonSchema, unitSchema, waitSchema } from './common.ts'
 
 const text = z.string().max(65_535).optional()
 
@@ -49,6 +49,7 @@ export const decisionSchema = z.object({
   rule: z.string().optional(),
   limit: z.number().optional(),
   remaining: z.number().optional(),
+  unit: unitSchema.optional(),
   retryAfterMs: waitSchema,
   resetMs: waitSchema.optional(),
   shadow: z.array(z.string()).readonly().optional(),

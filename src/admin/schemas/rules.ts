@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { limitQuery, nextSchema, operationSchema, pageQuery, topListSchema } from './common.ts'
+import { limitQuery, nextSchema, operationSchema, pageQuery, topListSchema, unitSchema } from './common.ts'
 
 export const rulesQuerySchema = z.object(pageQuery)
 
@@ -15,7 +15,7 @@ export const ruleSchema = z.object({
   count: z.number().nullable().meta({ description: 'Units per period; null if unlimited.' }),
   periodMs: z.number(),
   capacity: z.number().nullable().meta({ description: 'Most units at once.' }),
-  unit: z.enum(['messages', 'bytes']),
+  unit: unitSchema,
   per: z.array(z.string()).readonly(),
   algorithm: z.string(),
   outcome: z.string().meta({ description: 'What happens to a message that exceeds it.' }),
@@ -60,6 +60,7 @@ export const keysSchema = z
         resetMs: z.number(),
       }),
     ),
+    unit: unitSchema,
     partial: z.boolean().meta({ description: 'True if the rule has more keys than one scan reads.' }),
     next: z.int().nullable().meta({ description: 'Cursor of the next scan; null at the end.' }),
   })

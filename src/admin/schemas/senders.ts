@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { limitQuery, operationSchema, outcomeSchema, timeSchema, waitSchema } from './common.ts'
+import { limitQuery, operationSchema, outcomeSchema, timeSchema, unitSchema, waitSchema } from './common.ts'
 import { banSchema, overrideSchema, tierEntrySchema } from './entries.ts'
 
 export const sendersQuerySchema = z.object({
@@ -34,6 +34,7 @@ export const senderLimitSchema = z.object({
   topic: z.string().meta({ description: 'Topic that was asked about.' }),
   limit: z.number(),
   remaining: z.number(),
+  unit: unitSchema,
   allowed: z.boolean().meta({ description: 'True if a message of cost 1 passes now.' }),
   shadow: z.boolean().meta({ description: 'True if the rule is only observed.' }),
   algorithm: z.string(),
@@ -54,6 +55,7 @@ export const refusalSchema = z.object({
   outcome: outcomeSchema,
   limit: z.number().optional(),
   remaining: z.number().optional(),
+  unit: unitSchema.optional(),
   retryAfterMs: waitSchema,
   text: z.string().meta({ examples: ['0 of 50 left under per-device; passes again in 100 ms'] }),
 })

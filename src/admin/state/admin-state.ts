@@ -147,7 +147,8 @@ export class AdminState {
   }
 
   #publishRefusal({ sender, refusal, count }: RefusalEvent): void {
-    this.refusalFeed.publish({ sender: senderId(sender), ...toRefusalJson(refusal, count) })
+    const unit = this.gate.ruleOf(refusal.rule)?.unit
+    this.refusalFeed.publish({ sender: senderId(sender), ...toRefusalJson(refusal, unit, count) })
   }
 
   #onAlert(alert: Alert): void {

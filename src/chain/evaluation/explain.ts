@@ -50,6 +50,8 @@ export interface LimitTrace extends Verdict {
   readonly counter: string
   readonly cost: number
   readonly limit: number
+  /** Unit of cost, limit and remaining units. */
+  readonly unit: 'messages' | 'bytes'
   readonly shadow: boolean
   readonly algorithm: string
   /** Factor that `limit` was multiplied by. */
@@ -294,6 +296,7 @@ function trace(planned: RuleInPlan, verdict: Verdict, message: Message, sender: 
     counter: describeKey(rule.keys.scopes, keyWithoutPrefix(rule.keys, key)),
     cost,
     limit: rule.limit.capacity,
+    unit: rule.unit,
     shadow: rule.shadow,
     algorithm: rule.limit.algorithm,
     scaled: rule.scaled,

@@ -1,5 +1,5 @@
 import type { SenderCard } from '../../admin/schemas/senders.ts'
-import { formatCount, formatTable, formatWait, printable } from '../format.ts'
+import { formatCount, formatTable, formatUnits, formatWait, printable } from '../format.ts'
 
 /** Renders the card of a sender. `nowMs` is the time that waits are counted from. */
 export function renderCard(card: SenderCard, nowMs: number): readonly string[] {
@@ -12,13 +12,15 @@ export function renderCard(card: SenderCard, nowMs: number): readonly string[] {
     ...card.tiers.map(each => `tier ${each.tier} ${entry(each, nowMs)}`),
     ...card.exemptions.filter(({ exempts }) => exempts).map(({ name }) => `exempt by ${printable(name)}`),
   ]
-  const rows = limits.map(({ rule, counter, limit, remaining, allowed, shadow, retryAfterMs, resetMs }) => [
-    printable(rule, 40),
-    printable(counter, 40),
-    `${formatCount(remaining)} of ${formatCount(limit)}`,
-    allowed ? 'passes' : `${shadow ? 'shadow: ' : ''}in ${wait(retryAfterMs)}`,
-    wait(resetMs),
-  ])
+  const rows = limits.map(
+    ({ rule, counter, limit, remaining, unit, allowed, shadow, retryAfterMs, resetMs }) => [
+      printable(rule, 40),
+      printable(counter, 40),
+      `${formatUnits(remaining, unit)} of ${formatUnits(limit, unit)}`,
+      allowed ? 'passes' : `${shadow ? 'shadow: ' : ''}in ${wait(retryAfterMs)}`,
+      wait(resetMs),
+    ],
+  )
   return [
     `${printable(card.id)}${connected}`,
     printable(card.summary, 300),

@@ -1,5 +1,5 @@
 import type { SenderLimit } from '../api/types.ts'
-import { formatCount, formatWait } from '../format/format.ts'
+import { formatUnits, formatWait } from '../format/format.ts'
 import { Icon } from './icon.tsx'
 import { ShareBar } from './share-bar.tsx'
 import { TableHead } from './table-head.tsx'
@@ -20,7 +20,7 @@ export function LimitTable({ limits }: { readonly limits: readonly SenderLimit[]
 }
 
 function LimitRow({ limit }: { readonly limit: SenderLimit }) {
-  const { rule, counter, remaining, allowed, shadow, retryAfterMs, resetMs, scaled } = limit
+  const { rule, counter, remaining, unit, allowed, shadow, retryAfterMs, resetMs, scaled } = limit
   return (
     <tr>
       <th scope="row" class="name">
@@ -32,7 +32,7 @@ function LimitRow({ limit }: { readonly limit: SenderLimit }) {
         </span>
       </th>
       <td class="left">
-        {formatCount(remaining)} of {formatCount(limit.limit)}
+        {formatUnits(remaining, unit)} of {formatUnits(limit.limit, unit)}
         <ShareBar share={remaining / limit.limit} tone={allowed ? 'allowed' : 'blocked'} />
       </td>
       <td>

@@ -1,5 +1,5 @@
 import type { Rule } from '../api/types.ts'
-import { formatBytes, formatCount, formatDuration } from './format.ts'
+import { formatDuration, formatUnits } from './format.ts'
 
 const PERIODS = new Map([
   [1_000, 's'],
@@ -11,7 +11,7 @@ const PERIODS = new Map([
 /** Returns the limit of a rule as a policy writes it: `10/s burst 50`. */
 export function describeLimit({ count, periodMs, capacity, unit }: Rule): string {
   if (count === null) return 'unlimited'
-  const amount = unit === 'bytes' ? formatBytes : formatCount
+  const amount = (units: number): string => formatUnits(units, unit)
   const rate = `${amount(count)}/${PERIODS.get(periodMs) ?? formatDuration(periodMs)}`
   return capacity === null || capacity === count ? rate : `${rate} burst ${amount(capacity)}`
 }

@@ -15,6 +15,11 @@ export function formatBytes(bytes: number): string {
   return `${Number((bytes / 1_000 ** power).toPrecision(3))} ${['bytes', 'kB', 'MB', 'GB'][power]}`
 }
 
+/** Returns units of a limit: `12,345`, or `12.3 kB` of a limit in bytes. */
+export function formatUnits(units: number, unit: 'messages' | 'bytes'): string {
+  return unit === 'bytes' ? formatBytes(units) : formatCount(units)
+}
+
 /** Returns a rate a second: `0.4`, `12`, `1,234`. */
 export function formatRate(perSecond: number): string {
   return perSecond > 0 && perSecond < 10 ? String(Math.round(perSecond * 10) / 10) : formatCount(perSecond)

@@ -150,6 +150,7 @@ describe('the admin API', () => {
         { counter: 'client=d2', used: 7, remaining: 43, resetMs: 700 },
         { counter: 'client=d1', used: 3, remaining: 47, resetMs: 300 },
       ],
+      unit: 'messages',
       partial: false,
       next: null,
     })

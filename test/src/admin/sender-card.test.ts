@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { senderCardSchema } from '../../../src/admin/schemas/senders.ts'
+import { renderCard } from '../../../src/cli/admin/render-card.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { createSender, MemoryStore, type Store } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
@@ -59,6 +60,22 @@ describe('the card of a sender', () => {
     const card = await readCard('client:d7')
     expect(card.limits).toHaveLength(most)
     expect(card.notAsked.slice(0, 10)).toEqual(rules.slice(most).map(({ name }) => name))
+  })
+
+  it('writes limits in bytes with their unit', async () => {
+    const rules = [{ name: 'volume', per: 'client', limit: '4MB/day', cost: 'bytes', exceeded: 'drop' }]
+    scene = await openAdminScene({ policy: { version: 1, rules } })
+    const sender = createSender({ client: 'd7' })
+    for (let count = 0; count < 2; count++) scene.gate.checkSync({ topic: 't', sender, size: 3_000_000 })
+    const card = await readCard('client:d7')
+    expect(card.limits).toMatchObject([{ limit: 4_000_000, remaining: 1_000_000, unit: 'bytes' }])
+    expect(card.refusals[0]?.text).toMatch(/^1 MB of 4 MB left under volume; passes again in /)
+    expect(renderCard(card, scene.clock.now()).join('\n')).toMatch(/volume +client=d7 +1 MB of 4 MB/)
+    const keys = await scene.call('GET', '/api/v1/rules/volume/keys')
+    expect(keys.body).toMatchObject({ unit: 'bytes', keys: [{ used: 3_000_000, remaining: 1_000_000 }] })
+    const body = { topic: 't', sender: { client: 'd7' }, size: 3_000_000, commit: false }
+    const decision = await scene.call('POST', '/api/v1/decide', { body })
+    expect(decision.body).toMatchObject({ limit: 4_000_000, unit: 'bytes' })
   })
 
   it('names rules whose counter depends on a topic that is not known', async () => {

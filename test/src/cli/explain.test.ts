@@ -87,7 +87,7 @@ exemptions
   no   keys: none of its lists has it: apiKeys (2, not shown)
 limits
   yes  telemetry: token-bucket per site=oslo, device=d1: costs 1 of 20, 19 left
-  yes  bytes: token-bucket for all: costs 7 of 100, 93 left
+  yes  bytes: token-bucket for all: costs 7 bytes of 100 bytes, 93 bytes left
   yes  trial: token-bucket per client=batch: costs 1 of 1, 0 left (shadow: only reported)
 outcome
   deliver (ok, by rule bytes)
@@ -96,7 +96,9 @@ outcome
 
   it('tells what can never pass', async () => {
     const { out } = await explain('--size', '101')
-    expect(out).toContain('no   bytes: token-bucket for all: costs 101 of 100, 100 left, again in never')
+    expect(out).toContain(
+      'no   bytes: token-bucket for all: costs 101 bytes of 100 bytes, 100 bytes left, again in never',
+    )
     expect(out).toContain('drop (rate_limit_exceeded, by rule bytes), never passes')
   })
 

@@ -7,6 +7,7 @@ import {
   formatDuration,
   formatRate,
   formatShare,
+  formatUnits,
 } from '../../../../src/dashboard/format/format.ts'
 
 describe('formatting', () => {
@@ -15,6 +16,11 @@ describe('formatting', () => {
     [12_345, '12,345'],
     [1_234_567, '1.23M'],
   ])('writes the count %d as %s', (count, text) => expect(formatCount(count)).toBe(text))
+
+  it('writes units of a limit in bytes with their unit', () => {
+    expect(formatUnits(4_000_000, 'bytes')).toBe('4 MB')
+    expect(formatUnits(4_000, 'messages')).toBe('4,000')
+  })
 
   it.each([
     [0.44, '0.4'],
