@@ -14,7 +14,7 @@ export type {
   PullConsumer,
 } from './client-types.ts'
 export type { LimitNatsOptions } from './consumer-options.ts'
-export type { ConsumerStatus } from './consumer-status.ts'
+export type { ConsumerStatus } from './consumer-status-reporter.ts'
 export type { NatsSubscribeOptions } from './core-subscription.ts'
 export type { ConsumerSource, PullOptions } from './jetstream-source.ts'
 export {

@@ -7,7 +7,7 @@ import {
   ConsumerStatusReporter,
   isConsumerMissingError,
   statusOfError,
-} from './consumer-status.ts'
+} from './consumer-status-reporter.ts'
 import type { JetStreamMessageProcessor } from './jetstream-message-processor.ts'
 import type { LimiterState } from './limiter-state.ts'
 import type { MessageSource } from './message-source.ts'

@@ -29,13 +29,13 @@ import {
   PacedConsumerSource,
   type PullOptions,
 } from './jetstream-source.ts'
-import { LimiterState, type MessageCounters } from './limiter-state.ts'
 import {
   type ConsumerSourceInfo,
   type IterableSource,
   MessageIterator,
   ProcessorSelector,
-} from './message-iterator.ts'
+} from './limited-message-iterator.ts'
+import { LimiterState, type MessageCounters } from './limiter-state.ts'
 import type { MessageSource } from './message-source.ts'
 import { PullBatchSize } from './pull-batch-size.ts'
 

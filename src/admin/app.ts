@@ -9,7 +9,7 @@ import { findCaller } from './access/tokens.ts'
 import { BASE_PATH, createOpenApi } from './openapi.ts'
 import { AdminProblem, problemResponse, toProblem } from './problem.ts'
 import { defineRoute, type Route } from './route.ts'
-import type { RouteAnswer } from './route-types.ts'
+import type { RouteAnswer } from './route-answer.ts'
 import type { AdminState } from './state/admin-state.ts'
 import { readUiFile } from './ui-files.ts'
 

@@ -4,7 +4,7 @@ import type { MaybePromise } from '../core/message.ts'
 import type { Caller, Role } from './access/roles.ts'
 import { formatPath } from './path-text.ts'
 import { AdminProblem } from './problem.ts'
-import type { RouteAnswer } from './route-types.ts'
+import type { RouteAnswer } from './route-answer.ts'
 import type { AdminState } from './state/admin-state.ts'
 
 /** What a route knows of its request besides the parsed input. */

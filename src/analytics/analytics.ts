@@ -6,6 +6,7 @@ import type { Message, Sender } from '../core/message.ts'
 import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import type { Gate } from '../gate/gate.ts'
 import type { RuleInfo } from '../outcomes/rule-info.ts'
+import { type AnalyticsSnapshot, combineSummaries, type SnapshotRange } from './combine-summaries.ts'
 import { AnalyticsHistory } from './history.ts'
 import { RefusalAggregator } from './refusal-aggregator.ts'
 import {
@@ -15,7 +16,6 @@ import {
   type RuleTierCounters,
 } from './rule-counters.ts'
 import { analyticsName } from './shorten-name.ts'
-import { type AnalyticsSnapshot, combineSummaries, type SnapshotRange } from './snapshot.ts'
 import type { SummaryRecord } from './span-summary.ts'
 
 export interface AnalyticsOptions {

@@ -1,5 +1,5 @@
 import { MAX_SIZES } from '../core/max-sizes.ts'
-import { HISTORY_DAYS, HISTORY_HOURS, SNAPSHOT_RANGES } from './snapshot.ts'
+import { HISTORY_DAYS, HISTORY_HOURS, SNAPSHOT_RANGES } from './combine-summaries.ts'
 import { type Grain, SPAN_LENGTHS, Summary, spanStart } from './span-summary.ts'
 
 /** Number of spans kept per grain, including the open one. */

@@ -1,8 +1,8 @@
 import { type Decision, HARSHNESS, OUTCOMES, type Outcome, type Reason } from '../core/decision.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { isNonEmptyString } from '../core/message.ts'
+import type { TopList } from './combine-summaries.ts'
 import { HeavyHitters } from './heavy-hitters.ts'
-import type { TopList } from './snapshot.ts'
 
 /** Reasons in the order of the counts; any other reason is counted as the last. */
 export const COUNTED_REASONS: readonly (Reason | 'other')[] = [

@@ -4,7 +4,7 @@ import { type Clock, startAwaitedTimer } from '../core/clock.ts'
 import { type Logger, SILENT } from '../core/logger.ts'
 import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import type { Analytics } from './analytics.ts'
-import { type AnalyticsSnapshot, combineSummaries, type SnapshotRange } from './snapshot.ts'
+import { type AnalyticsSnapshot, combineSummaries, type SnapshotRange } from './combine-summaries.ts'
 import type { SnapshotStore } from './snapshot-store.ts'
 import { type Grain, SPAN_LENGTHS, Summary } from './span-summary.ts'
 

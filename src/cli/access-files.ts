@@ -1,6 +1,6 @@
 import type { Logger } from '../index.ts'
+import type { ClientAuthorization } from './acl-authorization.ts'
 import type { AuthenticationOptions, ClientAuthentication } from './client-authentication.ts'
-import type { ClientAuthorization } from './client-authorization.ts'
 import type { TlsCertificates, TlsFileOptions } from './tls-certificates.ts'
 
 export interface AccessOptions {
@@ -42,7 +42,7 @@ export async function openAccess(options: AccessOptions, log: Logger): Promise<A
         { aclFile },
         'the ACL covers all clients as anonymous, because no --password-file checks their user names',
       )
-    const { ClientAuthorization } = await import('./client-authorization.ts')
+    const { ClientAuthorization } = await import('./acl-authorization.ts')
     authorization = await ClientAuthorization.open(aclFile, client => authentication?.userOf(client), log)
   }
   if (tls !== undefined) {

@@ -13,8 +13,8 @@ import { type RunningMqttServer, startMqttServer } from './mqtt-server.ts'
 import { resolvePolicyFiles } from './resolve-policy-files.ts'
 import type { AdminOptions } from './start-admin.ts'
 import { type Monitoring, type MonitoringOptions, startMonitoring } from './start-monitoring.ts'
-import { TerminationSignal } from './stop-signal.ts'
 import type { Terminal } from './terminal.ts'
+import { TerminationSignal } from './termination-signal-waiter.ts'
 
 /** Maximum time for held messages to pass at shutdown. */
 const DRAIN_MS = 5_000

@@ -12,12 +12,12 @@ import {
   renderDemoLine,
   renderDemoSummary,
 } from './demo-view.ts'
-import { LiveScreen } from './live-screen.ts'
 import { startMqttServer } from './mqtt-server.ts'
+import { LiveScreen } from './redrawn-lines.ts'
 import { resolvePolicyFiles } from './resolve-policy-files.ts'
 import { RuleCounts } from './rule-counts.ts'
-import { TerminationSignal } from './stop-signal.ts'
 import { paintFor, type Terminal } from './terminal.ts'
+import { TerminationSignal } from './termination-signal-waiter.ts'
 
 const DRAW_EVERY_MS = 250
 const PRINT_EVERY_MS = 1_000

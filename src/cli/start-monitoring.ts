@@ -13,9 +13,9 @@ import {
   type SnapshotStore,
   Webhook,
 } from '../index.ts'
-import { openAnalyticsStore } from './analytics-store.ts'
 import { ClusterSummaryLogger } from './cluster-summary-log.ts'
 import { CommandError, EXIT } from './command-error.ts'
+import { openAnalyticsStore } from './open-analytics-store.ts'
 
 export interface MonitoringOptions {
   /** Store of analytics: a URL, `policy` or `none`. Default: the store of the policy, if it can hold them. */

@@ -1,5 +1,6 @@
 import type { Limit } from '../algorithms/limit-types.ts'
 import type { Middleware } from '../chain/middleware-types.ts'
+import { operationPlanForSender } from '../chain/routing/plan-for-behaviour-level.ts'
 import { getMiddlewareMeta } from '../chain/routing/plan-steps.ts'
 import {
   buildRouter,
@@ -8,7 +9,6 @@ import {
   RouteTable,
 } from '../chain/routing/route-table.ts'
 import { RuleRegistry } from '../chain/routing/rule-registry.ts'
-import { operationPlanForSender } from '../chain/routing/select-behaviour-plan.ts'
 import { compilePenalty, type PenaltySpec } from '../chain/rules/compile-penalty.ts'
 import type { Rule } from '../chain/rules/create-limit-middleware.ts'
 import type { LoadSources } from '../chain/rules/load-source-registry.ts'

@@ -1,6 +1,6 @@
 import { type Explanation, explainPlan, peekSteps } from '../chain/evaluation/explain.ts'
 import type { Middleware } from '../chain/middleware-types.ts'
-import { operationPlanForSender } from '../chain/routing/select-behaviour-plan.ts'
+import { operationPlanForSender } from '../chain/routing/plan-for-behaviour-level.ts'
 import { LoadSources } from '../chain/rules/load-source-registry.ts'
 import { keyUnderRule } from '../chain/rules/rule-info.ts'
 import { createSender, findSenderState, type SenderState } from '../chain/senders/sender-state.ts'

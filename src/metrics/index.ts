@@ -1,12 +1,12 @@
 export { Analytics, type AnalyticsOptions } from '../analytics/analytics.ts'
-export { RedisSnapshots, type RedisSnapshotsOptions } from '../analytics/redis-snapshots.ts'
-export type { RuleMetrics } from '../analytics/rule-counters.ts'
 export type {
   AnalyticsSnapshot,
   PeriodTotals as AnalyticsSpan,
   SnapshotRange as AnalyticsRange,
   TopList,
-} from '../analytics/snapshot.ts'
+} from '../analytics/combine-summaries.ts'
+export { RedisSnapshots, type RedisSnapshotsOptions } from '../analytics/redis-snapshots.ts'
+export type { RuleMetrics } from '../analytics/rule-counters.ts'
 export {
   clusterSnapshot,
   SnapshotExporter,
@@ -21,10 +21,10 @@ export {
   defaultAlerts,
 } from './alert-conditions.ts'
 export { type Alert, Alerts, type AlertsOptions } from './alert-monitor.ts'
+export { collectMetrics, type MetricSources } from './collect-metrics.ts'
 export { DecisionTimer, type DurationsOptions } from './decision-durations.ts'
 export type { MetricFamily } from './metric-family.ts'
-export { collectMetrics, type MetricSources } from './metrics.ts'
 export { observeMetrics } from './open-telemetry.ts'
-export { registerMetrics } from './prom-client.ts'
+export { registerMetrics } from './register-with-prom-client.ts'
 export { METRICS_TYPE, renderMetrics } from './render-metrics.ts'
 export { Webhook, type WebhookOptions, type WebhookStats } from './webhook.ts'

@@ -1,6 +1,6 @@
+import { collectMetrics, type MetricSources } from './collect-metrics.ts'
 import { DURATION_BUCKETS } from './decision-durations.ts'
 import type { Labels } from './metric-family.ts'
-import { collectMetrics, type MetricSources } from './metrics.ts'
 
 interface About {
   readonly description: string

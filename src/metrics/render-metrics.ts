@@ -1,5 +1,5 @@
+import { collectMetrics, type MetricSources } from './collect-metrics.ts'
 import type { Labels, MetricFamily } from './metric-family.ts'
-import { collectMetrics, type MetricSources } from './metrics.ts'
 
 /** Content type of the result of {@link renderMetrics}. */
 export const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'

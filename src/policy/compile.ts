@@ -1,5 +1,5 @@
 import type { CustomAlgorithm } from '../algorithms/custom-algorithm-types.ts'
-import { convertLimitToThousandths } from '../algorithms/rescale-limit.ts'
+import { convertLimitToThousandths } from '../algorithms/multiply-limit.ts'
 import { getMiddlewareMeta } from '../chain/routing/plan-steps.ts'
 import { compilePenalty, type PenaltySpec } from '../chain/rules/compile-penalty.ts'
 import { exempt } from '../chain/rules/exemption.ts'

@@ -5,7 +5,7 @@ import { policyAppliedAtMs, policyEtag } from '../policy-etag.ts'
 import { diffPolicies, type OverlayVersion, removeRule, setRule } from '../policy-overlay.ts'
 import { AdminProblem } from '../problem.ts'
 import { defineRoute, type Route, type RouteContext } from '../route.ts'
-import type { RouteAnswer } from '../route-types.ts'
+import type { RouteAnswer } from '../route-answer.ts'
 import { reasonSchema } from '../schemas/common.ts'
 import {
   diffSchema,

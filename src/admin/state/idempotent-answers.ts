@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Clock } from '../../core/clock.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { AdminProblem } from '../problem.ts'
-import type { RouteAnswer } from '../route-types.ts'
+import type { RouteAnswer } from '../route-answer.ts'
 
 const KEPT_MS = 600_000
 const KEY_CHARS = 512

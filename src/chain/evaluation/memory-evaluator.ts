@@ -7,8 +7,8 @@ import { decideSize, type SizeRule } from '../rules/size-limit.ts'
 import type { UsageWarnings } from '../rules/usage-warning.ts'
 import type { SenderState } from '../senders/sender-state.ts'
 import { combineDecisions, type PassDecision, passDecisionFor, shortenWait } from './combine-verdicts.ts'
-import { MemoryLimits } from './memory-limits.ts'
 import { MemoryRuleEvaluation } from './memory-rule.ts'
+import { MemoryLimits } from './memory-store-limits-evaluator.ts'
 import { TokenBucketEvaluator } from './token-bucket-evaluator.ts'
 
 /** Evaluates exemptions followed by limits on the memory store, synchronously. */

@@ -1,7 +1,7 @@
 import { toGrains } from '../../algorithms/limit-types.ts'
 import type { Message } from '../../core/message.ts'
 import type { MemoryStore } from '../../stores/memory/memory-store.ts'
-import type { StateRecords } from '../../stores/memory/records.ts'
+import type { StateRecords } from '../../stores/memory/slot-records.ts'
 import type { KeyTable } from '../../stores/memory/table.ts'
 import type { RuleInPlan } from '../routing/plan-steps.ts'
 import type { Rule } from '../rules/create-limit-middleware.ts'

@@ -1,7 +1,7 @@
 import { deficitAt, setDeficitAt, tokenBucket } from '../../algorithms/token-bucket.ts'
 import type { Decision } from '../../core/decision.ts'
 import type { Message } from '../../core/message.ts'
-import { GENERATION_INDEX, OWN_CELLS_OFFSET, type StateRecords } from '../../stores/memory/records.ts'
+import { GENERATION_INDEX, OWN_CELLS_OFFSET, type StateRecords } from '../../stores/memory/slot-records.ts'
 import type { MemoryChainEvaluator, SenderState } from '../senders/sender-state.ts'
 import { allowDecision, denyDecision, isHarsherVerdict } from './combine-verdicts.ts'
 import type { MemoryRuleEvaluation } from './memory-rule.ts'

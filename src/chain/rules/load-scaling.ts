@@ -1,5 +1,5 @@
 import type { Limit } from '../../algorithms/limit-types.ts'
-import { multiplyLimit } from '../../algorithms/rescale-limit.ts'
+import { multiplyLimit } from '../../algorithms/multiply-limit.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Scaled } from '../../core/decision.ts'
 import type { Logger } from '../../core/logger.ts'

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Limit } from '../../algorithms/limit-types.ts'
-import { hasBurst, multiplyLimit, remakeLimit } from '../../algorithms/rescale-limit.ts'
+import { hasBurst, multiplyLimit, remakeLimit } from '../../algorithms/multiply-limit.ts'
 import { PolicyError, policyError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { parseRate, quote, type Rate } from '../../core/units.ts'

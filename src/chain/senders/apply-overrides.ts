@@ -1,4 +1,4 @@
-import { convertLimitToThousandths } from '../../algorithms/rescale-limit.ts'
+import { convertLimitToThousandths } from '../../algorithms/multiply-limit.ts'
 import { holdsFor } from '../../conditions/condition.ts'
 import { PASSED, PASSED_BY_OVERRIDE } from '../../core/decision.ts'
 import { PolicyError } from '../../core/errors.ts'

@@ -1,5 +1,5 @@
 import type { Limit } from '../../algorithms/limit-types.ts'
-import { convertLimitToThousandths } from '../../algorithms/rescale-limit.ts'
+import { convertLimitToThousandths } from '../../algorithms/multiply-limit.ts'
 import { PolicyError } from '../../core/errors.ts'
 import type { Message } from '../../core/message.ts'
 import type { PlanStep } from '../routing/plan-steps.ts'

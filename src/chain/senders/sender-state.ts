@@ -15,7 +15,7 @@ import {
   readSlot,
   SlotBlock,
   writeSlot,
-} from './slot-block.ts'
+} from './state-slot-block.ts'
 
 /** A rule that may be for some senders only. */
 export type SelectiveRule = Pick<Rule, 'name' | 'covers' | 'forLists'>

@@ -1,6 +1,6 @@
 import { EXIT } from '../command-error.ts'
-import { TerminationSignal } from '../stop-signal.ts'
 import { type Terminal, write } from '../terminal.ts'
+import { TerminationSignal } from '../termination-signal-waiter.ts'
 import { type ConnectionFlags, openAdminClient } from './client.ts'
 import { runAdminCommand } from './run.ts'
 

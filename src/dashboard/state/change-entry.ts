@@ -1,7 +1,7 @@
 import { RequestError, request } from '../api/request.ts'
 import type { Entry, EntryList } from '../api/types.ts'
-import { bodyOfEntry } from './entry-body.ts'
 import { reportChange } from './notice.ts'
+import { bodyOfEntry } from './re-add-entry-body.ts'
 
 /** Adds an entry, or replaces the one of this id, and offers to undo it. Rejects with RequestError. */
 export async function putEntry(

@@ -1,5 +1,5 @@
 import { hashKey } from './key-hash.ts'
-import type { KeysBySlot } from './keys-by-slot.ts'
+import type { KeysBySlot } from './slot-keys.ts'
 
 const SMALLEST = 8
 /** A shard splits before it exceeds this, so that no growth rehashes more entries at once. */

@@ -3,8 +3,8 @@ import { haveSameStateFormat, type Limit, startsBelowFull } from '../../algorith
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { KeyScan, ScannedKey } from '../store.ts'
 import { KeySlotIndex } from './key-slot-index.ts'
-import { KeysBySlot } from './keys-by-slot.ts'
-import { StateRecords } from './records.ts'
+import { KeysBySlot } from './slot-keys.ts'
+import { StateRecords } from './slot-records.ts'
 
 /** Slot of the shared counter, used by new keys when a table is full of keys that all refuse. */
 export const OVERFLOW_SLOT = 0

@@ -7,7 +7,7 @@ import type { Charge, StateSelector, Store, StoreHealth, Verdict } from '../stor
 import { deadlineIn, type NatsConnection, NatsConnectionWrapper } from './connection-wrapper.ts'
 import { JetStreamApi } from './jetstream-api-client.ts'
 import { NatsSharedEntries } from './nats-shared-entries.ts'
-import { RuleCounterStreams, type Taken } from './rule-streams.ts'
+import { RuleCounterStreams, type Taken } from './rule-counter-streams.ts'
 import { checkBucketName, checkWhole } from './subject-names.ts'
 
 export interface NatsStreamStoreOptions {

@@ -1,6 +1,6 @@
 import { stateSizeOf } from '../../algorithms/custom.ts'
 import { type Limit, startsBelowFull } from '../../algorithms/limit-types.ts'
-import type { LimitHistory } from '../persistence/limit-change-history.ts'
+import type { LimitHistory } from '../persistence/limit-history-for-migration.ts'
 import { getLuaName } from './script.ts'
 
 /** Modes of a step. LOOK is a peek, except that buckets that start partly full begin to fill. */

@@ -1,12 +1,12 @@
 import type { Verdict } from '../../algorithms/limit-types.ts'
 import { type Clock, callIfLate, startAwaitedTimer, systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
-import type { LimitHistories } from '../persistence/limit-change-history.ts'
+import type { LimitHistories } from '../persistence/limit-history-for-migration.ts'
 import { isConnectionLostError } from './handshake-timeout.ts'
 import { notConnected, type RedisClient } from './redis-client-types.ts'
 import type { Scripts } from './script.ts'
 import { buildScriptArgs, REFUND, type ScriptArgs, type ScriptStep } from './script-args.ts'
-import { ServerTime } from './server-time.ts'
+import { ServerTime } from './server-clock-offset.ts'
 
 const DONE = 0
 const LATE = 1

@@ -1,12 +1,12 @@
 import type { Limit } from '../../algorithms/limit-types.ts'
 import { decodeCells, encodeCells } from '../persistence/encode-cells.ts'
+import { fingerprintLimit, parseLimitFingerprint } from '../persistence/limit-fingerprint.ts'
 import {
   appendToLimitHistory,
   findLimitChanges,
   type LimitHistory,
   type LimitHistoryEntry,
-} from '../persistence/limit-change-history.ts'
-import { fingerprintLimit, parseLimitFingerprint } from '../persistence/limit-fingerprint.ts'
+} from '../persistence/limit-history-for-migration.ts'
 import {
   forgettableAt,
   freshCells,

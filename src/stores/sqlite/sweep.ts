@@ -1,7 +1,7 @@
 import type { Limit } from '../../algorithms/limit-types.ts'
 import { decodeCells, encodeCells } from '../persistence/encode-cells.ts'
-import { findLimitChanges } from '../persistence/limit-change-history.ts'
 import { parseLimitFingerprint } from '../persistence/limit-fingerprint.ts'
+import { findLimitChanges } from '../persistence/limit-history-for-migration.ts'
 import { forgettableAt, migrateState } from '../persistence/migrate-state.ts'
 import { NEVER_MS, parseRuleHistory } from './rule-unit-of-work.ts'
 import {

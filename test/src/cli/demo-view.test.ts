@@ -6,7 +6,7 @@ import {
   renderDemoLine,
   renderDemoSummary,
 } from '../../../src/cli/demo-view.ts'
-import { LiveScreen } from '../../../src/cli/live-screen.ts'
+import { LiveScreen } from '../../../src/cli/redrawn-lines.ts'
 import { fakeTerminal } from './fake-terminal.ts'
 
 const plain = (_style: string, text: string): string => text

@@ -11,9 +11,9 @@ import {
   ResilientStore,
   Webhook,
 } from '../../../src/index.ts'
+import { collectMetrics } from '../../../src/metrics/collect-metrics.ts'
 import { DecisionTimer } from '../../../src/metrics/decision-durations.ts'
 import type { MetricFamily } from '../../../src/metrics/metric-family.ts'
-import { collectMetrics } from '../../../src/metrics/metrics.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 /** Returns all metrics of a running gate that has every source of metrics. Each has a sample. */

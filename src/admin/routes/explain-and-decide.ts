@@ -15,7 +15,7 @@ import {
   explanationSchema,
   type MessageInput,
   messageSchema,
-} from '../schemas/messages.ts'
+} from '../schemas/explain-and-decide.ts'
 
 const explain = defineRoute({
   method: 'POST',

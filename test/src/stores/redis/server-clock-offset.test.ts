@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ServerTime } from '../../../../src/stores/redis/server-time.ts'
+import { ServerTime } from '../../../../src/stores/redis/server-clock-offset.ts'
 import { random } from '../../../support/random.ts'
 
 describe("a server's time", () => {

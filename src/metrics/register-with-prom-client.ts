@@ -1,5 +1,5 @@
+import { collectMetrics, type MetricSources } from './collect-metrics.ts'
 import type { Labels, MetricFamily } from './metric-family.ts'
-import { collectMetrics, type MetricSources } from './metrics.ts'
 
 /** Used part of a prom-client registry. */
 export interface PromRegistry {

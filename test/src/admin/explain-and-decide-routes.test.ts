@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { decideBatchSchema, decisionSchema } from '../../../src/admin/schemas/messages.ts'
+import { decideBatchSchema, decisionSchema } from '../../../src/admin/schemas/explain-and-decide.ts'
 import { senderCardSchema } from '../../../src/admin/schemas/senders.ts'
 import { MessageCapture } from '../../../src/admin/state/message-capture.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { completeLimitNatsOptions } from '../../../brokers/nats/consumer-options.ts'
-import { HandlerBacklog } from '../../../brokers/nats/handler-queue.ts'
+import { HandlerBacklog } from '../../../brokers/nats/handler-backlog.ts'
 import { type DeliveryProcessor, ReceivedMessage } from '../../../brokers/nats/message.ts'
 import { PASSED } from '../../../src/core/decision.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'

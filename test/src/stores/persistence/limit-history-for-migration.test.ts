@@ -5,7 +5,7 @@ import {
   appendToLimitHistory,
   findLimitChanges,
   LimitHistories,
-} from '../../../../src/stores/persistence/limit-change-history.ts'
+} from '../../../../src/stores/persistence/limit-history-for-migration.ts'
 
 const limitOf = (name: string, count: number): Limit =>
   createLimit({ name, algorithm: 'token-bucket', count, periodMs: 1_000 })

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { bodyOfEntry } from '../../../../src/dashboard/state/entry-body.ts'
+import { bodyOfEntry } from '../../../../src/dashboard/state/re-add-entry-body.ts'
 
 const added = { addedBy: 'ann', addedAtMs: 1_000, reason: 'floods' }
 

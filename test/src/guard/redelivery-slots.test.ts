@@ -4,7 +4,7 @@ import type { LimitOptions } from '../../../src/chain/rules/rule-options.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import type { Message } from '../../../src/core/message.ts'
 import { Gate } from '../../../src/gate/gate.ts'
-import { RedeliverySlotScheduler, type RetrySlotOptions } from '../../../src/guard/retry-schedule.ts'
+import { RedeliverySlotScheduler, type RetrySlotOptions } from '../../../src/guard/redelivery-slots.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 function setScene(rule: Partial<LimitOptions> = {}, options: RetrySlotOptions = {}) {

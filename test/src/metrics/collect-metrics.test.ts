@@ -22,10 +22,10 @@ import {
   type Sender,
   Webhook,
 } from '../../../src/index.ts'
+import type { MetricSources } from '../../../src/metrics/collect-metrics.ts'
 import { DecisionTimer, quantileOf } from '../../../src/metrics/decision-durations.ts'
-import type { MetricSources } from '../../../src/metrics/metrics.ts'
 import { observeMetrics } from '../../../src/metrics/open-telemetry.ts'
-import { registerMetrics } from '../../../src/metrics/prom-client.ts'
+import { registerMetrics } from '../../../src/metrics/register-with-prom-client.ts'
 import { renderMetrics } from '../../../src/metrics/render-metrics.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { until } from '../../support/wait.ts'
