@@ -100,7 +100,7 @@ function start(order: PublishOrder, { isLowered, publish, published }: OrderedPu
  * original packet by its own QoS (QoS 2 is stored and released as usual). A discarded packet is not retained, queued,
  * delivered or reported. It is acknowledged because an MQTT 3.1.1 client would otherwise wait for ever [MQTT-4.3.2-2].
  */
-export function interceptPublish(broker: Aedes, resources: ResourceCounter): PublishInterceptor {
+export function wrapBrokerPublish(broker: Aedes, resources: ResourceCounter): PublishInterceptor {
   const slot = brokerInternals(broker)
   const originalPublish = slot.publish!
   const isOwnProperty = Object.hasOwn(broker, 'publish')

@@ -5,7 +5,7 @@ import type { Gate } from '../../src/gate/gate.ts'
 import type { GuardStats } from '../../src/guard/guard.ts'
 import { assertVersion } from './aedes-internals.ts'
 import { BrokerContext, type MessageCounters } from './broker-context.ts'
-import { interceptPublish } from './broker-publish-wrapper.ts'
+import { wrapBrokerPublish } from './broker-publish-wrapper.ts'
 import { findUnsupported } from './capabilities.ts'
 import { restoreFastProperties } from './compose-hooks.ts'
 import { drainBroker } from './graceful-shutdown.ts'
@@ -61,7 +61,7 @@ export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptio
   const context = new BrokerContext(broker, gate, options)
   const detachDeliveries = limitDeliveries(context)
   const resources = new ResourceCounter(context)
-  const interceptor = interceptPublish(broker, resources)
+  const interceptor = wrapBrokerPublish(broker, resources)
   const detachAll = [
     detachDeliveries,
     limitPublishes(context, resources, interceptor),

@@ -26,7 +26,7 @@ import { createMessageCounters, DecisionExecutor } from './decision-executor.ts'
 import { KeepAlivePinger } from './keep-alive.ts'
 import { type ContinueReading, type MessageStage, ReceivedMessage } from './message.ts'
 import { OrderedAcks } from './ordered-acks.ts'
-import { MessageSenderCache } from './sender-lookup.ts'
+import { MqttMessageSenderCache } from './sender-lookup.ts'
 
 /** Reason code of a refusal: quota exceeded. */
 const QUOTA_EXCEEDED = 0x97
@@ -39,7 +39,7 @@ export class Consumer {
   readonly client: ReceivingClient
   readonly guard: Guard
   readonly logger: Logger
-  readonly senders: MessageSenderCache
+  readonly senders: MqttMessageSenderCache
   readonly keepAlive: KeepAlivePinger
   readonly executor: DecisionExecutor
   readonly #errorLog: ErrorLog
@@ -91,7 +91,7 @@ export class Consumer {
       deadLetter: deadLetter && new DeadLetterPublisher(deadLetter, this.guard.clock, deadLetterTimeoutMs),
       release: this.#release,
     })
-    this.senders = new MessageSenderCache(options.identify, err =>
+    this.senders = new MqttMessageSenderCache(options.identify, err =>
       this.#errorLog.logError('identify threw, the sender is unknown', err),
     )
     this.#senderQueue = this.#createSenderQueue()

@@ -7,7 +7,7 @@ import type { Identify } from './consumer-options.ts'
 const NO_SENDER: Sender = {}
 
 /** Senders of received messages: one for each identity, or for each topic without `identify`. */
-export class MessageSenderCache {
+export class MqttMessageSenderCache {
   readonly #cache = new SenderCache<Sender>()
   readonly #identify: Identify | undefined
   readonly #onError: (err: unknown) => void

@@ -26,7 +26,7 @@ export const HANDLER_QUEUE_FULL: Decision = Object.freeze({
 })
 
 /** Processes messages of a source: asks the gate, enacts the outcome and runs the handler. */
-export abstract class MessageProcessor<M extends NatsMessage> implements DeliveryProcessor {
+export abstract class BaseMessageProcessor<M extends NatsMessage> implements DeliveryProcessor {
   readonly limiter: LimiterState
   /** Number of messages of this processor that are held. */
   held = 0

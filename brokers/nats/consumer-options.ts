@@ -1,4 +1,4 @@
-import { checkNested, policyError } from '../../src/core/errors.ts'
+import { checkWithPathPrefix, policyError } from '../../src/core/errors.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import { checkOptionNames, type KnownOptions } from '../../src/core/option-names.ts'
 import { parseDuration } from '../../src/core/units.ts'
@@ -127,7 +127,8 @@ function parseKeepAlive(keepAlive: LimitNatsOptions['keepAlive']): number {
   if (keepAlive === undefined) return 0
   checkOptionNames(keepAlive, { upTo: true }, 'keepAlive')
   const { upTo } = keepAlive
-  const ms = typeof upTo === 'number' ? upTo : checkNested('keepAlive.upTo', () => parseDuration(upTo))
+  const ms =
+    typeof upTo === 'number' ? upTo : checkWithPathPrefix('keepAlive.upTo', () => parseDuration(upTo))
   if (ms >= 1 && ms < Infinity) return ms
   throw policyError('keepAlive.upTo', `${upTo} is not a duration`, "write it as '5m', or in milliseconds")
 }

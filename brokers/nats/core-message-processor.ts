@@ -2,7 +2,7 @@ import type { Decision } from '../../src/core/decision.ts'
 import { natsRefusalHeaders } from '../../src/outcomes/rate-limit-fields.ts'
 import { redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
 import { refusalText } from '../../src/outcomes/refusal-text.ts'
-import { type Handler, MessageProcessor } from './base-message-processor.ts'
+import { BaseMessageProcessor, type Handler } from './base-message-processor.ts'
 import type { NatsMessage, NatsPublishTarget } from './client-types.ts'
 import { extendHeaders } from './headers.ts'
 import type { LimiterState } from './limiter-state.ts'
@@ -34,7 +34,7 @@ export interface CoreMessageProcessorOptions {
 }
 
 /** Processor of core NATS messages. They are not delivered again, and only requests can be answered. */
-export class CoreMessageProcessor<M extends NatsMessage> extends MessageProcessor<M> {
+export class CoreMessageProcessor<M extends NatsMessage> extends BaseMessageProcessor<M> {
   readonly #options: CoreMessageProcessorOptions
 
   constructor(limiter: LimiterState, handler: Handler<M>, options: CoreMessageProcessorOptions) {

@@ -3,7 +3,7 @@ import { isPromise } from '../../src/core/maybe-promise.ts'
 import type { MaybePromise } from '../../src/core/message.ts'
 import type { RedirectPlan } from '../../src/outcomes/redirect.ts'
 import { AckWaitExtender } from './ack-wait-extender.ts'
-import { HANDLER_QUEUE_FULL, type Handler, MessageProcessor } from './base-message-processor.ts'
+import { BaseMessageProcessor, HANDLER_QUEUE_FULL, type Handler } from './base-message-processor.ts'
 import { acknowledge, RedeliveryDetector } from './client-internals.ts'
 import type { ConsumerInfo, JetStreamMessage } from './client-types.ts'
 import type { CopyPublishResult } from './confirmed-publish.ts'
@@ -51,7 +51,7 @@ export function processorOptions(
 const SHORT_RETRY_MS = 250
 
 /** Processor of JetStream messages. Answers each, keeps held ones alive, and sends messages back if necessary. */
-export class JetStreamMessageProcessor<M extends JetStreamMessage> extends MessageProcessor<M> {
+export class JetStreamMessageProcessor<M extends JetStreamMessage> extends BaseMessageProcessor<M> {
   readonly #options: JetStreamMessageProcessorOptions
   readonly #ackWaitExtender: AckWaitExtender
   readonly #redeliveries: RedeliveryDetector
@@ -105,12 +105,12 @@ export class JetStreamMessageProcessor<M extends JetStreamMessage> extends Messa
 
   /** Asks with a retry slot. Redelivered messages keep their slot; new ones get later slots. */
   #askWithSlots(message: ReceivedMessage): MaybePromise<Decision> {
-    const { retrySlots, guard } = this.limiter
-    if (retrySlots.size === 0) return guard.ask(message)
+    const { redeliverySlots, guard } = this.limiter
+    if (redeliverySlots.size === 0) return guard.ask(message)
     const source = message.source as JetStreamMessage
     const id = messageIdOf(source)
     if (id === undefined) return guard.ask(message)
-    return this.#deliveryCount(source) < 2 ? retrySlots.ask(message, id) : this.askAgain(message)
+    return this.#deliveryCount(source) < 2 ? redeliverySlots.ask(message, id) : this.askAgain(message)
   }
 
   /**
@@ -118,8 +118,9 @@ export class JetStreamMessageProcessor<M extends JetStreamMessage> extends Messa
    * deliveries vary by some milliseconds, it would otherwise be sent back behind all others.
    */
   override askAgain(message: ReceivedMessage): MaybePromise<Decision> {
-    const { retrySlots } = this.limiter
-    if (retrySlots.size > 0) retrySlots.forget(messageIdOf(message.source as JetStreamMessage) ?? '')
+    const { redeliverySlots } = this.limiter
+    if (redeliverySlots.size > 0)
+      redeliverySlots.forget(messageIdOf(message.source as JetStreamMessage) ?? '')
     const answer = super.askAgain(message)
     return isPromise(answer)
       ? answer.then(decision => this.#holdShortRetry(decision, message))
@@ -154,7 +155,7 @@ export class JetStreamMessageProcessor<M extends JetStreamMessage> extends Messa
   /** Warns if held and returned messages use up `max_ack_pending`. The server then delivers no others. */
   #warnIfFull(): void {
     const { maxAckPending } = this.#options
-    const pending = this.held + this.limiter.retrySlots.size
+    const pending = this.held + this.limiter.redeliverySlots.size
     if (pending < maxAckPending) return
     this.#warn(
       'max_ack_pending',
@@ -237,7 +238,7 @@ export class JetStreamMessageProcessor<M extends JetStreamMessage> extends Messa
     if (!this.#options.isAcknowledged || id === undefined) {
       this.limiter.counters.dropped++
     } else if (isLastDelivery || decision.retryAfterMs === Infinity) {
-      this.limiter.retrySlots.forget(id)
+      this.limiter.redeliverySlots.forget(id)
       this.#terminate(decision, message)
     } else {
       this.limiter.counters.sentBack++
@@ -257,7 +258,7 @@ export class JetStreamMessageProcessor<M extends JetStreamMessage> extends Messa
       outcome: 'retry',
       retryAfterMs: decision.retryAfterMs + Math.ceil(aheadMs),
     }
-    const slot = this.limiter.retrySlots.ask(message, id)
+    const slot = this.limiter.redeliverySlots.ask(message, id)
     message.knownDecision = undefined
     return slot instanceof Promise ? decision.retryAfterMs : slot.retryAfterMs
   }

@@ -92,7 +92,7 @@ function toError(ended: unknown): Error | undefined {
 }
 
 /** Pulls only as many messages as the limits allow now and as have room to wait for a handler. */
-export class PacedConsumerSource<M extends JetStreamMessage> implements ConsumerSource {
+export class PacedPullConsumer<M extends JetStreamMessage> implements ConsumerSource {
   readonly capabilities: Capabilities
   readonly #limiter: LimiterState
   readonly #consumer: PullConsumer<M>

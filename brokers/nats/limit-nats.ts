@@ -26,13 +26,13 @@ import { JetStreamMessageProcessor, processorOptions } from './jetstream-message
 import {
   type ConsumerSource,
   consumeUnpaced,
-  PacedConsumerSource,
+  PacedPullConsumer,
   type PullOptions,
 } from './jetstream-source.ts'
 import {
   type ConsumerSourceInfo,
   type IterableSource,
-  MessageIterator,
+  LimitedMessageIterator,
   ProcessorSelector,
 } from './limited-message-iterator.ts'
 import { LimiterState, type MessageCounters } from './limiter-state.ts'
@@ -155,7 +155,7 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
     return [...new Set(sources.flatMap(capabilities => findUnsupported(gate, capabilities)))]
   })
   // JetStream delivers returned messages at the given time. They are decided anew then.
-  const forgetSlots = (): void => limiter.retrySlots.clear()
+  const forgetSlots = (): void => limiter.redeliverySlots.clear()
   gate.on('changed', forgetSlots)
   const removeLoadSource = gate.loadSources.add({
     queueDepth: () => limiter.guard.stats().held,
@@ -188,10 +188,14 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
     attached: AttachedConsumer,
     pull: PullOptions,
     isOver: () => boolean,
-  ): Promise<MessageIterator<M> | undefined> {
+  ): Promise<LimitedMessageIterator<M> | undefined> {
     const room = await attached.pullBatchSize.wait(pull.max_messages ?? DEFAULT_BATCH, isOver)
     if (room === 0) return undefined
-    return new MessageIterator(limiter, await consumer.fetch({ ...pull, max_messages: room }), attached)
+    return new LimitedMessageIterator(
+      limiter,
+      await consumer.fetch({ ...pull, max_messages: room }),
+      attached,
+    )
   }
 
   async function stop(held: 'discard' | 'pass'): Promise<void> {
@@ -228,10 +232,11 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
       const { consumer, answer } = options
       assertHandlersUnlimited('iterate')
       const subject = source.consumerInfo === undefined ? source.getSubject?.() : undefined
-      if (subject === undefined) return new MessageIterator(limiter, source, attach(consumer ?? source))
+      if (subject === undefined)
+        return new LimitedMessageIterator(limiter, source, attach(consumer ?? source))
       const capabilities = subscriptionCapabilities(subject, {})
       assertSupported(findUnsupported(gate, capabilities))
-      return new MessageIterator(limiter, source, { capabilities, info: undefined }, answer)
+      return new LimitedMessageIterator(limiter, source, { capabilities, info: undefined }, answer)
     },
     async consume<M extends JetStreamMessage>(
       consumer: JetStreamConsumer<M>,
@@ -244,7 +249,7 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
       // A paced source pulls only as many messages as have room.
       const isBounded = settings.isMaxInFlightSet || gate.handlerMonitor.isBounded
       if (isPull(consumer) && (isBounded || pullBatchSize.rules().size > 0))
-        return new PacedConsumerSource(
+        return new PacedPullConsumer(
           limiter,
           consumer,
           processor,
@@ -288,7 +293,7 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
       ...limiter.guard.stats(),
       ...limiter.counters,
       handling: limiter.pendingWork.count,
-      reserved: limiter.retrySlots.size,
+      reserved: limiter.redeliverySlots.size,
       consumersDown: [...limiter.sources].filter(({ problem }) => problem !== undefined).length,
       senders: limiter.senders.size,
     }),

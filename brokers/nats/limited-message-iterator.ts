@@ -1,7 +1,7 @@
 import { assertSupported } from '../../src/adapter/unsupported-outcomes.ts'
 import type { MaybePromise } from '../../src/core/message.ts'
 import { AsyncBuffer } from './async-buffer.ts'
-import type { Handler, MessageProcessor } from './base-message-processor.ts'
+import type { BaseMessageProcessor, Handler } from './base-message-processor.ts'
 import { type Capabilities, findUnsupported, NATS_CAPABILITIES } from './capabilities.ts'
 import { isJetStream } from './client-internals.ts'
 import type { ConsumerInfo, JetStreamMessage, NatsMessage } from './client-types.ts'
@@ -21,7 +21,7 @@ export interface IterableSource<M> extends AsyncIterable<M> {
 }
 
 /** Part of a processor that a receiver uses. */
-type Receiving<M extends NatsMessage> = Pick<MessageProcessor<M>, 'process' | 'held' | 'hasHandler'>
+type Receiving<M extends NatsMessage> = Pick<BaseMessageProcessor<M>, 'process' | 'held' | 'hasHandler'>
 
 /** Receives messages of core NATS or JetStream. Chooses the processor by the first message. */
 export class ProcessorSelector<M extends NatsMessage> {
@@ -83,7 +83,9 @@ export interface ConsumerSourceInfo {
 }
 
 /** Iterator over the messages that may pass. Its consumer's pace slows the source down. */
-export class MessageIterator<M extends NatsMessage> implements MessageSource, AsyncIterableIterator<M> {
+export class LimitedMessageIterator<M extends NatsMessage>
+  implements MessageSource, AsyncIterableIterator<M>
+{
   capabilities: Capabilities = NATS_CAPABILITIES
   readonly #limiter: LimiterState
   readonly #source: IterableSource<M>

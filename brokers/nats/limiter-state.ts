@@ -18,7 +18,7 @@ import {
 import type { ReceivedMessage } from './message.ts'
 import type { MessageSource } from './message-source.ts'
 import { PendingWork } from './pending-work.ts'
-import { SenderLookup } from './sender-lookup.ts'
+import { NatsMessageSenderCache } from './sender-lookup.ts'
 import { isSystem } from './subject-cache.ts'
 
 /** Counts of messages since the limiter was created. */
@@ -55,11 +55,11 @@ export class LimiterState {
   readonly gate: Gate
   readonly guard: Guard
   readonly settings: NatsLimiterSettings
-  readonly senders: SenderLookup
+  readonly senders: NatsMessageSenderCache
   readonly refusals: RefusalLog
   readonly logger: Logger
   readonly errorLog: ErrorLog
-  readonly retrySlots: RedeliverySlotScheduler
+  readonly redeliverySlots: RedeliverySlotScheduler
   readonly publisher: NatsPublishTarget | undefined
   readonly pendingWork: PendingWork
   readonly confirmedPublishes: ConfirmedCopyPublisher
@@ -101,7 +101,7 @@ export class LimiterState {
     })
     this.errorLog = new ErrorLog(this.guard.clock, logger)
     this.refusals = new RefusalLog(logger, this.guard.clock, message => gate.senderOf(message))
-    this.senders = new SenderLookup(options.identify, cause =>
+    this.senders = new NatsMessageSenderCache(options.identify, cause =>
       this.errorLog.logError('identify threw, the sender is unknown', cause),
     )
     this.publisher = options.connection
@@ -113,7 +113,7 @@ export class LimiterState {
       this.errorLog,
       this.pendingWork,
     )
-    this.retrySlots = new RedeliverySlotScheduler(
+    this.redeliverySlots = new RedeliverySlotScheduler(
       gate,
       message => this.askOnce(message as ReceivedMessage),
       this.guard.clock,

@@ -14,7 +14,7 @@ const NO_SENDER = createSender({})
 const hasWaiting = ({ pending }: SenderWithQueue): boolean => pending > 0
 
 /** Senders of received messages. Without `identify` each subject is a sender and needs no second look-up. */
-export class SenderLookup {
+export class NatsMessageSenderCache {
   /** True if `identify` is set. */
   readonly hasIdentify: boolean
   readonly #identify: Identify | undefined

@@ -1,7 +1,7 @@
 import { Gate, limit } from 'topicgate'
 
 /** Asks a store about four messages of which it lets two pass; throws if it decides otherwise or by its fallback. */
-export async function checkStore(name, store) {
+export async function checkStoreHealth(name, store) {
   await store.ready?.()
   const gate = new Gate({ store }).use(limit({ name: 'r', limit: '2/day', per: 'client' }))
   const decisions = []

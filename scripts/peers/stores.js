@@ -4,20 +4,20 @@ import { createClient } from 'redis'
 import { openNatsKv } from 'topicgate/nats-kv'
 import { openRedis, RedisStore } from 'topicgate/redis'
 import { openSqlite } from 'topicgate/sqlite'
-import { checkStore } from './checks.js'
+import { checkStoreHealth } from './checks.js'
 
 const { REDIS_URL, NATS_URL } = process.env
 
-await checkStore('redis', await openRedis(REDIS_URL))
+await checkStoreHealth('redis', await openRedis(REDIS_URL))
 
 const ioredis = new Redis(REDIS_URL, { enableOfflineQueue: false, maxRetriesPerRequest: 0 })
 await new Promise((resolve, reject) => ioredis.once('ready', resolve).once('error', reject))
-await checkStore('ioredis', new RedisStore({ client: ioredis }))
+await checkStoreHealth('ioredis', new RedisStore({ client: ioredis }))
 ioredis.disconnect()
 
 const nodeRedis = createClient({ url: REDIS_URL, disableOfflineQueue: true })
 await nodeRedis.connect()
-await checkStore('node-redis', new RedisStore({ client: nodeRedis }))
+await checkStoreHealth('node-redis', new RedisStore({ client: nodeRedis }))
 await nodeRedis.disconnect()
 
 /** Loads one package, as if it were the only one that is installed. */
@@ -27,8 +27,8 @@ const only = wanted => name =>
     : Promise.reject(Object.assign(new Error(name), { code: 'ERR_MODULE_NOT_FOUND' }))
 
 for (const name of ['better-sqlite3', 'libsql']) {
-  await checkStore(name, await openSqlite(`./${name}.db`, { load: only(name) }))
+  await checkStoreHealth(name, await openSqlite(`./${name}.db`, { load: only(name) }))
 }
 for (const name of ['@nats-io/transport-node', 'nats']) {
-  await checkStore(`kv of ${name}`, await openNatsKv(NATS_URL, { load: only(name) }))
+  await checkStoreHealth(`kv of ${name}`, await openNatsKv(NATS_URL, { load: only(name) }))
 }

@@ -21,7 +21,7 @@ import type { Route } from './route.ts'
 import { CAPTURE_ROUTES } from './routes/capture.ts'
 import { ENTRY_ROUTES } from './routes/entries.ts'
 import { EVENT_ROUTES } from './routes/events.ts'
-import { MESSAGE_ROUTES } from './routes/explain-and-decide.ts'
+import { EXPLAIN_AND_DECIDE_ROUTES } from './routes/explain-and-decide.ts'
 import { OVERVIEW_ROUTES } from './routes/overview.ts'
 import { POLICY_ROUTES } from './routes/policy.ts'
 import { RESET_ROUTES } from './routes/resets.ts'
@@ -86,7 +86,7 @@ export const ADMIN_ROUTES: readonly Route[] = [
   ...SENDER_ROUTES,
   ...EVENT_ROUTES,
   ...ENTRY_ROUTES,
-  ...MESSAGE_ROUTES,
+  ...EXPLAIN_AND_DECIDE_ROUTES,
   ...RESET_ROUTES,
   ...CAPTURE_ROUTES,
   ...POLICY_ROUTES,

@@ -1,4 +1,4 @@
-import { SCOPE_WORDS } from '../chain/rules/key-scope.ts'
+import { BUILT_IN_SCOPES } from '../chain/rules/key-scope.ts'
 import { SENDER_PARTS } from '../chain/senders/sender-selector.ts'
 import type { Dialect, Sender } from '../core/message.ts'
 import type { RuleInfo } from '../outcomes/rule-info.ts'
@@ -41,5 +41,5 @@ export function sampleTopic(
 function dependsOnTopic(scope: string): boolean {
   return scope
     .split('|')
-    .some(word => word === 'topic' || (!SCOPE_WORDS.includes(word) && !word.startsWith('ip/')))
+    .some(word => word === 'topic' || (!BUILT_IN_SCOPES.includes(word) && !word.startsWith('ip/')))
 }

@@ -4,23 +4,23 @@ import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import { type CalendarSpec, CalendarWindow } from './calendar.ts'
 import { checkCustomAlgorithm } from './custom.ts'
 import type { CustomAlgorithm } from './custom-algorithm-types.ts'
-import { kernelOf } from './custom-kernel.ts'
-import { fixedWindow } from './fixed-window.ts'
-import { leakyBucket } from './leaky-bucket.ts'
+import { kernelOfCustomAlgorithm } from './custom-kernel.ts'
+import { fixedWindowKernel } from './fixed-window.ts'
+import { leakyBucketKernel } from './leaky-bucket.ts'
 import type { Kernel } from './limit-types.ts'
 import { ALGORITHM_NAMES, type AlgorithmName, type Limit } from './limit-types.ts'
-import { quota } from './quota.ts'
-import { slidingCounter } from './sliding-counter.ts'
-import { slidingLog } from './sliding-log.ts'
-import { tokenBucket } from './token-bucket.ts'
+import { quotaKernel } from './quota.ts'
+import { slidingCounterKernel } from './sliding-counter.ts'
+import { slidingLogKernel } from './sliding-log.ts'
+import { tokenBucketKernel } from './token-bucket.ts'
 
 export const KERNELS: Readonly<Record<AlgorithmName, Kernel>> = {
-  'token-bucket': tokenBucket,
-  'leaky-bucket': leakyBucket,
-  'fixed-window': fixedWindow,
-  'sliding-log': slidingLog,
-  'sliding-counter': slidingCounter,
-  quota,
+  'token-bucket': tokenBucketKernel,
+  'leaky-bucket': leakyBucketKernel,
+  'fixed-window': fixedWindowKernel,
+  'sliding-log': slidingLogKernel,
+  'sliding-counter': slidingCounterKernel,
+  quota: quotaKernel,
 }
 
 export interface LimitSpec {
@@ -118,7 +118,7 @@ export function createLimit(spec: LimitSpec): Limit {
   // Fields needed for each message come first and are set directly. Why: a spread moves later fields out of
   // the object.
   const limit: Writable<Limit> = {
-    kernel: custom ? kernelOf(custom) : KERNELS[algorithm as AlgorithmName],
+    kernel: custom ? kernelOfCustomAlgorithm(custom) : KERNELS[algorithm as AlgorithmName],
     scale,
     stepsPerGrain,
     stepsPerMs,

@@ -19,7 +19,7 @@ const kernels = new WeakMap<CustomAlgorithm, Kernel>()
  * Returns the kernel of a custom algorithm; the same object for the same algorithm. Its methods throw
  * StoreError with the algorithm's name if a step throws or returns an invalid result.
  */
-export function kernelOf(algorithm: CustomAlgorithm): Kernel {
+export function kernelOfCustomAlgorithm(algorithm: CustomAlgorithm): Kernel {
   const made = kernels.get(algorithm) ?? createKernel(algorithm)
   kernels.set(algorithm, made)
   return made

@@ -1,4 +1,4 @@
-import { checkNested, policyError } from '../core/errors.ts'
+import { checkWithPathPrefix, policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { CustomAlgorithm } from './custom-algorithm-types.ts'
 import { ALGORITHM_NAMES } from './limit-types.ts'
@@ -18,7 +18,7 @@ export function indexAlgorithms(
 ): ReadonlyMap<string, CustomAlgorithm> {
   const named = new Map<string, CustomAlgorithm>()
   for (const [index, algorithm] of algorithms.entries()) {
-    checkNested(`algorithms[${index}]`, () => checkCustomAlgorithm(algorithm))
+    checkWithPathPrefix(`algorithms[${index}]`, () => checkCustomAlgorithm(algorithm))
     if (named.has(algorithm.name)) {
       const remedy = 'give each a name of its own'
       throw policyError(`algorithms[${index}]`, `two algorithms are named "${algorithm.name}"`, remedy)

@@ -13,7 +13,7 @@ const DEBT = 1
  * Leaky bucket without burst: passes when now ≥ ⌊next⌋, then next = max(next, now) + cost × period ÷ count. A
  * message passes in the millisecond of its time, so the rate is exact. A cost of 0 always passes.
  */
-export const leakyBucket: Kernel = {
+export const leakyBucketKernel: Kernel = {
   name: 'leaky-bucket',
   width: 2,
 

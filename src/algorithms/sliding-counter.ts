@@ -39,7 +39,7 @@ function resetMs(now: number, elapsed: number, periodMs: number): number {
  * (period − elapsed) + (current + cost) × period ≤ count × period. Admits less than twice the count in any
  * span of a period; about 5 % too much with Poisson arrivals.
  */
-export const slidingCounter: Kernel = {
+export const slidingCounterKernel: Kernel = {
   name: 'sliding-counter',
   width: 3,
 

@@ -53,7 +53,7 @@ function freeAt(cells: Float64Array, needed: number, limit: Limit): number {
 }
 
 /** Remembers each charge. Exact: a unit admitted at s counts in (now − period, now] and is free at s + period. */
-export const slidingLog: Kernel = {
+export const slidingLogKernel: Kernel = {
   name: 'sliding-log',
   width: 0,
   entries: limit => limit.count,

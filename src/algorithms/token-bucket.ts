@@ -56,7 +56,7 @@ export function rescaleRoundedUp(value: number, to: number, from: number): numbe
 }
 
 /** Bucket of capacity `burst` that starts full and refills continuously at count per period. */
-export const tokenBucket: Kernel = {
+export const tokenBucketKernel: Kernel = {
   name: 'token-bucket',
   width: 2,
 

@@ -1,9 +1,9 @@
 import type { Logger } from '../index.ts'
-import type { ClientAuthorization } from './acl-authorization.ts'
+import type { AclAuthorization } from './acl-authorization.ts'
 import type { AuthenticationOptions, ClientAuthentication } from './client-authentication.ts'
 import type { TlsCertificates, TlsFileOptions } from './tls-certificates.ts'
 
-export interface AccessOptions {
+export interface BrokerAccessOptions {
   /** Default: every client may connect. */
   readonly authentication?: AuthenticationOptions | undefined
   /** Default: clients may publish and read every topic. */
@@ -13,9 +13,9 @@ export interface AccessOptions {
 }
 
 /** Passwords, ACL and certificates of a broker; each may be absent. */
-export interface Access {
+export interface BrokerAccess {
   readonly authentication: ClientAuthentication | undefined
-  readonly authorization: ClientAuthorization | undefined
+  readonly authorization: AclAuthorization | undefined
   readonly certificates: TlsCertificates | undefined
 }
 
@@ -27,10 +27,10 @@ interface ReloadableFiles {
 }
 
 /** Reads the files that decide who may connect, publish and read. Their code is loaded on use. Rejects with PolicyError. */
-export async function openAccess(options: AccessOptions, log: Logger): Promise<Access> {
+export async function openBrokerAccess(options: BrokerAccessOptions, log: Logger): Promise<BrokerAccess> {
   const { authentication: login, aclFile, tls } = options
   let authentication: ClientAuthentication | undefined
-  let authorization: ClientAuthorization | undefined
+  let authorization: AclAuthorization | undefined
   let certificates: TlsCertificates | undefined
   if (login !== undefined) {
     const { ClientAuthentication } = await import('./client-authentication.ts')
@@ -42,8 +42,8 @@ export async function openAccess(options: AccessOptions, log: Logger): Promise<A
         { aclFile },
         'the ACL covers all clients as anonymous, because no --password-file checks their user names',
       )
-    const { ClientAuthorization } = await import('./acl-authorization.ts')
-    authorization = await ClientAuthorization.open(aclFile, client => authentication?.userOf(client), log)
+    const { AclAuthorization } = await import('./acl-authorization.ts')
+    authorization = await AclAuthorization.open(aclFile, client => authentication?.userOf(client), log)
   }
   if (tls !== undefined) {
     const { TlsCertificates } = await import('./tls-certificates.ts')
@@ -56,7 +56,7 @@ export function filesOfAccess({
   authentication,
   authorization,
   certificates,
-}: Access): readonly ReloadableFiles[] {
+}: BrokerAccess): readonly ReloadableFiles[] {
   const named = { 'password file': authentication, 'ACL file': authorization, certificate: certificates }
   return Object.entries(named).flatMap(([name, access]) =>
     access === undefined || access.files.length === 0

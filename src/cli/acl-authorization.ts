@@ -9,7 +9,7 @@ import { sampleLog } from './sampled-log.ts'
 const NOT_AUTHORIZED = new NotAuthorizedError()
 
 /** Authorizes the publishes of clients and the deliveries to them with an ACL file, which can be loaded again. */
-export class ClientAuthorization {
+export class AclAuthorization {
   readonly #file: string
   readonly #logger: Logger
   readonly #logUnsafe: (names: { readonly client: string; readonly user: string | undefined }) => void
@@ -40,8 +40,8 @@ export class ClientAuthorization {
     file: string,
     userOf: (client: Client) => string | undefined,
     logger: Logger,
-  ): Promise<ClientAuthorization> {
-    return new ClientAuthorization(file, await readAclFile(file), userOf, logger)
+  ): Promise<AclAuthorization> {
+    return new AclAuthorization(file, await readAclFile(file), userOf, logger)
   }
 
   get files(): readonly string[] {

@@ -4,7 +4,7 @@ import type { AdminServer } from '../admin/index.ts'
 import { formatProblem, PolicyError } from '../core/errors.ts'
 import { Gate } from '../index.ts'
 import { watchPolicy } from '../policy/index.ts'
-import { type AccessOptions, filesOfAccess, openAccess } from './access-files.ts'
+import { type BrokerAccessOptions, filesOfAccess, openBrokerAccess } from './access-files.ts'
 import { EXIT } from './command-error.ts'
 import { isLimitingEnabled, readStoreOverlay } from './environment-variables.ts'
 import type { HealthOptions, HealthServer } from './health-server.ts'
@@ -14,12 +14,12 @@ import { resolvePolicyFiles } from './resolve-policy-files.ts'
 import type { AdminOptions } from './start-admin.ts'
 import { type Monitoring, type MonitoringOptions, startMonitoring } from './start-monitoring.ts'
 import type { Terminal } from './terminal.ts'
-import { TerminationSignal } from './termination-signal-waiter.ts'
+import { TerminationSignalWaiter } from './termination-signal-waiter.ts'
 
 /** Maximum time for held messages to pass at shutdown. */
 const DRAIN_MS = 5_000
 
-export interface BrokerCommandOptions extends MonitoringOptions, AccessOptions {
+export interface BrokerCommandOptions extends MonitoringOptions, BrokerAccessOptions {
   readonly policy: readonly string[]
   readonly host: string
   /** Ports of the listeners: MQTT, MQTT over WebSocket, and both over TLS. Default: no listener. */
@@ -57,7 +57,7 @@ export async function runBroker(options: BrokerCommandOptions, terminal: Termina
     ...(overlay !== undefined && existsSync(overlay) ? [overlay] : []),
     ...(store === undefined ? [] : [store]),
   ]
-  const access = await openAccess(options, log)
+  const access = await openBrokerAccess(options, log)
   const isLimiting = isLimitingEnabled(env)
   const gate = isLimiting
     ? await Gate.fromPolicy(listPolicy(), { env, logger: log })
@@ -74,7 +74,7 @@ export async function runBroker(options: BrokerCommandOptions, terminal: Termina
     if (change.kind === 'applied') log.info({ rules: countRules(change.rules) }, 'policy reloaded')
     else logFileError(log, change.error, 'the policy was not reloaded, the old one stays')
   })
-  const stop = new TerminationSignal()
+  const stop = new TerminationSignalWaiter()
   let serving = false
   let server: RunningMqttServer | undefined
   let health: HealthServer | undefined

@@ -13,11 +13,11 @@ import {
   renderDemoSummary,
 } from './demo-view.ts'
 import { startMqttServer } from './mqtt-server.ts'
-import { LiveScreen } from './redrawn-lines.ts'
+import { RedrawnLines } from './redrawn-lines.ts'
 import { resolvePolicyFiles } from './resolve-policy-files.ts'
 import { RuleCounts } from './rule-counts.ts'
 import { paintFor, type Terminal } from './terminal.ts'
-import { TerminationSignal } from './termination-signal-waiter.ts'
+import { TerminationSignalWaiter } from './termination-signal-waiter.ts'
 
 const DRAW_EVERY_MS = 250
 const PRINT_EVERY_MS = 1_000
@@ -47,7 +47,7 @@ export async function demo(options: DemoOptions, terminal: Terminal): Promise<nu
     env: terminal.env,
     store: new MemoryStore(),
   })
-  const stop = new TerminationSignal()
+  const stop = new TerminationSignalWaiter()
   const closing: (() => Promise<void>)[] = [() => gate.close()]
   try {
     const server = await startMqttServer({ gate, host: '127.0.0.1', port: 0 })
@@ -101,7 +101,7 @@ function showLive(look: () => DemoState, json: boolean, terminal: Terminal): (la
   // Above the live view, which cuts long lines.
   if (dashboard !== undefined && !json) stdout.write(`dashboard: ${dashboard}\n`)
   if (stdout.isTTY === true && !json) {
-    const live = new LiveScreen(stdout)
+    const live = new RedrawnLines(stdout)
     const timer = setInterval(() => live.draw(renderDemo(look(), paint)), DRAW_EVERY_MS)
     return last => {
       clearInterval(timer)
@@ -118,7 +118,7 @@ function showLive(look: () => DemoState, json: boolean, terminal: Terminal): (la
   }
 }
 
-async function until(stop: TerminationSignal, ms: number | undefined): Promise<void> {
+async function until(stop: TerminationSignalWaiter, ms: number | undefined): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const over = new Promise<void>(resolve => {
     if (ms !== undefined) timer = setTimeout(resolve, ms)

@@ -15,7 +15,7 @@ import {
 } from '../../brokers/aedes/index.ts'
 import { preventStackOverflow } from '../../brokers/aedes/mqemitter-stack-overflow.ts'
 import { type Gate, type Logger, PolicyError } from '../index.ts'
-import type { ClientAuthorization } from './acl-authorization.ts'
+import type { AclAuthorization } from './acl-authorization.ts'
 import type { ClientAuthentication } from './client-authentication.ts'
 import { CommandError, EXIT } from './command-error.ts'
 import type { TlsCertificates } from './tls-certificates.ts'
@@ -40,7 +40,7 @@ export interface MqttServerOptions {
   /** Maximum packet size of a client. Default: 1 MiB. */
   readonly maxPacketBytes?: number | undefined
   /** Default: clients may publish and read every topic. */
-  readonly authorization?: ClientAuthorization | undefined
+  readonly authorization?: AclAuthorization | undefined
   /** Default: every client may connect. */
   readonly authentication?: ClientAuthentication | undefined
   readonly logger?: Logger

@@ -2,7 +2,7 @@ import { stripVTControlCharacters } from 'node:util'
 import type { OutputStream } from './terminal.ts'
 
 /** Lines on a terminal that are redrawn in place. */
-export class LiveScreen {
+export class RedrawnLines {
   readonly #output: OutputStream
   #lines = 0
 

@@ -1,5 +1,5 @@
 /** Waits for SIGINT or SIGTERM. A second signal ends the process at once. */
-export class TerminationSignal {
+export class TerminationSignalWaiter {
   readonly received: Promise<NodeJS.Signals>
   readonly #onSignal: (signal: NodeJS.Signals) => void
 

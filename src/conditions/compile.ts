@@ -2,7 +2,7 @@ import { PolicyError, type Problem } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Condition, ConditionSpec } from './condition.ts'
 import { compileHeaderCondition } from './header.ts'
-import { compileFlag, compileProtocol, compileQos } from './packet-conditions.ts'
+import { compileFlagCondition, compileProtocol, compileQos } from './packet-conditions.ts'
 import { checkUnknownOptions, expectObject, type OptionRecord, quote } from './parse-helpers.ts'
 import { compilePayload } from './payload-field.ts'
 import { compileSizeCondition } from './size.ts'
@@ -14,8 +14,8 @@ type Compile = (value: unknown, path: string, problems: Problem[]) => Condition 
 const CHEAP_WORDS: readonly (readonly [string, Compile])[] = [
   ['protocol', compileProtocol],
   ['qos', compileQos],
-  ['retain', compileFlag('retain')],
-  ['will', compileFlag('will')],
+  ['retain', compileFlagCondition('retain')],
+  ['will', compileFlagCondition('will')],
   ['size', compileSizeCondition],
 ]
 const COSTLY_WORDS: readonly (readonly [string, Compile])[] = [

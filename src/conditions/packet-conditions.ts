@@ -22,7 +22,7 @@ export function compileQos(value: unknown, path: string, problems: Problem[]): C
 }
 
 /** Compiles `retain` and `will`. A missing property counts as `false`. */
-export function compileFlag(
+export function compileFlagCondition(
   name: 'retain' | 'will',
 ): (value: unknown, path: string, problems: Problem[]) => Condition | undefined {
   return (value, path, problems) => {

@@ -67,7 +67,7 @@ export function checkWord(word: unknown, known: readonly string[], path: string,
 }
 
 /** Runs a check of a nested value. Prefixes the paths of its problems with `path`. */
-export function checkNested<T>(path: string, check: () => T): T {
+export function checkWithPathPrefix<T>(path: string, check: () => T): T {
   try {
     return check()
   } catch (error) {

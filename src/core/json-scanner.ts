@@ -4,7 +4,7 @@ import { MAX_SIZES } from './max-sizes.ts'
 /** Result for bytes that are not JSON. */
 export const NOT_JSON: unique symbol = Symbol('not JSON')
 /** Result for JSON in which only a parser can find the field, because a name is escaped or not ASCII. */
-export const UNCERTAIN: unique symbol = Symbol('uncertain')
+export const NEEDS_FULL_PARSE: unique symbol = Symbol('needs full parse')
 
 const SPACE = 0x20
 const QUOTE = 0x22
@@ -69,7 +69,7 @@ export function parseJson(bytes: Uint8Array): unknown {
 export function readJsonField(bytes: Uint8Array, path: FieldPath): unknown {
   const result = scan(bytes, path)
   if (result === 'invalid') return NOT_JSON
-  if (result === 'uncertain') return UNCERTAIN
+  if (result === 'uncertain') return NEEDS_FULL_PARSE
   if (result === 'absent') return undefined
   if (bytes[foundStart] === QUOTE) {
     const inner = decode(bytes, foundStart + 1, foundEnd - 1)

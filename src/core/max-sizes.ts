@@ -126,7 +126,7 @@ export const MAX_SIZES = {
   /** Keys of a degrading rule with a cached position in its sample. */
   sampledKeys: 65_536,
   /** Refused messages with a reserved retry slot. */
-  retrySlots: 65_536,
+  redeliverySlots: 65_536,
   /** Characters of a refusal text sent to a client. */
   refusalChars: 1_000,
   /** Characters of one header or user property that describes a decision. */

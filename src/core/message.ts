@@ -5,7 +5,7 @@ import type { FieldPath } from './field-path.ts'
 export type Operation = 'publish' | 'subscribe' | 'connect' | 'deliver'
 
 /** All actions. */
-export const OPERATIONS: readonly Operation[] = ['publish', 'subscribe', 'connect', 'deliver']
+export const MESSAGE_OPERATIONS: readonly Operation[] = ['publish', 'subscribe', 'connect', 'deliver']
 
 /** Dialect of topics and patterns: MQTT (`a/+/#`) or NATS (`a.*.>`). */
 export type Dialect = 'mqtt' | 'nats'
@@ -100,7 +100,7 @@ export function validateMessage({ topic, on, sender }: Message): void {
       `${typeof topic} is not a topic`,
       "give { topic: 'a/b', sender: { client: 'c1' }, size: 0 }",
     )
-  checkWord(on, OPERATIONS, 'on', 'action')
+  checkWord(on, MESSAGE_OPERATIONS, 'on', 'action')
   if (typeof sender !== 'object' || sender === null)
     throw policyError('sender', `${typeof sender} is not a sender`, "give { client: 'c1' }, or leave it out")
 }

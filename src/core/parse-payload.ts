@@ -1,5 +1,5 @@
 import { type FieldPath, readField } from './field-path.ts'
-import { isJson, NOT_JSON, parseJson, readJsonField, UNCERTAIN } from './json-scanner.ts'
+import { isJson, NEEDS_FULL_PARSE, NOT_JSON, parseJson, readJsonField } from './json-scanner.ts'
 import { MAX_SIZES } from './max-sizes.ts'
 
 type Payload = string | Uint8Array | undefined
@@ -38,7 +38,7 @@ export class PayloadReader {
       const bytes = readableBytes(payload, sizeBytes)
       const field = bytes === undefined ? NOT_JSON : readJsonField(bytes, path)
       if (field === NOT_JSON) this.#parsed = undefined
-      else if (field !== UNCERTAIN) {
+      else if (field !== NEEDS_FULL_PARSE) {
         this.#path = path
         this.#field = field
       }

@@ -3,10 +3,10 @@ import type { Middleware } from '../chain/middleware-types.ts'
 import { operationPlanForSender } from '../chain/routing/plan-for-behaviour-level.ts'
 import { getMiddlewareMeta } from '../chain/routing/plan-steps.ts'
 import {
-  buildRouter,
+  buildRuleRouter,
   collectActiveLimits,
   type RouteRouter,
-  RouteTable,
+  TopicRouteTable,
 } from '../chain/routing/route-table.ts'
 import { RuleRegistry } from '../chain/routing/rule-registry.ts'
 import { compilePenalty, type PenaltySpec } from '../chain/rules/compile-penalty.ts'
@@ -29,7 +29,7 @@ import { findOwnSenderState, SenderState } from '../chain/senders/sender-state.t
 import { SenderStateCache } from '../chain/senders/sender-state-cache.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
-import { checkNested } from '../core/errors.ts'
+import { checkWithPathPrefix } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
 import { LoopTurns, runAtOnce } from '../core/loop-turns.ts'
 import { type Dialect, type Message, type Sender, validateMessage } from '../core/message.ts'
@@ -77,7 +77,7 @@ type ActivePolicy = Omit<CompiledPolicy, 'dialect' | 'store' | 'senders' | 'rule
 /** The chain in force at a gate, and the plan of each sender under it. */
 export class GateChain {
   /** Rebuilt after every change of the chain, which invalidates all sender states. Never null in a new sender state. */
-  routes: RouteTable | null = null
+  routes: TopicRouteTable | null = null
   registry: RuleRegistry
   /** Middleware added with `use`; runs after the policy's own. */
   readonly used: { readonly pattern: Pattern | undefined; readonly middleware: Middleware }[] = []
@@ -110,9 +110,9 @@ export class GateChain {
     this.#gate = gate
     this.#senderStates = new SenderStateCache(gate)
     this.#codeOptions = {
-      tiers: checkNested('tiers', () => compileTiers(options.tiers ?? (options.tierOf && {}))),
-      penalty: checkNested('penalties', () => compilePenalty(options.penalties)),
-      compiledBehaviour: checkNested('behaviour', () => compileBehaviour(options.behaviour)),
+      tiers: checkWithPathPrefix('tiers', () => compileTiers(options.tiers ?? (options.tierOf && {}))),
+      penalty: checkWithPathPrefix('penalties', () => compilePenalty(options.penalties)),
+      compiledBehaviour: checkWithPathPrefix('behaviour', () => compileBehaviour(options.behaviour)),
     }
     this.#usageWarnings = new UsageWarnings(warning => emitter.emit('warning', warning))
     this.handlerMonitor = new HandlerMonitor(clock, logger, message => this.identityOf(message))
@@ -157,7 +157,7 @@ export class GateChain {
       if (this.used.length > 0) checkSameDialect(policy, this.registry.dialect)
       const version = this.#version
       const registry = await turns.run(this.#buildRegistry(active, dialect))
-      const router = await turns.run(buildRouter(registry))
+      const router = await turns.run(buildRuleRouter(registry))
       // Otherwise entries were added meanwhile.
       if (version !== this.#version) continue
       const removed = this.#activate(active, registry, router)
@@ -366,11 +366,11 @@ export class GateChain {
     return this.resolveWithoutLookup(message).identityOf(message.sender)
   }
 
-  currentRoutes(): RouteTable {
+  currentRoutes(): TopicRouteTable {
     if (this.routes === null) this.#limitScaler.setEntries(this.registry.statefulEntries)
     this.#isRouted = true
-    this.#router ??= runAtOnce(buildRouter(this.registry))
-    this.routes ??= new RouteTable(
+    this.#router ??= runAtOnce(buildRuleRouter(this.registry))
+    this.routes ??= new TopicRouteTable(
       {
         gate: this.#gate,
         registry: this.registry,
@@ -386,7 +386,7 @@ export class GateChain {
   }
 
   /** Returns the state for the topic of a message. Its routes are outdated if it must be resolved. */
-  #stateOf(message: Message, routes: RouteTable): SenderState {
+  #stateOf(message: Message, routes: TopicRouteTable): SenderState {
     const { topic, on, sender } = message
     const { stateRoutes } = routes
     if (typeof sender !== 'object') validateMessage(message)

@@ -11,7 +11,7 @@ import {
   type SenderIdentifier,
   type SenderSelector,
 } from '../chain/senders/sender-selector.ts'
-import { checkNested, policyError } from '../core/errors.ts'
+import { checkWithPathPrefix, policyError } from '../core/errors.ts'
 import { checkOptionNames, type KnownOptions, pickOptions } from '../core/option-names.ts'
 import type { RuntimeEntryType } from './runtime-list.ts'
 
@@ -88,7 +88,7 @@ export function overrideEntryType(
       checkOptionNames(options, OVERRIDE)
       const { limit, rules: names, ...subject } = options
       const subjectKey = subjectKeyOf(subject)
-      const effect = checkNested('limit', () => parseOverrideEffect(limit))
+      const effect = checkWithPathPrefix('limit', () => parseOverrideEffect(limit))
       const known = rules()
       for (const name of names ?? []) {
         if (known.some(rule => rule.name === name)) continue
@@ -99,7 +99,7 @@ export function overrideEntryType(
       const isNamed = names !== undefined
       for (const rule of known) {
         if (names?.includes(rule.name) === false) continue
-        checkNested('limit', () => checkOverrideForRule(rule, effect, isNamed))
+        checkWithPathPrefix('limit', () => checkOverrideForRule(rule, effect, isNamed))
       }
       const id =
         names === undefined

@@ -55,7 +55,7 @@ interface HeldHost {
   report(decision: Decision, message: Message): void
 }
 
-export interface NewBrokerResource {
+export interface ResourceToCount {
   readonly kind: ResourceKind
   readonly message: Message
   readonly bytes?: number | undefined
@@ -109,14 +109,14 @@ export class ResourceCounts {
   }
 
   /** Returns and reports the refusal of a message that would exceed a limit. Counts nothing. */
-  check(item: NewBrokerResource): Decision | undefined {
+  check(item: ResourceToCount): Decision | undefined {
     const refusal = this.#refusalOf(this.#createItem(item), item)
     if (refusal !== undefined) this.#host.report(refusal, item.message)
     return refusal
   }
 
   /** Counts an item in place of another, or returns a refusal and counts nothing. */
-  add(added: NewBrokerResource): BrokerResource | Decision {
+  add(added: ResourceToCount): BrokerResource | Decision {
     const item = this.#createItem(added)
     const refusal = this.#refusalOf(item, added)
     if (refusal !== undefined) return refusal
@@ -124,7 +124,7 @@ export class ResourceCounts {
   }
 
   /** Counts an item that is held already, even if it exceeds a limit. */
-  restore(held: NewBrokerResource): BrokerResource {
+  restore(held: ResourceToCount): BrokerResource {
     return this.#addItem(this.#createItem(held), held)
   }
 
@@ -177,14 +177,14 @@ export class ResourceCounts {
     }
   }
 
-  #createItem({ kind, message, bytes = 0, isOwned = true }: NewBrokerResource): BrokerResource {
+  #createItem({ kind, message, bytes = 0, isOwned = true }: ResourceToCount): BrokerResource {
     const { topic, on, sender, size, qos, retain, protocol } = message
     const withoutPayload: Message = { topic, on, sender, size, qos, retain, protocol }
     return { kind, message: withoutPayload, bytes, isOwned, shares: [] }
   }
 
   /** Exemptions read `message`, because they may need its payload. */
-  #refusalOf(item: BrokerResource, { message, replaced }: NewBrokerResource): Decision | undefined {
+  #refusalOf(item: BrokerResource, { message, replaced }: ResourceToCount): Decision | undefined {
     let refusal: Decision | undefined
     for (const { rule, key, amount } of this.#sharesOf(item)) {
       const freed = replaced?.shares.find(share => share.rule === rule && share.key === key)?.amount ?? 0
@@ -197,7 +197,7 @@ export class ResourceCounts {
     return refusal !== undefined && this.#host.isExempt(message) ? undefined : refusal
   }
 
-  #addItem(item: BrokerResource, { message, replaced }: NewBrokerResource): BrokerResource {
+  #addItem(item: BrokerResource, { message, replaced }: ResourceToCount): BrokerResource {
     this.remove(replaced)
     this.#items.add(item)
     // Exempt items take no room from others.

@@ -1,5 +1,5 @@
 import type { EntryAge } from '../chain/rules/runtime-entry-order.ts'
-import { checkNested, policyError } from '../core/errors.ts'
+import { checkWithPathPrefix, policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { parseDuration } from '../core/units.ts'
 
@@ -74,7 +74,7 @@ function checkText(path: string, text: unknown): void {
 }
 
 function parseLength(length: number | string): number {
-  if (typeof length === 'string') return checkNested('for', () => parseDuration(length))
+  if (typeof length === 'string') return checkWithPathPrefix('for', () => parseDuration(length))
   if (Number.isSafeInteger(length) && length >= 1) return length
   throw policyError('for', `${String(length)} is not a time`, 'give whole milliseconds, or write 60s, 1h, 7d')
 }

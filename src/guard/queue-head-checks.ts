@@ -6,7 +6,7 @@ import type { PendingCheckLimiter } from './concurrent-checks.ts'
 import type { Ask } from './guard-types.ts'
 
 /** Checks of messages at the head of a rule queue. */
-export class QueueChecks {
+export class QueueHeadChecks {
   readonly #checkLimiter: PendingCheckLimiter
   readonly #ruleLookup: RuleInfoSource
   /** Messages asked about in their turn, which must not wait behind themselves. */

@@ -5,7 +5,7 @@ import { isPromise } from '../core/maybe-promise.ts'
 import type { MaybePromise, Message } from '../core/message.ts'
 import type { RuleInfoSource } from '../outcomes/rule-info.ts'
 
-export interface RetrySlotOptions {
+export interface RedeliverySlotOptions {
   /** Most messages that have a slot. Beyond it the gate's own time is used. Default: 65,536. */
   readonly max?: number | undefined
   /** Time after its slot in which a message may still come back before the slot is released. Default: 30,000. */
@@ -46,12 +46,12 @@ export class RedeliverySlotScheduler {
     ruleLookup: RuleInfoSource,
     ask: (message: Message) => MaybePromise<Decision>,
     clock: Clock,
-    options: RetrySlotOptions = {},
+    options: RedeliverySlotOptions = {},
   ) {
     this.#ruleLookup = ruleLookup
     this.#ask = ask
     this.#clock = clock
-    this.#max = options.max ?? MAX_SIZES.retrySlots
+    this.#max = options.max ?? MAX_SIZES.redeliverySlots
     this.#lateMs = options.lateMs ?? 30_000
   }
 

@@ -8,7 +8,7 @@ import type { QueuePlan } from '../outcomes/queue-plan.ts'
 import { type Ask, createOverflowRefusal, type Enact, isIdentified, isPassing } from './guard-types.ts'
 import type { HeldQueue, HoldBudget } from './hold-budget.ts'
 import { KeyQueue, type KeyQueueEntry, type SubQueue } from './key-queue.ts'
-import type { QueueChecks } from './queue-head-checks.ts'
+import type { QueueHeadChecks } from './queue-head-checks.ts'
 import { QueueShares } from './queue-shares.ts'
 import type { SenderQueuedMessages } from './sender-queued-messages.ts'
 
@@ -98,7 +98,7 @@ export class RuleQueue implements HeldQueue {
   heldBytes = 0
   askedVersion = 0
   readonly #holdBudget: HoldBudget
-  readonly #queueChecks: QueueChecks
+  readonly #queueHeadChecks: QueueHeadChecks
   readonly #onEmpty: () => void
   readonly #clock: Clock
   /** Messages in order of arrival. */
@@ -111,13 +111,13 @@ export class RuleQueue implements HeldQueue {
     rule: string,
     plan: QueuePlan,
     holdBudget: HoldBudget,
-    queueChecks: QueueChecks,
+    queueHeadChecks: QueueHeadChecks,
     onEmpty: () => void,
   ) {
     this.rule = rule
     this.plan = plan
     this.#holdBudget = holdBudget
-    this.#queueChecks = queueChecks
+    this.#queueHeadChecks = queueHeadChecks
     this.#onEmpty = onEmpty
     this.#clock = holdBudget.clock
     this.#shares = new QueueShares<QueuedItem>(this, plan.order === 'priority')
@@ -220,7 +220,7 @@ export class RuleQueue implements HeldQueue {
           continue
         }
         item.isAsking = true
-        const answer = this.#queueChecks.ask(item.message, item.ask)
+        const answer = this.#queueHeadChecks.ask(item.message, item.ask)
         if (isPromise(answer)) {
           this.#awaitAnswer(item, answer)
           break
@@ -269,7 +269,7 @@ export class RuleQueue implements HeldQueue {
     const { keyQueue } = subQueue
     let ownMs = 0
     if (decision.rule === this.rule) {
-      ownMs = this.#queueChecks.ownWaitMs(this.rule, message, decision)
+      ownMs = this.#queueHeadChecks.ownWaitMs(this.rule, message, decision)
       keyQueue.refusal = decision
     }
     if (ownMs > 0) keyQueue.wait(ownMs)

@@ -4,7 +4,7 @@ import { DEFAULT_LATEST_PLAN, DEFAULT_QUEUE } from '../outcomes/queue-plan.ts'
 import type { RuleInfoSource } from '../outcomes/rule-info.ts'
 import type { PendingCheckLimiter } from './concurrent-checks.ts'
 import type { HoldBudget } from './hold-budget.ts'
-import { QueueChecks } from './queue-head-checks.ts'
+import { QueueHeadChecks } from './queue-head-checks.ts'
 import { type QueueRequest, RuleQueue } from './rule-queue.ts'
 
 /** Queues of all rules of a guard. */
@@ -14,7 +14,7 @@ export class RuleQueues {
   readonly #holdBudget: HoldBudget
   readonly #checkLimiter: PendingCheckLimiter
   readonly #ruleLookup: RuleInfoSource
-  readonly #queueChecks: QueueChecks
+  readonly #queueHeadChecks: QueueHeadChecks
   readonly #holdsQueued: boolean
   /** Queues that hold messages, by rule. */
   readonly #queues = new Map<string, RuleQueue>()
@@ -29,7 +29,7 @@ export class RuleQueues {
     this.#holdBudget = holdBudget
     this.#checkLimiter = checkLimiter
     this.#ruleLookup = ruleLookup
-    this.#queueChecks = new QueueChecks(checkLimiter, ruleLookup)
+    this.#queueHeadChecks = new QueueHeadChecks(checkLimiter, ruleLookup)
     this.#holdsQueued = holdsQueued
   }
 
@@ -58,7 +58,7 @@ export class RuleQueues {
     const plan =
       this.#ruleLookup.ruleOf?.(rule)?.exceeded.queue ??
       (outcome === 'latest' ? DEFAULT_LATEST_PLAN : DEFAULT_QUEUE)
-    const created = new RuleQueue(rule, plan, this.#holdBudget, this.#queueChecks, () => {
+    const created = new RuleQueue(rule, plan, this.#holdBudget, this.#queueHeadChecks, () => {
       if (this.#queues.get(rule) === created) this.#queues.delete(rule)
       this.#isEmpty = this.#queues.size === 0
     })
@@ -69,7 +69,7 @@ export class RuleQueues {
 
   /** Returns the refusal for a message that must wait behind others of its rule and key. */
   #refusalAhead(message: Message): Decision | undefined {
-    if (this.#queueChecks.isInTurn(message)) return undefined
+    if (this.#queueHeadChecks.isInTurn(message)) return undefined
     for (const queue of this.#queues.values()) {
       const key = this.#holdBudget.safeGate.keyOf(queue.rule, message)
       const keyQueue = key === undefined ? undefined : queue.keyQueues.get(key)

@@ -9,7 +9,7 @@ import { HeldMessageAccount } from './hold-shares.ts'
 import { type QueuedItem, supersedeAll } from './rule-queue.ts'
 import type { RuleQueues } from './rule-queues.ts'
 import { SenderQueuedMessages } from './sender-queued-messages.ts'
-import { type WaitingMessage, WaitingMessages } from './waiting-message-list.ts'
+import { type WaitingMessage, WaitingMessageList } from './waiting-message-list.ts'
 
 /**
  * Most checks of a sender queue in progress at a remote store. A throttled first message stops them. At this number
@@ -33,7 +33,7 @@ export class SenderQueue implements HeldQueue {
   readonly #holdBudget: HoldBudget
   readonly #ruleQueues: RuleQueues
   #hooks: SenderQueueHooks
-  readonly #waiting = new WaitingMessages()
+  readonly #waiting = new WaitingMessageList()
   readonly #mixesSenders: boolean
   #queued: SenderQueuedMessages<QueuedItem> | undefined
   /** Messages that wait here and came with the current connection. */

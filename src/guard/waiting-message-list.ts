@@ -20,7 +20,7 @@ export interface WaitingMessage extends Linked<WaitingMessage> {
 }
 
 /** Messages of a sender queue in order of arrival. */
-export class WaitingMessages extends LinkedList<WaitingMessage> {
+export class WaitingMessageList extends LinkedList<WaitingMessage> {
   /** First message that was never asked about. */
   unasked: WaitingMessage | undefined
   bytes = 0

@@ -1,4 +1,4 @@
-import { checkNested, policyError } from '../core/errors.ts'
+import { checkWithPathPrefix, policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import { parseDuration } from '../core/units.ts'
@@ -33,7 +33,7 @@ export function compileHold(options: ThrottleOptions, path: string): RuleHoldBou
 
 /** Parses the longest time a rule may hold a message, in milliseconds. Throws PolicyError. */
 export function readHoldMs(upTo: string, path: string): number {
-  const ms = checkNested(path, () => parseDuration(upTo))
+  const ms = checkWithPathPrefix(path, () => parseDuration(upTo))
   if (ms <= MAX_SIZES.holdMs) return ms
   const message = `${JSON.stringify(upTo)} is longer than a message can be held`
   throw policyError(path, message, `write at most ${MAX_SIZES.holdMs / 60_000}m`)

@@ -1,4 +1,4 @@
-import { checkNested, policyError } from '../core/errors.ts'
+import { checkWithPathPrefix, policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Message } from '../core/message.ts'
 import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
@@ -56,7 +56,7 @@ export function compileQueue(options: QueueOptions, path: string, latest = false
   return {
     maxMessages: within(max, MAX_SIZES.heldTotal, maxPath),
     maxBytes: within(
-      checkNested(`${path}.bytes`, () => parseBytes(bytes)),
+      checkWithPathPrefix(`${path}.bytes`, () => parseBytes(bytes)),
       MAX_SIZES.heldBytesTotal,
       `${path}.bytes`,
     ),

@@ -1,5 +1,5 @@
 import type { Decision } from '../core/decision.ts'
-import { checkNested, policyError } from '../core/errors.ts'
+import { checkWithPathPrefix, policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { isNonEmptyString, type Sender } from '../core/message.ts'
 import { fillTemplate, parseTextTemplate, placeholdersOf } from '../core/text-template.ts'
@@ -47,7 +47,7 @@ export function checkRefusalText(words: RefusalWords | undefined, path: string):
         `"${kind}" is not a kind of sender`,
         `use ${SENDER_KINDS.join(', ')}`,
       )
-    checkNested(path, () => checkRefusalText(text, kind))
+    checkWithPathPrefix(path, () => checkRefusalText(text, kind))
   }
 }
 

@@ -1,7 +1,7 @@
 import type { CustomAlgorithm } from '../algorithms/custom-algorithm-types.ts'
 import { ALGORITHM_NAMES, type AlgorithmName } from '../algorithms/limit-types.ts'
 import { limit, quota } from '../chain/rules/create-limit-middleware.ts'
-import { findScopeProblem, SCOPE_WORDS } from '../chain/rules/key-scope.ts'
+import { BUILT_IN_SCOPES, findScopeProblem } from '../chain/rules/key-scope.ts'
 import { HELD_RESOURCE_KINDS, heldKindOf, type ResourceKind } from '../chain/rules/resource-limit.ts'
 import type {
   ExceededSpec,
@@ -334,7 +334,7 @@ export function checkScopes(
     const problem = findScopeProblem(scope, captures)
     if (problem === undefined) return
     const [message = problem, known] = problem.split('; ')
-    const near = nearest(scope, [...SCOPE_WORDS, ...captures])
+    const near = nearest(scope, [...BUILT_IN_SCOPES, ...captures])
     const remedy =
       near === undefined ? (known ?? 'use another') : `did you mean ${near}? ${known ?? ''}`.trim()
     report({ path: typeof per === 'string' ? 'per' : `per[${index}]`, message, remedy })

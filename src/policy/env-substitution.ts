@@ -1,5 +1,5 @@
 /** Variables by name, such as `process.env`. */
-export type Env = Readonly<Record<string, string | undefined>>
+export type EnvironmentVariables = Readonly<Record<string, string | undefined>>
 
 export interface SubstitutionResult {
   readonly text: string
@@ -17,7 +17,7 @@ export interface SubstitutionProblem {
 }
 
 /** For texts whose author may not read variables. References are problems. */
-export const NO_VARIABLES: Env = {}
+export const NO_VARIABLES: EnvironmentVariables = {}
 
 /** Maximum nesting of references in defaults. */
 const MAX_DEPTH = 8
@@ -26,7 +26,7 @@ const MAX_DEPTH = 8
  * Replaces `${NAME}` and `${NAME:-default}` (the default is used if the variable is unset or empty, as in a shell).
  * `$${` is a literal `${`. Values are not substituted again, so that they cannot refer to other variables.
  */
-export function substitute(text: string, env: Env, depth = 0): SubstitutionResult {
+export function substitute(text: string, env: EnvironmentVariables, depth = 0): SubstitutionResult {
   if (!text.includes('${')) return { text, isChanged: false, problems: [] }
   if (env === NO_VARIABLES) {
     const message = 'variables are not substituted in this text'

@@ -7,7 +7,7 @@ import { MAX_SIZES } from '../core/max-sizes.ts'
 import { quote } from '../core/units.ts'
 import { compileDocument } from './compile.ts'
 import type { LoadedPolicy } from './compiled-policy-types.ts'
-import { type Env, NO_VARIABLES } from './env-substitution.ts'
+import { type EnvironmentVariables, NO_VARIABLES } from './env-substitution.ts'
 import { fingerprintOf } from './fingerprint.ts'
 import { withHint } from './hints.ts'
 import { findDuplicateNames, mergePolicies } from './overlay.ts'
@@ -22,7 +22,7 @@ export type { LoadedPolicy } from './compiled-policy-types.ts'
 /** Options of {@link loadPolicy}. */
 export interface LoadPolicyOptions {
   /** Default: process.env. */
-  readonly env?: Env | undefined
+  readonly env?: EnvironmentVariables | undefined
   readonly algorithms?: readonly CustomAlgorithm[] | undefined
   /** False refuses variables in policies given as text, whose author may not be allowed to read them. Default: true. */
   readonly substitutesText?: boolean | undefined
@@ -85,7 +85,12 @@ interface ReadPart extends PolicyParseResult {
   readonly file?: string | undefined
 }
 
-async function read(part: PolicyInput, env: Env, textEnv: Env, turns: LoopTurns): Promise<ReadPart> {
+async function read(
+  part: PolicyInput,
+  env: EnvironmentVariables,
+  textEnv: EnvironmentVariables,
+  turns: LoopTurns,
+): Promise<ReadPart> {
   if (typeof part === 'object' && part !== null) return convertPolicyObject(part, env, turns)
   if (typeof part !== 'string') {
     const message = `${quote(part)} is not a policy`

@@ -1,7 +1,7 @@
 import type { Problem } from '../core/errors.ts'
 import type { LoopTurns } from '../core/loop-turns.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
-import { type Env, substitute } from './env-substitution.ts'
+import { type EnvironmentVariables, substitute } from './env-substitution.ts'
 import type { PolicyParseResult } from './parse-yaml.ts'
 import { formatPath, type Located, type LocatedEntry, type ValuePath } from './source-positions.ts'
 
@@ -11,7 +11,7 @@ import { formatPath, type Located, type LocatedEntry, type ValuePath } from './s
  */
 export async function convertPolicyObject(
   value: object,
-  env: Env,
+  env: EnvironmentVariables,
   turns: LoopTurns,
 ): Promise<PolicyParseResult> {
   const problems: Problem[] = []
@@ -36,7 +36,7 @@ function locate(
   value: unknown,
   path: ValuePath,
   parents: readonly object[],
-  env: Env,
+  env: EnvironmentVariables,
   problems: Problem[],
   lists: ReadonlyMap<object, Located>,
 ): Located {

@@ -3,7 +3,7 @@ import type { Problem } from '../core/errors.ts'
 import type { LoopTurns } from '../core/loop-turns.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { composeYaml } from './compose-yaml.ts'
-import type { Env } from './env-substitution.ts'
+import type { EnvironmentVariables } from './env-substitution.ts'
 import { suggestYamlFix } from './hints.ts'
 import type { Located, SourcePosition } from './source-positions.ts'
 import { NodeReader } from './yaml-node-reader.ts'
@@ -32,7 +32,7 @@ const SYNTAX_REMEDIES: Readonly<Record<string, readonly [remedy: string, message
  */
 export async function parseYaml(
   text: string,
-  env: Env,
+  env: EnvironmentVariables,
   turns: LoopTurns,
   file?: string,
 ): Promise<PolicyParseResult> {

@@ -2,7 +2,7 @@ import { isAlias, isMap, isScalar, isSeq, type ParsedNode } from 'yaml'
 import type { Problem } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { YamlPart } from './compose-yaml.ts'
-import { type Env, resolvePlainScalar, substitute } from './env-substitution.ts'
+import { type EnvironmentVariables, resolvePlainScalar, substitute } from './env-substitution.ts'
 import { hintForSenderVariable } from './hints.ts'
 import {
   formatPath,
@@ -26,7 +26,7 @@ interface OpenList {
 /** Converts the nodes of the library into located values, part by part. */
 export class NodeReader {
   readonly problems: Problem[] = []
-  readonly #env: Env
+  readonly #env: EnvironmentVariables
   readonly #at: (offset: number) => SourcePosition
   /** The value of all parts read so far; undefined if there is none. */
   root: Located | undefined
@@ -39,7 +39,7 @@ export class NodeReader {
   #aliasedValues = 0
   #aliasDepth = 0
 
-  constructor(env: Env, at: (offset: number) => SourcePosition) {
+  constructor(env: EnvironmentVariables, at: (offset: number) => SourcePosition) {
     this.#env = env
     this.#at = at
   }

@@ -1,4 +1,4 @@
-import { checkNested, policyError } from '../core/errors.ts'
+import { checkWithPathPrefix, policyError } from '../core/errors.ts'
 import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import { parseDuration } from '../core/units.ts'
 import type { LeaseSetting, LeaseSizeSetting } from './leased/open.ts'
@@ -85,5 +85,5 @@ function millisecondsOf(
 ): number | undefined {
   if (text === undefined) return ms
   if (ms !== undefined) throw policyError(path, `${numberPath} is set too`, 'write one of them')
-  return checkNested(path, () => parseDuration(text))
+  return checkWithPathPrefix(path, () => parseDuration(text))
 }

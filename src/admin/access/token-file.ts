@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { type PolicyError, policyError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { writePrivateFile } from '../../core/write-private-file.ts'
-import { formatTokens, parseTokens, type TokenEntry } from './tokens.ts'
+import { formatTokenFile, parseTokens, type TokenEntry } from './tokens.ts'
 
 /** Interval between checks of the file for changes. */
 const CHECK_MS = 1_000
@@ -72,7 +72,7 @@ export async function readTokens(path: string): Promise<readonly TokenEntry[]> {
 
 /** Replaces a token file in one step; only its owner may read it. */
 export function writeTokens(path: string, entries: readonly TokenEntry[]): Promise<void> {
-  return writePrivateFile(path, formatTokens(entries))
+  return writePrivateFile(path, formatTokenFile(entries))
 }
 
 function unreadable(path: string, cause: unknown): PolicyError {

@@ -62,7 +62,7 @@ function parseLine([name, role, hash, expires, ...rest]: readonly string[]): Tok
 }
 
 /** Returns the text of a token file. */
-export function formatTokens(entries: readonly TokenEntry[]): string {
+export function formatTokenFile(entries: readonly TokenEntry[]): string {
   const head = '# name role sha256 [expires]; created by: topicgate token create\n'
   const lines = entries.map(({ name, role, hash, expiresAtMs }) => {
     const expires = expiresAtMs === undefined ? '' : ` ${new Date(expiresAtMs).toISOString()}`

@@ -8,12 +8,12 @@ import { hasRole } from '../access/roles.ts'
 import { AdminProblem } from '../problem.ts'
 import { defineRoute, type Route, type RouteContext } from '../route.ts'
 import {
+  type AdminMessageBody,
   decideBatchBodySchema,
   decideBatchSchema,
   decideBodySchema,
   decisionSchema,
   explanationSchema,
-  type MessageInput,
   messageSchema,
 } from '../schemas/explain-and-decide.ts'
 
@@ -74,12 +74,12 @@ function checkCommit(commit: boolean, { caller }: RouteContext): void {
   throw new AdminProblem(403, 'charging needs the role operator; send "commit": false to look only')
 }
 
-function decideMessage(gate: Gate, input: MessageInput, commit: boolean): MaybePromise<Decision> {
+function decideMessage(gate: Gate, input: AdminMessageBody, commit: boolean): MaybePromise<Decision> {
   const message = createMessage(input, gate)
   return commit ? gate.check(message) : gate.explain(message).then(({ decision }) => decision)
 }
 
-function createMessage(input: MessageInput, { dialect }: Gate): CapturedMessage {
+function createMessage(input: AdminMessageBody, { dialect }: Gate): CapturedMessage {
   const { topic, on } = input
   const isValid =
     on === 'connect' || (on === 'subscribe' ? validPattern(topic, dialect) : validTopic(topic, dialect))
@@ -100,4 +100,4 @@ function toDecisionJson(decision: Decision, gate: Gate): object {
   }
 }
 
-export const MESSAGE_ROUTES: readonly Route[] = [explain, decide, decideBatch]
+export const EXPLAIN_AND_DECIDE_ROUTES: readonly Route[] = [explain, decide, decideBatch]

@@ -1,6 +1,6 @@
 import { AdminProblem } from '../problem.ts'
 import { defineRoute, type Route } from '../route.ts'
-import { metricsResetBodySchema, resetBodySchema, resetSchema } from '../schemas/explain-and-decide.ts'
+import { metricsResetBodySchema, resetBodySchema, resetSchema } from '../schemas/resets.ts'
 import { findSenderCounters } from '../sender-card.ts'
 import { parseSenderId } from '../sender-id.ts'
 import type { AdminState } from '../state/admin-state.ts'

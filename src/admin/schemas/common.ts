@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
-import { OPERATIONS } from '../../core/message.ts'
+import { MESSAGE_OPERATIONS } from '../../core/message.ts'
 
 /** Whole milliseconds since the epoch. */
 export const timeSchema = z.int().meta({ description: 'Whole milliseconds since the epoch.' })
@@ -8,7 +8,7 @@ export const timeSchema = z.int().meta({ description: 'Whole milliseconds since 
 /** A wait or a duration. */
 export const waitSchema = z.number().nullable().meta({ description: 'Whole milliseconds; null if never.' })
 
-export const operationSchema = z.enum(OPERATIONS)
+export const operationSchema = z.enum(MESSAGE_OPERATIONS)
 
 export const unitSchema = z.enum(['messages', 'bytes']).meta({ description: 'Unit of limit and remaining.' })
 export type Unit = z.infer<typeof unitSchema>

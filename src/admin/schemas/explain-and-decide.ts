@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
-import { operationSchema, reasonSchema, unitSchema, waitSchema } from './common.ts'
+import { operationSchema, unitSchema, waitSchema } from './common.ts'
 
 const text = z.string().max(65_535).optional()
 
@@ -26,7 +26,7 @@ export const messageSchema = z.strictObject({
   retain: z.boolean().default(false),
   will: z.boolean().default(false),
 })
-export type MessageInput = z.output<typeof messageSchema>
+export type AdminMessageBody = z.output<typeof messageSchema>
 
 /** POST /explain */
 export const explanationSchema = z
@@ -69,22 +69,3 @@ export const decideBatchBodySchema = z.strictObject({
   commit,
 })
 export const decideBatchSchema = z.object({ decisions: z.array(decisionSchema) })
-
-export const resetBodySchema = z
-  .strictObject({
-    rule: z.string().max(1_024).optional(),
-    sender: z
-      .string()
-      .max(2_048)
-      .optional()
-      .meta({ examples: ['client:d7'] }),
-    confirm: z.literal('all').optional().meta({ description: 'Needed to forget every count of every rule.' }),
-    reason: reasonSchema,
-  })
-  .meta({ description: 'Counts to forget: of a rule, of a sender, of both, or all.' })
-export const resetSchema = z.object({ keys: z.int().meta({ description: 'Forgotten keys.' }) })
-
-export const metricsResetBodySchema = z.strictObject({
-  rule: z.string().max(1_024).optional(),
-  reason: reasonSchema,
-})

@@ -8,16 +8,16 @@ import type { UsageWarnings } from '../rules/usage-warning.ts'
 import type { SenderState } from '../senders/sender-state.ts'
 import { combineDecisions, type PassDecision, passDecisionFor, shortenWait } from './combine-verdicts.ts'
 import { MemoryRuleEvaluation } from './memory-rule.ts'
-import { MemoryLimits } from './memory-store-limits-evaluator.ts'
+import { MemoryStoreLimitsEvaluator } from './memory-store-limits-evaluator.ts'
 import { TokenBucketEvaluator } from './token-bucket-evaluator.ts'
 
 /** Evaluates exemptions followed by limits on the memory store, synchronously. */
 export class MemoryEvaluator {
   readonly kind = 'memory'
   /** Limits of exemptions. */
-  readonly #own: ReadonlyMap<ExemptStep, MemoryLimits>
+  readonly #own: ReadonlyMap<ExemptStep, MemoryStoreLimitsEvaluator>
   /** Undefined if there are no rules. */
-  readonly #limits: MemoryLimits | undefined
+  readonly #limits: MemoryStoreLimitsEvaluator | undefined
   /** Maximum sizes, evaluated before the rules. */
   readonly #sizes: readonly SizeRule[] | undefined
   /** Faster evaluator for senders without exemptions, if all rules are plain token buckets. */
@@ -35,15 +35,15 @@ export class MemoryEvaluator {
   ) {
     this.#sizes = sizes.length > 0 ? sizes : undefined
     this.#passed = passed
-    const limitsOf = (planned: readonly RuleInPlan[]): MemoryLimits =>
-      new MemoryLimits(
+    const limitsOf = (planned: readonly RuleInPlan[]): MemoryStoreLimitsEvaluator =>
+      new MemoryStoreLimitsEvaluator(
         planned.map(each => new MemoryRuleEvaluation(each, store)),
         usageWarnings,
       )
     const bounded = exempts.filter(step => step.own !== undefined)
     this.#own = new Map(bounded.map(step => [step, limitsOf([step.own!])]))
     const evaluations = rules.map(planned => new MemoryRuleEvaluation(planned, store))
-    this.#limits = rules.length === 0 ? undefined : new MemoryLimits(evaluations, usageWarnings)
+    this.#limits = rules.length === 0 ? undefined : new MemoryStoreLimitsEvaluator(evaluations, usageWarnings)
     this.buckets = this.#sizes === undefined ? TokenBucketEvaluator.of(evaluations, this) : undefined
   }
 

@@ -1,7 +1,7 @@
 import { toGrains } from '../../algorithms/limit-types.ts'
 import type { Message } from '../../core/message.ts'
 import type { MemoryStore } from '../../stores/memory/memory-store.ts'
-import type { StateRecords } from '../../stores/memory/slot-records.ts'
+import type { SlotRecords } from '../../stores/memory/slot-records.ts'
 import type { KeyTable } from '../../stores/memory/table.ts'
 import type { RuleInPlan } from '../routing/plan-steps.ts'
 import type { Rule } from '../rules/create-limit-middleware.ts'
@@ -17,7 +17,7 @@ export class MemoryRuleEvaluation implements RuleVerdict {
   readonly rule: Rule
   readonly planned: RuleInPlan
   readonly table: KeyTable
-  readonly records: StateRecords
+  readonly records: SlotRecords
   readonly fixedGrains: number
   /** Index of its slot in a sender state. */
   readonly index: number

@@ -1,4 +1,4 @@
-import { deficitAt, setDeficitAt, tokenBucket } from '../../algorithms/token-bucket.ts'
+import { deficitAt, setDeficitAt, tokenBucketKernel } from '../../algorithms/token-bucket.ts'
 import { holdsFor } from '../../conditions/condition.ts'
 import type { Decision } from '../../core/decision.ts'
 import type { Message } from '../../core/message.ts'
@@ -40,7 +40,7 @@ const NO_NAMES: readonly string[] = []
  * are probed before any is charged, so a denied message charges nothing. Token buckets, the usual algorithm, are
  * computed here from one array of numbers. Others, and limits that the store has changed since, use their kernel.
  */
-export class MemoryLimits {
+export class MemoryStoreLimitsEvaluator {
   readonly #rules: readonly MemoryRuleEvaluation[]
   readonly #rows: Float64Array
   /** True if a rule has a condition. Otherwise, conditions are not evaluated. */
@@ -58,7 +58,7 @@ export class MemoryLimits {
     this.#rows = new Float64Array(ROW * rules.length)
     rules.forEach(({ rule: { limit }, fixedGrains, records }, index) => {
       const { kernel, scale, stepsPerMs, stepsPerGrain, capacitySteps, capacity } = limit
-      const changes = kernel === tokenBucket ? records.changes : OTHER_ALGORITHM
+      const changes = kernel === tokenBucketKernel ? records.changes : OTHER_ALGORITHM
       const cost = fixedGrains === VARIABLE_COST ? 0 : fixedGrains * stepsPerGrain
       const row = [stepsPerMs, capacitySteps, stepsPerGrain * scale, capacity, changes, cost]
       this.#rows.set(row, ROW * index)

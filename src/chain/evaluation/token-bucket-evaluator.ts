@@ -1,7 +1,7 @@
-import { deficitAt, setDeficitAt, tokenBucket } from '../../algorithms/token-bucket.ts'
+import { deficitAt, setDeficitAt, tokenBucketKernel } from '../../algorithms/token-bucket.ts'
 import type { Decision } from '../../core/decision.ts'
 import type { Message } from '../../core/message.ts'
-import { GENERATION_INDEX, OWN_CELLS_OFFSET, type StateRecords } from '../../stores/memory/slot-records.ts'
+import { GENERATION_INDEX, OWN_CELLS_OFFSET, type SlotRecords } from '../../stores/memory/slot-records.ts'
 import type { MemoryChainEvaluator, SenderState } from '../senders/sender-state.ts'
 import { allowDecision, denyDecision, isHarsherVerdict } from './combine-verdicts.ts'
 import type { MemoryRuleEvaluation } from './memory-rule.ts'
@@ -30,7 +30,7 @@ const DEFICIT = 7
  */
 export class TokenBucketEvaluator {
   readonly kind = 'token-buckets'
-  readonly #records: readonly StateRecords[]
+  readonly #records: readonly SlotRecords[]
   readonly #rows: Float64Array
   readonly #rules: readonly MemoryRuleEvaluation[]
   readonly #plan: MemoryChainEvaluator
@@ -55,7 +55,7 @@ export class TokenBucketEvaluator {
     plan: MemoryChainEvaluator,
   ): TokenBucketEvaluator | undefined {
     const isCommon = ({ rule, fixedGrains, soft, index }: MemoryRuleEvaluation, position: number): boolean =>
-      rule.limit.kernel === tokenBucket &&
+      rule.limit.kernel === tokenBucketKernel &&
       fixedGrains >= 0 &&
       fixedGrains <= rule.limit.scale &&
       !soft &&

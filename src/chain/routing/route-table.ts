@@ -77,7 +77,7 @@ class RouteCaptures implements TopicCaptures {
 }
 
 /** All routes for one state of the chain. Each change of the chain creates a new table. */
-export class RouteTable {
+export class TopicRouteTable {
   /** The gate that owns the routes. */
   readonly gate: object
   readonly #chain: RouteTableInputs
@@ -99,13 +99,13 @@ export class RouteTable {
   }
 
   /** Returns the same routes as a new object, so that every sender resolves its plan again. Compiles nothing. */
-  copy(): RouteTable {
-    return new RouteTable(this.#chain, this.#router)
+  copy(): TopicRouteTable {
+    return new TopicRouteTable(this.#chain, this.#router)
   }
 
   /** Returns the same routes without any plan, so that each is compiled again. */
-  withoutPlans(): RouteTable {
-    return new RouteTable(this.#chain, this.#router.withoutPlans())
+  withoutPlans(): TopicRouteTable {
+    return new TopicRouteTable(this.#chain, this.#router.withoutPlans())
   }
 
   /** True for states marked by the table itself. */
@@ -327,7 +327,7 @@ function distinctOverrides({ overrides }: SenderRuntimeSettings): readonly Overr
 }
 
 /** Builds the router of a chain, an entry a step. */
-export function* buildRouter({ dialect, entries }: RuleRegistry): Generator<void, RouteRouter> {
+export function* buildRuleRouter({ dialect, entries }: RuleRegistry): Generator<void, RouteRouter> {
   const router = new Router<RoutePlan>(dialect, ids => ({
     entries: ids.map(id => entries[id]!),
     actions: new Map(),

@@ -1,6 +1,6 @@
 import { readHeaderValue } from '../../conditions/header.ts'
 import { parseFieldPath, readPayloadField } from '../../conditions/payload-field.ts'
-import { checkNested, policyError } from '../../core/errors.ts'
+import { checkWithPathPrefix, policyError } from '../../core/errors.ts'
 import type { Dialect, Message } from '../../core/message.ts'
 import { checkOptionNames } from '../../core/option-names.ts'
 import { parseBytes, quote } from '../../core/units.ts'
@@ -69,7 +69,7 @@ export function countsBytes(cost: Cost | undefined): boolean {
 function parseBlock(text: unknown): number | undefined {
   const [, size] = typeof text === 'string' ? (/^per\s+(.*)$/.exec(text.trim()) ?? []) : []
   if (size === undefined) return undefined
-  const bytes = checkNested('cost.bytes', () => parseBytes(size))
+  const bytes = checkWithPathPrefix('cost.bytes', () => parseBytes(size))
   if (bytes >= 1) return bytes
   throw policyError('cost.bytes', 'a block of 0 bytes has no meaning', 'write per 4KiB')
 }
@@ -78,7 +78,7 @@ function byBytes(bytes: BytesCost['bytes'], overhead: number | string, least: nu
   const block = bytes === 'payload' || bytes === 'message' ? 1 : parseBlock(bytes)
   if (block === undefined)
     throw policyError('cost.bytes', `${quote(bytes)} is not a count of bytes`, BYTES_COST_REMEDY)
-  const extra = checkNested('cost.overhead', () => parseBytes(overhead))
+  const extra = checkWithPathPrefix('cost.overhead', () => parseBytes(overhead))
   const fractional = !Number.isInteger(least)
   if (bytes === 'payload') return { fractional, unitsOf: message => clampUnits(message.size + extra, least) }
   return {

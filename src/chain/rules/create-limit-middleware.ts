@@ -3,9 +3,15 @@ import type { Limit } from '../../algorithms/limit-types.ts'
 import { compileCondition } from '../../conditions/compile.ts'
 import type { Condition, ConditionSpec } from '../../conditions/condition.ts'
 import { HARSHNESS, type Outcome, type Reason, type Scaled } from '../../core/decision.ts'
-import { checkNested, checkWord, PolicyError, policyError, UnsupportedError } from '../../core/errors.ts'
+import {
+  checkWithPathPrefix,
+  checkWord,
+  PolicyError,
+  policyError,
+  UnsupportedError,
+} from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
-import { OPERATIONS, type Operation } from '../../core/message.ts'
+import { MESSAGE_OPERATIONS, type Operation } from '../../core/message.ts'
 import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import { parseQuota, parseRate, type Rate } from '../../core/units.ts'
 import { compileExceeded, type ExceededPlan } from '../../outcomes/exceeded.ts'
@@ -256,7 +262,7 @@ function rateOf(
     throw policyError(path, 'the rule has no rate', remedy)
   }
   const parse = name === 'quota' ? parseQuota : parseRate
-  return { path, text, rate: checkNested(path, () => parse(text)) }
+  return { path, text, rate: checkWithPathPrefix(path, () => parse(text)) }
 }
 
 type LimitSpecOf = (fractional: boolean, count: number) => Parameters<typeof createLimit>[0]
@@ -279,7 +285,7 @@ function meta(
   if (rate.per !== undefined)
     throw policyError(path, `"per ${rate.per}" is part of the rate`, `write per: ${rate.per}`)
   const { on = 'publish' } = options
-  checkWord(on, OPERATIONS, 'on', 'action')
+  checkWord(on, MESSAGE_OPERATIONS, 'on', 'action')
   // A rate in bytes counts bytes unless a cost is given.
   const cost = compileCost(options.cost ?? (rate.bytes ? 'bytes' : undefined), options.dialect)
   const isBytes = options.cost === undefined ? rate.bytes : countsBytes(options.cost)
@@ -294,7 +300,7 @@ function meta(
   const { outcome } = exceeded
   checkRefusalText(options.message, 'message')
   const warn = compileUsageWarnings(options.warn)
-  const penalty = checkNested('penalties', () => compilePenalty(options.penalties, true))
+  const penalty = checkWithPathPrefix('penalties', () => compilePenalty(options.penalties, true))
   const common = {
     kind: 'limit',
     name: options.name,

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import { compileCondition } from '../../conditions/compile.ts'
 import type { Condition } from '../../conditions/condition.ts'
 import type { Decision } from '../../core/decision.ts'
-import { checkNested, checkWord, policyError, UnsupportedError } from '../../core/errors.ts'
-import { OPERATIONS, type Sender } from '../../core/message.ts'
+import { checkWithPathPrefix, checkWord, policyError, UnsupportedError } from '../../core/errors.ts'
+import { MESSAGE_OPERATIONS, type Sender } from '../../core/message.ts'
 import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import { parseRate } from '../../core/units.ts'
 import { parsePattern } from '../../topic/pattern.ts'
@@ -97,7 +97,8 @@ function partsOf(
   const { on } = options
   if (on !== undefined) {
     const actions: readonly string[] = typeof on === 'string' ? [on] : on
-    for (const action of actions.length === 0 ? [''] : actions) checkWord(action, OPERATIONS, 'on', 'action')
+    for (const action of actions.length === 0 ? [''] : actions)
+      checkWord(action, MESSAGE_OPERATIONS, 'on', 'action')
     return action => (actions.includes(action) ? meta : undefined)
   }
   if (UNPROVEN.every(list => options[list] === undefined)) return () => meta
@@ -131,7 +132,7 @@ function coverTopics(topics: readonly string[], options: ExemptOptions): (topic:
 /** Returns the limit of an exemption. Its name cannot collide with a rule of a policy. */
 function ownRule(options: ExemptOptions, text: string): Rule | undefined {
   const name = `exempt:${options.name ?? digest(options)}`
-  return checkNested('limit', () => {
+  return checkWithPathPrefix('limit', () => {
     const rate = parseRate(text)
     if (rate.count === Infinity) return undefined
     const cost = compileCost(rate.bytes ? 'bytes' : 1)

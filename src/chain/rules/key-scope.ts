@@ -50,7 +50,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   pattern: source => source.pattern,
 }
 
-export const SCOPE_WORDS: readonly string[] = Object.keys(PARTS)
+export const BUILT_IN_SCOPES: readonly string[] = Object.keys(PARTS)
 
 const NETWORK = /^ip\/(\d{1,3})(?:\/(\d{1,3}))?$/
 
@@ -67,7 +67,7 @@ function prefixesOf(scope: string): readonly [v4: number, v6: number] | undefine
 
 /** Returns the problem with a scope, given the captures of the rule's pattern; undefined if it is valid. */
 export function findScopeProblem(scope: string, captures: readonly string[]): string | undefined {
-  if (SCOPE_WORDS.includes(scope) || captures.includes(scope)) return undefined
+  if (BUILT_IN_SCOPES.includes(scope) || captures.includes(scope)) return undefined
   if (scope.includes('|')) {
     const words = scope.split('|')
     if (words.includes('global')) return `"${scope}": global is always known; leave out what comes after it`
@@ -79,7 +79,7 @@ export function findScopeProblem(scope: string, captures: readonly string[]): st
       ? `${scope} is not a prefix length; write ip/24, or ip/24/56 for IPv4 and IPv6`
       : undefined
   }
-  const known = [...SCOPE_WORDS, 'ip/24', 'header.NAME', ...captures]
+  const known = [...BUILT_IN_SCOPES, 'ip/24', 'header.NAME', ...captures]
   return `"${scope}" is neither a scope nor a capture of the rule's topic; it may be ${known.join(', ')}`
 }
 

@@ -2,7 +2,7 @@ import { compileCondition } from '../../conditions/compile.ts'
 import type { Condition, ConditionSpec } from '../../conditions/condition.ts'
 import { holdsFor } from '../../conditions/condition.ts'
 import { type Decision, HARSHNESS, type Outcome, PASSED } from '../../core/decision.ts'
-import { checkNested, policyError } from '../../core/errors.ts'
+import { checkWithPathPrefix, policyError } from '../../core/errors.ts'
 import type { Message, Operation } from '../../core/message.ts'
 import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import { parseBytes } from '../../core/units.ts'
@@ -69,7 +69,7 @@ export function compileSizeRule(options: MessageSizeOptions): SizeLimitMeta {
     throw policyError('name', 'a rule needs a name', 'its refusals contain it: give each rule its own')
   if (on !== 'publish' && on !== 'deliver')
     throw policyError('on', `a ${String(on)} has no size`, 'use publish or deliver')
-  const maxBytes = checkNested('maxSize', () => parseBytes(options.maxSize))
+  const maxBytes = checkWithPathPrefix('maxSize', () => parseBytes(options.maxSize))
   const exceeded = compileExceeded(options.exceeded, options.dialect)
   const { outcome } = exceeded
   if (WAITING.includes(outcome)) {
@@ -92,7 +92,7 @@ export function compileSizeRule(options: MessageSizeOptions): SizeLimitMeta {
     shadow,
     harshness: HARSHNESS[outcome],
     soft: outcome === 'degrade',
-    penalty: checkNested('penalties', () => compilePenalty(options.penalties, true)),
+    penalty: checkWithPathPrefix('penalties', () => compilePenalty(options.penalties, true)),
     when: options.when === undefined ? undefined : compileCondition(options.when, 'when'),
     whenSpec: options.when,
     covers: options.for === undefined ? undefined : compileForLists(options.for, on),

@@ -1,4 +1,4 @@
-import { checkNested, PolicyError, type Problem, policyError } from '../../core/errors.ts'
+import { checkWithPathPrefix, PolicyError, type Problem, policyError } from '../../core/errors.ts'
 import { hashLongPart } from '../../core/hash-long-part.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { isNonEmptyString, type Sender } from '../../core/message.ts'
@@ -91,7 +91,7 @@ export function compileTiers(spec: TiersSpec | undefined): Tiers | undefined {
   }
   const read = <T>(name: string, word: string, run: () => T): T | undefined => {
     try {
-      return checkNested(`${name}.${word}`, run)
+      return checkWithPathPrefix(`${name}.${word}`, run)
     } catch (error) {
       if (!(error instanceof PolicyError)) throw error
       problems.push(...error.problems)

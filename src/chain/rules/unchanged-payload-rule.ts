@@ -3,7 +3,7 @@ import { compileCondition } from '../../conditions/compile.ts'
 import type { Condition, ConditionSpec } from '../../conditions/condition.ts'
 import { holdsFor } from '../../conditions/condition.ts'
 import { type Decision, HARSHNESS, PASSED } from '../../core/decision.ts'
-import { checkNested, policyError } from '../../core/errors.ts'
+import { checkWithPathPrefix, policyError } from '../../core/errors.ts'
 import { hashLongPart } from '../../core/hash-long-part.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Message, Sender } from '../../core/message.ts'
@@ -88,7 +88,7 @@ export function compileUnchangedRule(options: UnchangedPayloadOptions): Unchange
   const scopes = typeof per === 'string' ? [per] : [...per]
   const others = scopes.filter(scope => scope !== 'topic' && scope !== 'global' && scope !== 'pattern')
   const upToMs =
-    options.upTo === undefined ? Infinity : checkNested('upTo', () => parseDuration(options.upTo!))
+    options.upTo === undefined ? Infinity : checkWithPathPrefix('upTo', () => parseDuration(options.upTo!))
   const unchanged: UnchangedRule = {
     name,
     description,

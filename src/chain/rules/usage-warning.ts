@@ -1,5 +1,5 @@
 import type { Limit } from '../../algorithms/limit-types.ts'
-import { checkNested, policyError } from '../../core/errors.ts'
+import { checkWithPathPrefix, policyError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { parsePercent } from '../../core/units.ts'
 import type { Verdict } from '../../stores/store.ts'
@@ -24,7 +24,7 @@ export interface LimitWarning {
 export function compileUsageWarnings(warn: readonly string[] | undefined): readonly number[] | undefined {
   if (warn === undefined) return undefined
   if (!Array.isArray(warn)) throw policyError('warn', 'is not a list of percentages', 'write [80%, 95%]')
-  const shares = warn.map((text, index) => checkNested(`warn[${index}]`, () => parsePercent(text)))
+  const shares = warn.map((text, index) => checkWithPathPrefix(`warn[${index}]`, () => parsePercent(text)))
   return shares.length === 0 ? undefined : [...new Set(shares)].sort((a, b) => a - b)
 }
 

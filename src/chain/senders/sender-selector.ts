@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { blockOfAddress, canonicalBlock, familyOf } from '../../conditions/address-network.ts'
 import { compileAddresses } from '../../conditions/cidr.ts'
-import { checkNested, policyError } from '../../core/errors.ts'
+import { checkWithPathPrefix, policyError } from '../../core/errors.ts'
 import { hashLongPart } from '../../core/hash-long-part.ts'
 import type { Sender } from '../../core/message.ts'
 
@@ -44,7 +44,7 @@ export function parseSenderSelector(subject: SenderSelector): SenderIdentifier {
   }
   // A stored key is already hashed.
   if (part !== 'ip') return { part, text: HIDDEN.test(text) ? text : textOf(part, text) }
-  checkNested('ip', () => compileAddresses([text], ''))
+  checkWithPathPrefix('ip', () => compileAddresses([text], ''))
   return { part, text: canonicalBlock(text) }
 }
 

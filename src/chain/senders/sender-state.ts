@@ -13,7 +13,7 @@ import {
   NO_SLOT,
   readGeneration,
   readSlot,
-  SlotBlock,
+  StateSlotBlock,
   writeSlot,
 } from './state-slot-block.ts'
 
@@ -165,7 +165,7 @@ export class SenderState implements Sender, FourSlots {
   /** Sender with the parts added by `senders` of the policy. */
   identity: Sender
   readonly tier: string | undefined
-  #moreSlots: SlotBlock | undefined = undefined
+  #moreSlots: StateSlotBlock | undefined = undefined
   /** Keys by rule index, for stores that use keys. */
   keys: (string | undefined)[] | undefined = undefined
   /** Headers that identify the sender, if a policy says so. */
@@ -223,7 +223,7 @@ export class SenderState implements Sender, FourSlots {
   setSlot(index: number, slot: number, generation: number): void {
     if (index < INLINE_SLOTS) writeSlot(this, index, slot, generation)
     else {
-      this.#moreSlots ??= new SlotBlock()
+      this.#moreSlots ??= new StateSlotBlock()
       this.#moreSlots.setSlot(index - INLINE_SLOTS, slot, generation)
     }
   }

@@ -62,7 +62,7 @@ export function writeSlot(slots: FourSlots, index: number, slot: number, generat
 }
 
 /** Slots of rules beyond the first four. An object with fields. Why: an array is two objects, each a cache miss. */
-export class SlotBlock implements FourSlots {
+export class StateSlotBlock implements FourSlots {
   slot0 = NO_SLOT
   generation0 = NO_GENERATION
   slot1 = NO_SLOT
@@ -71,7 +71,7 @@ export class SlotBlock implements FourSlots {
   generation2 = NO_GENERATION
   slot3 = NO_SLOT
   generation3 = NO_GENERATION
-  #next: SlotBlock | undefined = undefined
+  #next: StateSlotBlock | undefined = undefined
 
   slotOf(index: number): number {
     return index < INLINE_SLOTS
@@ -88,7 +88,7 @@ export class SlotBlock implements FourSlots {
   setSlot(index: number, slot: number, generation: number): void {
     if (index < INLINE_SLOTS) writeSlot(this, index, slot, generation)
     else {
-      this.#next ??= new SlotBlock()
+      this.#next ??= new StateSlotBlock()
       this.#next.setSlot(index - INLINE_SLOTS, slot, generation)
     }
   }

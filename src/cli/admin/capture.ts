@@ -1,6 +1,6 @@
 import { EXIT } from '../command-error.ts'
 import { type Terminal, write } from '../terminal.ts'
-import { TerminationSignal } from '../termination-signal-waiter.ts'
+import { TerminationSignalWaiter } from '../termination-signal-waiter.ts'
 import { type ConnectionFlags, openAdminClient } from './client.ts'
 import { runAdminCommand } from './run.ts'
 
@@ -15,7 +15,7 @@ export interface CaptureFlags extends ConnectionFlags {
 
 /** Prints the messages that a running topicgate decides, as a capture for `topicgate replay`. */
 export async function captureMessages(flags: CaptureFlags, terminal: Terminal): Promise<number> {
-  const stop = new TerminationSignal()
+  const stop = new TerminationSignalWaiter()
   const abort = new AbortController()
   void stop.received.then(() => abort.abort())
   const { max, client, topic, reason } = flags

@@ -26,13 +26,13 @@ const SLOW_STORE_MS = 100
 
 /** Checks a running topicgate: exit code 1 if a check fails. */
 export async function doctor(client: AdminClient): Promise<CommandOutput> {
-  const checks: Check[] = [checkNode(process.versions.node)]
+  const checks: Check[] = [checkNodeVersion(process.versions.node)]
   const beganMs = performance.now()
   const status = await client.get<Status>('/status')
   checks.push(
     { name: 'reachable', result: 'ok', detail: `${client.address}, as ${status.caller} (${status.role})` },
-    ...checkStore(status.store, performance.now() - beganMs),
-    ...checkPolicy(await client.get<{ warnings: readonly Problem[] }>('/policy')),
+    ...checkStoreHealth(status.store, performance.now() - beganMs),
+    ...checkPolicyWarnings(await client.get<{ warnings: readonly Problem[] }>('/policy')),
     ...checkRules(await readRules(client), status.uptimeMs),
     ...checkAlerts(await client.get<{ firing: readonly { text: string }[] }>('/alerts')),
   )
@@ -46,7 +46,7 @@ export async function doctor(client: AdminClient): Promise<CommandOutput> {
 }
 
 /** Checks the version of Node that runs this command. */
-export function checkNode(version: string): Check {
+export function checkNodeVersion(version: string): Check {
   const isOld = Number(version.split('.')[0]) < OLDEST_NODE
   return {
     name: 'node',
@@ -56,7 +56,7 @@ export function checkNode(version: string): Check {
 }
 
 /** Checks the store by the health that it reports. `tookMs` includes the request. */
-export function checkStore(store: Status['store'], tookMs: number): readonly Check[] {
+export function checkStoreHealth(store: Status['store'], tookMs: number): readonly Check[] {
   const { name, ok, state, detail, warnings = [], overflows = 0 } = store
   const took = `${name} answered in ${formatWait(Math.ceil(tookMs))}`
   const checks: Check[] = []
@@ -79,7 +79,11 @@ export function checkStore(store: Status['store'], tookMs: number): readonly Che
 }
 
 /** Checks the policy in force for probable mistakes. */
-export function checkPolicy({ warnings }: { readonly warnings: readonly Problem[] }): readonly Check[] {
+export function checkPolicyWarnings({
+  warnings,
+}: {
+  readonly warnings: readonly Problem[]
+}): readonly Check[] {
   if (warnings.length === 0) return [{ name: 'policy', result: 'ok', detail: 'no warnings' }]
   return warnings.map(each => ({ name: 'policy', result: 'warning', detail: formatProblem(each) }))
 }

@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { formatTable, printable } from '../format.ts'
 import { appendOptionValue } from '../parse-argument-values.ts'
 import type { AdminClient } from './client.ts'
-import { entry } from './render-card.ts'
+import { describeEntryTerms } from './render-card.ts'
 import { type CommandOutput, segment } from './run.ts'
 
 /** Adds a command whose action talks to a running topicgate. */
@@ -96,7 +96,7 @@ async function put(client: AdminClient, path: string, id: string, body: object):
   const where = changed.persisted ? 'kept in the store' : 'in this process only'
   return {
     json: changed,
-    lines: [`${printable(changed.entry.id)} ${entry(changed.entry, Date.now())}; ${where}`],
+    lines: [`${printable(changed.entry.id)} ${describeEntryTerms(changed.entry, Date.now())}; ${where}`],
   }
 }
 
@@ -121,7 +121,7 @@ async function list(client: AdminClient, path: string): Promise<CommandOutput> {
   const rows = entries.map(each => [
     printable(each.id),
     each.limit ?? each.tier ?? each.outcome ?? '',
-    entry(each, nowMs),
+    describeEntryTerms(each, nowMs),
   ])
   return { json: { entries }, lines: entries.length === 0 ? ['none'] : formatTable(['id', '', ''], rows) }
 }

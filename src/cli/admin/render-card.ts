@@ -7,9 +7,9 @@ export function renderCard(card: SenderCard, nowMs: number): readonly string[] {
   const parts = Object.entries(identity).filter(([, value]) => value !== undefined)
   const connected = card.connected === null ? '' : card.connected ? ', connected' : ', not connected'
   const entries = [
-    ...card.bans.map(each => `ban ${entry(each, nowMs)}`),
-    ...card.overrides.map(each => `override ${each.limit} ${entry(each, nowMs)}`),
-    ...card.tiers.map(each => `tier ${each.tier} ${entry(each, nowMs)}`),
+    ...card.bans.map(each => `ban ${describeEntryTerms(each, nowMs)}`),
+    ...card.overrides.map(each => `override ${each.limit} ${describeEntryTerms(each, nowMs)}`),
+    ...card.tiers.map(each => `tier ${each.tier} ${describeEntryTerms(each, nowMs)}`),
     ...card.exemptions.filter(({ exempts }) => exempts).map(({ name }) => `exempt by ${printable(name)}`),
   ]
   const rows = limits.map(
@@ -45,7 +45,7 @@ function wait(ms: number | null): string {
 }
 
 /** Describes the end, reason and author of an entry. */
-export function entry(
+export function describeEntryTerms(
   each: { readonly expiresAtMs?: number | undefined; readonly reason: string; readonly addedBy: string },
   nowMs: number,
 ): string {

@@ -2,7 +2,7 @@ import type { RefusalJson } from '../../admin/schemas/senders.ts'
 import { EXIT } from '../command-error.ts'
 import { printable } from '../format.ts'
 import { type Terminal, write } from '../terminal.ts'
-import { TerminationSignal } from '../termination-signal-waiter.ts'
+import { TerminationSignalWaiter } from '../termination-signal-waiter.ts'
 import { type ConnectionFlags, openAdminClient } from './client.ts'
 import { runAdminCommand } from './run.ts'
 
@@ -16,7 +16,7 @@ export interface TailFlags extends ConnectionFlags {
 
 /** Prints each refusal with its reason until SIGINT; with --json a document a line. */
 export async function tail(flags: TailFlags, terminal: Terminal): Promise<number> {
-  const stop = new TerminationSignal()
+  const stop = new TerminationSignalWaiter()
   const abort = new AbortController()
   void stop.received.then(() => abort.abort())
   let shown = 0

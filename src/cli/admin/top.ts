@@ -2,9 +2,9 @@ import type { Status } from '../../admin/schemas/overview.ts'
 import type { AnalyticsSnapshot } from '../../index.ts'
 import { EXIT } from '../command-error.ts'
 import { formatCount, formatShare, formatTable, formatWait, printable } from '../format.ts'
-import { LiveScreen } from '../redrawn-lines.ts'
+import { RedrawnLines } from '../redrawn-lines.ts'
 import type { Terminal } from '../terminal.ts'
-import { TerminationSignal } from '../termination-signal-waiter.ts'
+import { TerminationSignalWaiter } from '../termination-signal-waiter.ts'
 import { type AdminClient, type ConnectionFlags, openAdminClient } from './client.ts'
 import { type CommandOutput, runAdminCommand } from './run.ts'
 
@@ -27,8 +27,8 @@ export async function top(
 ): Promise<number> {
   const isLive = !flags.once && !flags.json && terminal.stdout.isTTY === true
   if (!isLive) return runAdminCommand(flags, terminal, async client => outputOf(await readView(client)))
-  const screen = new LiveScreen(terminal.stdout)
-  const stop = new TerminationSignal()
+  const screen = new RedrawnLines(terminal.stdout)
+  const stop = new TerminationSignalWaiter()
   try {
     const client = openAdminClient(flags, terminal.env)
     let isStopped = false

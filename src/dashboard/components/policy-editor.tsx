@@ -1,7 +1,7 @@
 import { useRef, useState } from 'preact/hooks'
 import { RequestError, request } from '../api/request.ts'
 import type { Policy, Problem, Validation } from '../api/types.ts'
-import { reportChange } from '../state/notice.ts'
+import { showUndoableChange } from '../state/notice.ts'
 import { ProblemList } from './problem-list.tsx'
 import { ReasonForm } from './reason-form.tsx'
 
@@ -37,7 +37,7 @@ export function PolicyEditor({ file, text, etag }: PolicyEditorProps) {
       setState('')
       setEdit(undefined)
       setIsApplying(false)
-      reportChange('the policy was changed', () => putOverlay(text || NO_CHANGES, applied.etag, 'undo'))
+      showUndoableChange('the policy was changed', () => putOverlay(text || NO_CHANGES, applied.etag, 'undo'))
     } catch (error) {
       if (error instanceof RequestError) setProblems(error.problems)
       throw error

@@ -1,7 +1,7 @@
 import { RequestError, request } from '../api/request.ts'
 import type { Entry, EntryList } from '../api/types.ts'
-import { reportChange } from './notice.ts'
-import { bodyOfEntry } from './re-add-entry-body.ts'
+import { showUndoableChange } from './notice.ts'
+import { reAddEntryBody } from './re-add-entry-body.ts'
 
 /** Adds an entry, or replaces the one of this id, and offers to undo it. Rejects with RequestError. */
 export async function putEntry(
@@ -12,19 +12,19 @@ export async function putEntry(
 ): Promise<void> {
   const before = isReplaced ? await findEntry(list, id) : undefined
   await request('PUT', pathOf(list, id), { body })
-  reportChange(text, () => restore(list, id, before))
+  showUndoableChange(text, () => restore(list, id, before))
 }
 
 /** Removes an entry, and offers to undo it. Rejects with RequestError. */
 export async function removeEntry(list: EntryList, id: string, reason: string, text: string): Promise<void> {
   const before = await findEntry(list, id)
   await remove(list, id, reason)
-  reportChange(text, () => restore(list, id, before))
+  showUndoableChange(text, () => restore(list, id, before))
 }
 
 /** Brings back the entry as it was before a change; none if there was none. */
 async function restore(list: EntryList, id: string, before: Entry | undefined): Promise<void> {
-  const body = before && bodyOfEntry(list, before, Date.now())
+  const body = before && reAddEntryBody(list, before, Date.now())
   if (body === undefined) await remove(list, id, 'undo')
   else await request('PUT', pathOf(list, id), { body })
 }

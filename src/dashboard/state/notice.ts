@@ -11,7 +11,7 @@ export interface Notice {
 export const notice = signal<Notice | undefined>(undefined)
 
 /** Reports a change that was made, and offers to undo it. */
-export function reportChange(text: string, restore: () => Promise<unknown>): void {
+export function showUndoableChange(text: string, restore: () => Promise<unknown>): void {
   const undo = async (): Promise<void> => {
     try {
       await restore()

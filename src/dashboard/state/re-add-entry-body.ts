@@ -5,7 +5,7 @@ const DERIVED = ['id', 'name', 'addedBy', 'addedAtMs', 'sequence', 'expiresAtMs'
 const SUBJECT = ['client', 'user', 'device', 'apiKey', 'ip']
 
 /** Returns the body that adds an entry again with the time it has left; undefined if it has none left. */
-export function bodyOfEntry(list: EntryList, entry: Entry, nowMs: number): object | undefined {
+export function reAddEntryBody(list: EntryList, entry: Entry, nowMs: number): object | undefined {
   const omitted = list === 'exemptions' ? DERIVED : [...DERIVED, ...SUBJECT]
   const kept = Object.entries(entry).filter(([name]) => !omitted.includes(name))
   if (entry.expiresAtMs === undefined) return Object.fromEntries(kept)

@@ -9,7 +9,7 @@ const KEY_1 = secret.readInt32LE(4)
  * clients choose the keys, and without the secret they could choose colliding ones. Source: Aumasson and Bernstein,
  * https://github.com/veorq/SipHash. Takes about 60 ns for 20 characters, once per sender and rule, not per message.
  */
-export function hashKey(key: string): number {
+export function hashKeyForTable(key: string): number {
   let v0 = KEY_0
   let v1 = KEY_1
   let v2 = 0x6c796765 ^ KEY_0

@@ -1,5 +1,5 @@
-import { hashKey } from './key-hash.ts'
-import type { KeysBySlot } from './slot-keys.ts'
+import { hashKeyForTable } from './key-hash.ts'
+import type { SlotKeys } from './slot-keys.ts'
 
 const SMALLEST = 8
 /** A shard splits before it exceeds this, so that no growth rehashes more entries at once. */
@@ -21,15 +21,15 @@ class Shard {
 export class KeySlotIndex {
   #single: Shard | undefined = new Shard()
   #shards: Shard[] = []
-  readonly #keys: KeysBySlot
+  readonly #keys: SlotKeys
 
-  constructor(keys: KeysBySlot) {
+  constructor(keys: SlotKeys) {
     this.#keys = keys
   }
 
   /** Returns the slot of a key, or -1. */
   find(key: string): number {
-    const hash = hashKey(key)
+    const hash = hashKeyForTable(key)
     const shard = this.#shardOf(hash)
     const { entries, mask } = shard
     let place = hash & mask
@@ -43,7 +43,7 @@ export class KeySlotIndex {
 
   /** Adds a key that is not in the index. */
   add(key: string, slot: number): void {
-    const hash = hashKey(key)
+    const hash = hashKeyForTable(key)
     let shard = this.#shardOf(hash)
     if (4 * (shard.size + 1) > 3 * (shard.mask + 1)) {
       if (shard === this.#single && shard.size >= MAX_SHARD_ENTRIES) this.#split(shard)
@@ -55,7 +55,7 @@ export class KeySlotIndex {
 
   /** Removes a key that is in the index. */
   remove(key: string): void {
-    const hash = hashKey(key)
+    const hash = hashKeyForTable(key)
     const shard = this.#shardOf(hash)
     const { entries, mask } = shard
     let hole = hash & mask

@@ -5,7 +5,7 @@ const LAST_SLOT = (1 << CHUNK_BITS) - 1
  * Keys by slot, in chunks like the records: growing copies at most one chunk. Why: growing a single array of a
  * million keys blocks the event loop for some 30 ms.
  */
-export class KeysBySlot {
+export class SlotKeys {
   #chunks: (string | undefined)[][] = []
   /** Highest slot ever set, plus one. */
   length = 0

@@ -23,7 +23,7 @@ const FIRST_CHUNK_SLOTS = 8
  * Records of a rule's keys, by slot. A reference to a slot also stores its generation: a reused slot has another
  * generation, so that stale references are detected.
  */
-export class StateRecords {
+export class SlotRecords {
   /** First chunk; most rules have no other. Why: the list of chunks would cost two more cache lines. */
   #first: Float64Array | undefined
   #stride: number

@@ -3,8 +3,8 @@ import { haveSameStateFormat, type Limit, startsBelowFull } from '../../algorith
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { KeyScan, ScannedKey } from '../store.ts'
 import { KeySlotIndex } from './key-slot-index.ts'
-import { KeysBySlot } from './slot-keys.ts'
-import { StateRecords } from './slot-records.ts'
+import { SlotKeys } from './slot-keys.ts'
+import { SlotRecords } from './slot-records.ts'
 
 /** Slot of the shared counter, used by new keys when a table is full of keys that all refuse. */
 export const OVERFLOW_SLOT = 0
@@ -18,13 +18,13 @@ const SMALL_TABLE_SLOTS = 64
 /** Keys of one rule with their slots; handles new keys and evictions. */
 export class KeyTable {
   limit: Limit
-  readonly records: StateRecords
+  readonly records: SlotRecords
   size = 0
   evictions = 0
   /** Messages that used the shared overflow counter. */
   overflows = 0
   readonly #mostKeys: number
-  readonly #keys = new KeysBySlot()
+  readonly #keys = new SlotKeys()
   readonly #index = new KeySlotIndex(this.#keys)
   /** First free slot; {@link OVERFLOW_SLOT}, which is never free, means none. */
   #free = OVERFLOW_SLOT
@@ -34,7 +34,7 @@ export class KeyTable {
   constructor(limit: Limit, mostKeys: number) {
     this.limit = limit
     this.#mostKeys = mostKeys
-    this.records = new StateRecords(limit)
+    this.records = new SlotRecords(limit)
     this.#openOverflow()
   }
 

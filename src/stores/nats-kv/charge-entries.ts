@@ -7,7 +7,7 @@ import type { Charge, Verdict } from '../store.ts'
 import type { KvBucket } from './bucket.ts'
 import { KeyLock } from './key-lock.ts'
 import {
-  chargeKvEntry,
+  chargeKvEntryInMemory,
   encodeKvEntry,
   type KvEntry,
   lifetimeMs,
@@ -90,7 +90,8 @@ export class KvEntryUpdater {
         const lost: Group[] = []
         await all(
           open.map(async group => {
-            if (!isDenied && group.grains !== undefined) chargeKvEntry(group.entry!, group.grains, nowMs)
+            if (!isDenied && group.grains !== undefined)
+              chargeKvEntryInMemory(group.entry!, group.grains, nowMs)
             else if (!hasStartedFilling(group.entry!)) return
             if (!(await this.#write(group, nowMs, deadlineMs))) lost.push(group)
             else if (!isDenied && group.grains !== undefined) written.push(group)

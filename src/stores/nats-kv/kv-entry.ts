@@ -79,7 +79,7 @@ export function probeCharges(
 }
 
 /** Charges what was probed. */
-export function chargeKvEntry(entry: KvEntry, grains: number, nowMs: number): void {
+export function chargeKvEntryInMemory(entry: KvEntry, grains: number, nowMs: number): void {
   const { limit } = entry
   const { kernel } = limit
   // Probed again, because only the last probe informs a kernel of the room it needs, and that may have been a

@@ -33,7 +33,7 @@ export interface ScriptArgs {
 }
 
 /** Activation times of the limits of a call, and their earlier numbers. */
-export interface CallHistories {
+export interface ScriptLimitHistories {
   historyOf(limit: Limit): LimitHistory
   /** Time of the call by the clock of these histories. */
   readonly nowMs: number
@@ -52,7 +52,7 @@ export interface ScriptTiming {
 export function buildScriptArgs(
   steps: readonly ScriptStep[],
   { deadlineMs, aroundMs, graceMs }: ScriptTiming,
-  histories: CallHistories,
+  histories: ScriptLimitHistories,
 ): ScriptArgs {
   const keys = new Map<string, number>()
   const limits = new Map<Limit, number>()

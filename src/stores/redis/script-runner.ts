@@ -6,7 +6,7 @@ import { isConnectionLostError } from './handshake-timeout.ts'
 import { notConnected, type RedisClient } from './redis-client-types.ts'
 import type { Scripts } from './script.ts'
 import { buildScriptArgs, REFUND, type ScriptArgs, type ScriptStep } from './script-args.ts'
-import { ServerTime } from './server-clock-offset.ts'
+import { ServerClockOffset } from './server-clock-offset.ts'
 
 const DONE = 0
 const LATE = 1
@@ -33,7 +33,7 @@ export class ScriptRunner {
   readonly #histories: LimitHistories
   readonly #clock: Clock = systemClock
   /** Clocks by server; forgotten when a call fails, because another server may have replaced it. */
-  readonly #times = new Map<string, ServerTime>()
+  readonly #times = new Map<string, ServerClockOffset>()
   /** Time of each server's last answer. */
   readonly #answeredAtMs = new Map<string, number>()
   /** Time at which a late call last dropped each server's connection. */
@@ -157,12 +157,12 @@ export class ScriptRunner {
     this.#answeredAtMs.delete(server)
   }
 
-  #timeOf(slot: number): ServerTime {
+  #timeOf(slot: number): ServerClockOffset {
     const server = this.#client.serverOf(slot)
     let time = this.#times.get(server)
     if (time === undefined) {
       // Servers change; a Cluster has at most a few thousand.
-      time = new ServerTime()
+      time = new ServerClockOffset()
       this.#times.set(server, time)
     }
     return time

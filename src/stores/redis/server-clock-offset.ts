@@ -5,7 +5,7 @@ const CALLS_REMEMBERED = 256
  * Offset of a server's clock from the local one, as lower and upper bound learned from its replies, in whole
  * milliseconds.
  */
-export class ServerTime {
+export class ServerClockOffset {
   #minOffsetMs = Number.NEGATIVE_INFINITY
   #maxOffsetMs = Number.POSITIVE_INFINITY
 

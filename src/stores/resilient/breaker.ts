@@ -11,7 +11,7 @@ export interface StoreBreakerOptions {
 }
 
 /** Permission for one request to the store; its result is reported with it. Void after a state change. */
-export type Permit = number
+export type BreakerPermit = number
 
 /**
  * Circuit breaker. Closed: every request passes. After `threshold` consecutive failures it opens and no request
@@ -22,7 +22,7 @@ export class Breaker {
   readonly #options: StoreBreakerOptions
   #state: BreakerState = 'closed'
   /** Increases with every state change: the result of an earlier request says nothing about the new state. */
-  #permit: Permit = 1
+  #permit: BreakerPermit = 1
   #failures = 0
   #hasAsyncFailure = false
   #isProbing = false
@@ -37,7 +37,7 @@ export class Breaker {
   }
 
   /** Returns a permit, or undefined if the request must not be sent. Half-open, only one is out at a time. */
-  admit(): Permit | undefined {
+  admit(): BreakerPermit | undefined {
     if (this.#state === 'open' || this.#isProbing) return undefined
     this.#isProbing = this.#state === 'half-open'
     return this.#permit
@@ -47,7 +47,7 @@ export class Breaker {
    * Records an answer. A synchronous answer (`later` false) proves nothing if failures were asynchronous. Because: a
    * lease in hand says nothing about the store behind it.
    */
-  recordSuccess(permit: Permit, isAsync: boolean): void {
+  recordSuccess(permit: BreakerPermit, isAsync: boolean): void {
     if (permit !== this.#permit) return
     this.#isProbing = false
     if (!isAsync && this.#hasAsyncFailure) return
@@ -56,7 +56,7 @@ export class Breaker {
   }
 
   /** Records a missing or unusable answer. */
-  recordFailure(permit: Permit, isAsync: boolean, detail: string): void {
+  recordFailure(permit: BreakerPermit, isAsync: boolean, detail: string): void {
     if (permit !== this.#permit) return
     this.#isProbing = false
     this.#hasAsyncFailure = isAsync

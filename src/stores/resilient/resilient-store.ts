@@ -18,7 +18,7 @@ import type {
   StoreHealth,
   Verdict,
 } from '../store.ts'
-import { Breaker, type Permit } from './breaker.ts'
+import { Breaker, type BreakerPermit } from './breaker.ts'
 import { FallbackStore } from './fallback-store.ts'
 import { OutageLog } from './outage-log.ts'
 import { completeResilientOptions, type ResilientSettings, type ResilientStoreOptions } from './settings.ts'
@@ -212,7 +212,7 @@ export class ResilientStore implements Store {
     return this.close()
   }
 
-  #admit(commit: boolean): Permit | undefined {
+  #admit(commit: boolean): BreakerPermit | undefined {
     if (this.#pendingFallbacks.size >= MAX_SIZES.pendingStoreDecisions) return undefined
     // A peek proves nothing: a replica that takes no charges answers it too.
     if (!commit && this.state !== 'closed') return undefined
@@ -221,7 +221,7 @@ export class ResilientStore implements Store {
 
   #awaitAnswer(
     answer: Promise<readonly Verdict[]>,
-    permit: Permit,
+    permit: BreakerPermit,
     charges: readonly Charge[],
     options: DecideOptions,
   ): Promise<readonly Verdict[]> {

@@ -20,6 +20,6 @@ export interface SqliteDatabase {
 }
 
 /** Returns the single value of a query, such as a PRAGMA. */
-export function querySingleValue(database: SqliteDatabase, sql: string): unknown {
+export function selectSingleValue(database: SqliteDatabase, sql: string): unknown {
   return Object.values(database.prepare(sql).get() as Record<string, unknown>)[0]
 }

@@ -1,5 +1,5 @@
 import { StoreError } from '../../core/errors.ts'
-import { querySingleValue, type SqliteDatabase } from './driver-types.ts'
+import { type SqliteDatabase, selectSingleValue } from './driver-types.ts'
 
 /** Application id in the file header: the letters `tgat`. */
 const APPLICATION_ID = 0x74676174
@@ -61,7 +61,7 @@ export function prepareDatabase(database: SqliteDatabase): void {
   migrate(database)
   database.exec('PRAGMA journal_mode = WAL')
   database.exec('PRAGMA synchronous = NORMAL')
-  const pageBytes = Number(querySingleValue(database, 'PRAGMA page_size'))
+  const pageBytes = Number(selectSingleValue(database, 'PRAGMA page_size'))
   database.exec(`PRAGMA wal_autocheckpoint = ${LOG_BYTES / pageBytes}`)
   database.exec(`PRAGMA journal_size_limit = ${LOG_BYTES}`)
   database.exec(`PRAGMA busy_timeout = ${BUSY_MS}`)
@@ -97,9 +97,9 @@ export function rollBackTransaction(database: SqliteDatabase): void {
 }
 
 function versionOf(database: SqliteDatabase, newest: number): number {
-  const version = Number(querySingleValue(database, 'PRAGMA user_version'))
-  const id = Number(querySingleValue(database, 'PRAGMA application_id'))
-  const tables = Number(querySingleValue(database, 'SELECT count(*) FROM sqlite_master'))
+  const version = Number(selectSingleValue(database, 'PRAGMA user_version'))
+  const id = Number(selectSingleValue(database, 'PRAGMA application_id'))
+  const tables = Number(selectSingleValue(database, 'SELECT count(*) FROM sqlite_master'))
   if (id !== APPLICATION_ID && (tables > 0 || version > 0)) {
     throw new StoreError(
       'the SQLite file holds tables of another program (use a separate file for topicgate)',

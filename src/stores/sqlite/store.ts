@@ -9,7 +9,7 @@ import type { ShareableBackend } from '../backend-connection.ts'
 import type { SharedEntries } from '../shared-entries.ts'
 import type { Charge, StateSelector, Store, StoreEvent, StoreHealth, Verdict } from '../store.ts'
 import { type WatchedDatabaseFile, watchDatabaseFile } from './database-file-identity.ts'
-import { querySingleValue, type SqliteDatabase } from './driver-types.ts'
+import { type SqliteDatabase, selectSingleValue } from './driver-types.ts'
 import { SqliteKeyEvictor } from './evictor.ts'
 import { prepareDatabase } from './schema.ts'
 import { wrapSqliteError } from './sqlite-errors.ts'
@@ -262,11 +262,11 @@ export class SqliteStore implements Store {
   }
 
   #describeFile(): string {
-    const pages = Number(querySingleValue(this.#database, 'PRAGMA page_count'))
-    const pageBytes = Number(querySingleValue(this.#database, 'PRAGMA page_size'))
+    const pages = Number(selectSingleValue(this.#database, 'PRAGMA page_count'))
+    const pageBytes = Number(selectSingleValue(this.#database, 'PRAGMA page_size'))
     const { file } = this.#database.prepare('PRAGMA database_list').get() as { readonly file: string }
     const log = file === '' ? undefined : statSync(`${file}-wal`, { throwIfNoEntry: false })
-    const version = querySingleValue(this.#database, 'SELECT sqlite_version()')
+    const version = selectSingleValue(this.#database, 'SELECT sqlite_version()')
     return `SQLite ${version}, ${pages * pageBytes} bytes, log of ${log?.size ?? 0} bytes`
   }
 }

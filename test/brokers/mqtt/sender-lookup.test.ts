@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { MessageSenderCache } from '../../../brokers/mqtt/sender-lookup.ts'
+import { MqttMessageSenderCache } from '../../../brokers/mqtt/sender-lookup.ts'
 import type { Sender } from '../../../src/core/message.ts'
 
 const PACKET = { topic: 'a', payload: Buffer.alloc(0) }
 
 function sendersOf(...identities: unknown[]): readonly Sender[] {
-  const senders = new MessageSenderCache(
+  const senders = new MqttMessageSenderCache(
     topic => identities[Number(topic)] as Sender,
     () => {},
   )
@@ -48,7 +48,7 @@ describe('the senders of a consumer', () => {
 
   it('of whom identify throws are told apart by topic, and none passes for another by the name of it', () => {
     const failed: unknown[] = []
-    const senders = new MessageSenderCache(
+    const senders = new MqttMessageSenderCache(
       topic => {
         if (topic !== 'known') throw new Error('no')
         return { client: 'a' }

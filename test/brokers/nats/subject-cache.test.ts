@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { NatsMessage } from '../../../brokers/nats/index.ts'
-import { SenderLookup } from '../../../brokers/nats/sender-lookup.ts'
+import { NatsMessageSenderCache } from '../../../brokers/nats/sender-lookup.ts'
 import { DecodedSubjectCache, SubjectWithSenderQueue } from '../../../brokers/nats/subject-cache.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { Guard } from '../../../src/guard/guard.ts'
@@ -113,7 +113,7 @@ describe('subjects that come again', () => {
   })
 
   it('keep what waits in its order when others take their place and they are forgotten everywhere', () => {
-    const senders = new SenderLookup(undefined, () => {})
+    const senders = new NatsMessageSenderCache(undefined, () => {})
     const placeOf = (subject: string) => {
       const message = new ClientMessage(subject) as unknown as NatsMessage
       return senders.senderOf(message, senders.subjects.subjectOf(message))

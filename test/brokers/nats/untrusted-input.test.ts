@@ -2,7 +2,7 @@ import { connect as connectSocket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { copyMessageBytes } from '../../../brokers/nats/client-internals.ts'
 import type { NatsMessage } from '../../../brokers/nats/index.ts'
-import { SenderLookup } from '../../../brokers/nats/sender-lookup.ts'
+import { NatsMessageSenderCache } from '../../../brokers/nats/sender-lookup.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { Guard } from '../../../src/guard/guard.ts'
 import { exempt, limit } from '../../../src/index.ts'
@@ -198,13 +198,13 @@ describe('messages of a client that fails', () => {
 
 describe('senders', () => {
   const message = (subject: string): NatsMessage => ({ subject, data: new Uint8Array(0), sid: 1 })
-  const placeOf = (senders: SenderLookup, subject: string) => {
+  const placeOf = (senders: NatsMessageSenderCache, subject: string) => {
     const taken = message(subject)
     return senders.senderOf(taken, senders.subjects.subjectOf(taken))
   }
 
   it('are remembered up to a bound, those in use the longest', () => {
-    const senders = new SenderLookup(undefined, () => {})
+    const senders = new NatsMessageSenderCache(undefined, () => {})
     const mine = placeOf(senders, 'mine').sender
     const invented = MAX_SIZES.cachedSenders * 2
     for (let index = 0; index < invented; index++) {
@@ -216,7 +216,7 @@ describe('senders', () => {
   })
 
   it('that wait are kept, so that their order stays', () => {
-    const senders = new SenderLookup(undefined, () => {})
+    const senders = new NatsMessageSenderCache(undefined, () => {})
     const gate = natsGate(limit({ name: 'a', rate: '1/min', exceeded: 'throttle' }))
     const guard = new Guard(gate)
     const place = placeOf(senders, 'busy')
@@ -229,7 +229,7 @@ describe('senders', () => {
   })
 
   it('of subjects whose identification fails are never those of another sender', () => {
-    const senders = new SenderLookup(
+    const senders = new NatsMessageSenderCache(
       ({ subject }) => {
         if (subject !== 'known') throw new Error('no')
         return { client: 'a' }
@@ -246,7 +246,7 @@ describe('senders', () => {
   it('are told apart by every part', () => {
     const said = [{ client: 'a' }, { user: 'a' }, { client: 'a', roles: ['x'] }, { roles: ['x', 'y'] }, {}]
     let next = 0
-    const senders = new SenderLookup(
+    const senders = new NatsMessageSenderCache(
       () => said[next++ % said.length],
       () => {},
     )

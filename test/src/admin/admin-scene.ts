@@ -3,7 +3,7 @@ import { request as httpRequest, type IncomingHttpHeaders } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ROLES, type Role } from '../../../src/admin/access/roles.ts'
-import { createToken, formatTokens } from '../../../src/admin/access/tokens.ts'
+import { createToken, formatTokenFile } from '../../../src/admin/access/tokens.ts'
 import { type AdminServer, type AdminServerOptions, adminServer } from '../../../src/admin/admin-server.ts'
 import { Gate, type GateOptions, type PolicySource } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
@@ -58,7 +58,7 @@ export async function openAdminScene(
   const folder = mkdtempSync(join(tmpdir(), 'topicgate-admin-'))
   const tokenFile = join(folder, 'tokens')
   const made = ROLES.map(role => createToken(role, role))
-  writeFileSync(tokenFile, formatTokens(made.map(({ entry }) => entry)), { mode: 0o600 })
+  writeFileSync(tokenFile, formatTokenFile(made.map(({ entry }) => entry)), { mode: 0o600 })
   const clock = new FakeClock(Date.now())
   const gate = await Gate.fromPolicy(options.policy ?? POLICY, { clock, ...options.gate })
   const server = await adminServer(gate, {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { hasRole, ROLES, type Role } from '../../../src/admin/access/roles.ts'
-import { createToken, formatTokens } from '../../../src/admin/access/tokens.ts'
+import { createToken, formatTokenFile } from '../../../src/admin/access/tokens.ts'
 import { ADMIN_ROUTES } from '../../../src/admin/admin-server.ts'
 import { readUiFile } from '../../../src/admin/ui-files.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
@@ -40,7 +40,7 @@ describe('access to the admin API', () => {
     scene = await openAdminScene()
     const expired = createToken('old', 'admin', scene.clock.now() - 1)
     const valid = ROLES.map(role => ({ ...createToken(`t-${role}`, role), role }))
-    writeFileSync(scene.tokenFile, formatTokens([expired, ...valid].map(({ entry }) => entry)), {
+    writeFileSync(scene.tokenFile, formatTokenFile([expired, ...valid].map(({ entry }) => entry)), {
       mode: 0o600,
     })
     scene.clock.advance(2_000)
@@ -147,7 +147,7 @@ describe('access to the admin API', () => {
     writeFileSync(scene.tokenFile, '', { mode: 0o600 })
     scene.clock.advance(1_000)
     expect(await ask('admin')).toBe(401)
-    writeFileSync(scene.tokenFile, formatTokens([createToken('admin', 'admin').entry]))
+    writeFileSync(scene.tokenFile, formatTokenFile([createToken('admin', 'admin').entry]))
     scene.clock.advance(MINUTE_MS)
     writeFileSync(scene.tokenFile, 'broken')
     scene.clock.advance(1_000)

@@ -6,7 +6,7 @@ import {
   renderDemoLine,
   renderDemoSummary,
 } from '../../../src/cli/demo-view.ts'
-import { LiveScreen } from '../../../src/cli/redrawn-lines.ts'
+import { RedrawnLines } from '../../../src/cli/redrawn-lines.ts'
 import { fakeTerminal } from './fake-terminal.ts'
 
 const plain = (_style: string, text: string): string => text
@@ -72,7 +72,7 @@ describe('LiveText', () => {
     const terminal = fakeTerminal()
     const written: string[] = []
     terminal.stdout.write = text => written.push(String(text)) > 0
-    const live = new LiveScreen(terminal.stdout)
+    const live = new RedrawnLines(terminal.stdout)
     live.draw(['a', 'b'])
     live.draw(['c'])
     live.draw(['d'])
@@ -83,7 +83,7 @@ describe('LiveText', () => {
     const terminal = fakeTerminal({ columns: 10 })
     const written: string[] = []
     terminal.stdout.write = text => written.push(String(text)) > 0
-    new LiveScreen(terminal.stdout).draw(['1234567890', '\u001b[31m123456789\u001b[39m'])
+    new RedrawnLines(terminal.stdout).draw(['1234567890', '\u001b[31m123456789\u001b[39m'])
     expect(written).toEqual(['12345678…\n\u001b[31m123456789\u001b[39m\n'])
   })
 })

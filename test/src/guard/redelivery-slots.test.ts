@@ -4,15 +4,15 @@ import type { LimitOptions } from '../../../src/chain/rules/rule-options.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import type { Message } from '../../../src/core/message.ts'
 import { Gate } from '../../../src/gate/gate.ts'
-import { RedeliverySlotScheduler, type RetrySlotOptions } from '../../../src/guard/redelivery-slots.ts'
+import { type RedeliverySlotOptions, RedeliverySlotScheduler } from '../../../src/guard/redelivery-slots.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
-function setScene(rule: Partial<LimitOptions> = {}, options: RetrySlotOptions = {}) {
+function setScene(rule: Partial<LimitOptions> = {}, options: RedeliverySlotOptions = {}) {
   const clock = new FakeClock()
   const gate = new Gate({ clock }).use(
     limit({ name: 'r', rate: '100/s burst 1', exceeded: 'retry', ...rule } as LimitOptions),
   )
-  const retrySlots = new RedeliverySlotScheduler(gate, message => gate.check(message), clock, options)
+  const redeliverySlots = new RedeliverySlotScheduler(gate, message => gate.check(message), clock, options)
   const sender = { client: 'c' }
   const message = (more: Partial<Message> = {}): Message => ({
     topic: 't',
@@ -22,27 +22,27 @@ function setScene(rule: Partial<LimitOptions> = {}, options: RetrySlotOptions = 
     ...more,
   })
   const ask = (id: string, more?: Partial<Message>) => {
-    const decision = retrySlots.ask(message(more), id)
+    const decision = redeliverySlots.ask(message(more), id)
     if (decision instanceof Promise) throw new Error('a local gate answers at once')
     return decision
   }
-  return { clock, gate, retrySlots, ask }
+  return { clock, gate, redeliverySlots, ask }
 }
 
 describe('a message that is sent back', () => {
   it('gets a slot of its own, spaced at the rate of its rule', () => {
-    const { ask, retrySlots } = setScene()
+    const { ask, redeliverySlots } = setScene()
     expect(ask('m0').allowed).toBe(true)
     expect([1, 2, 3].map(id => ask(`m${id}`))).toMatchObject([
       { outcome: 'retry', rule: 'r', retryAfterMs: 10 },
       { outcome: 'retry', rule: 'r', retryAfterMs: 20 },
       { outcome: 'retry', rule: 'r', retryAfterMs: 30 },
     ])
-    expect(retrySlots.size).toBe(3)
+    expect(redeliverySlots.size).toBe(3)
   })
 
   it('passes in its slot, although other messages came before', () => {
-    const { ask, clock, retrySlots } = setScene()
+    const { ask, clock, redeliverySlots } = setScene()
     ask('m0')
     ask('m1')
     clock.advance(10)
@@ -51,7 +51,7 @@ describe('a message that is sent back', () => {
     expect(ask('m1').allowed).toBe(true)
     clock.advance(10)
     expect(ask('new').allowed).toBe(true)
-    expect(retrySlots.size).toBe(0)
+    expect(redeliverySlots.size).toBe(0)
   })
 
   it('keeps its slot if it comes back too early', () => {
@@ -108,32 +108,32 @@ describe('a message that is sent back', () => {
   })
 
   it('loses its slot if it is forgotten or does not come back in time', () => {
-    const { ask, clock, retrySlots } = setScene({}, { lateMs: 1_000 })
+    const { ask, clock, redeliverySlots } = setScene({}, { lateMs: 1_000 })
     ask('m0')
     ask('m1')
-    retrySlots.forget('m1')
-    retrySlots.forget('unknown')
-    expect(retrySlots.size).toBe(0)
+    redeliverySlots.forget('m1')
+    redeliverySlots.forget('unknown')
+    expect(redeliverySlots.size).toBe(0)
     ask('m2')
     clock.advance(1_011)
     expect(ask('m3').allowed).toBe(true)
-    expect(retrySlots.size).toBe(0)
+    expect(redeliverySlots.size).toBe(0)
   })
 
   it("gets the gate's own time beyond the bound", () => {
-    const { ask, retrySlots } = setScene({}, { max: 2 })
+    const { ask, redeliverySlots } = setScene({}, { max: 2 })
     ask('m0')
     expect([1, 2, 3, 4].map(id => ask(`m${id}`).retryAfterMs)).toEqual([10, 20, 10, 10])
-    expect(retrySlots.size).toBe(2)
+    expect(redeliverySlots.size).toBe(2)
     const house = setScene({ rate: '1/hour burst 1' })
-    for (let id = 0; id <= MAX_SIZES.retrySlots + 5; id++) house.ask(`m${id}`)
-    expect(house.retrySlots.size).toBe(MAX_SIZES.retrySlots)
+    for (let id = 0; id <= MAX_SIZES.redeliverySlots + 5; id++) house.ask(`m${id}`)
+    expect(house.redeliverySlots.size).toBe(MAX_SIZES.redeliverySlots)
   })
 
   it('gets no slot under a rule with another outcome', () => {
-    const { ask, retrySlots } = setScene({ exceeded: 'drop' })
+    const { ask, redeliverySlots } = setScene({ exceeded: 'drop' })
     ask('m0')
     expect(ask('m1').outcome).toBe('drop')
-    expect(retrySlots.size).toBe(0)
+    expect(redeliverySlots.size).toBe(0)
   })
 })

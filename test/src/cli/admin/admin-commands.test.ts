@@ -2,7 +2,12 @@ import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { checkNode, checkPolicy, checkRules, checkStore } from '../../../../src/cli/admin/doctor.ts'
+import {
+  checkNodeVersion,
+  checkPolicyWarnings,
+  checkRules,
+  checkStoreHealth,
+} from '../../../../src/cli/admin/doctor.ts'
 import { createSender } from '../../../../src/index.ts'
 import { type AdminScene, openAdminScene, POLICY } from '../../admin/admin-scene.ts'
 import { runCommand } from '../fake-terminal.ts'
@@ -179,7 +184,7 @@ describe('doctor', () => {
   })
 
   it('finds an old Node, a broken store, warnings of the policy, idle rules and shadow rules', () => {
-    expect(checkNode('18.20.1')).toMatchObject({ result: 'failed' })
+    expect(checkNodeVersion('18.20.1')).toMatchObject({ result: 'failed' })
     const store = {
       name: 'redis',
       ok: false,
@@ -187,15 +192,17 @@ describe('doctor', () => {
       detail: 'ECONNREFUSED',
       warnings: ['maxmemory-policy is allkeys-lru'],
     }
-    expect(checkStore(store, 3)).toMatchObject([
+    expect(checkStoreHealth(store, 3)).toMatchObject([
       { result: 'failed', detail: 'redis is open: ECONNREFUSED' },
       { result: 'warning', detail: 'maxmemory-policy is allkeys-lru' },
     ])
-    expect(checkStore({ name: 'redis', ok: true, overflows: 3 }, 400)).toMatchObject([
+    expect(checkStoreHealth({ name: 'redis', ok: true, overflows: 3 }, 400)).toMatchObject([
       { name: 'store', result: 'warning' },
       { name: 'store size', result: 'warning' },
     ])
-    expect(checkPolicy({ warnings: [{ message: 'never refuses' }] })).toMatchObject([{ result: 'warning' }])
+    expect(checkPolicyWarnings({ warnings: [{ message: 'never refuses' }] })).toMatchObject([
+      { result: 'warning' },
+    ])
     const rules = [
       { name: 'idle', enabled: true, observed: false, total: 0 },
       { name: 'off', enabled: false, observed: false, total: 0 },

@@ -3,7 +3,7 @@ import { createLimit, type LimitSpec } from '../../../../src/algorithms/index.ts
 import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
 import { KeySlotIndex } from '../../../../src/stores/memory/key-slot-index.ts'
 import { MemoryStore } from '../../../../src/stores/memory/memory-store.ts'
-import { KeysBySlot } from '../../../../src/stores/memory/slot-keys.ts'
+import { SlotKeys } from '../../../../src/stores/memory/slot-keys.ts'
 import { KeyTable, OVERFLOW_SLOT } from '../../../../src/stores/memory/table.ts'
 import type { Charge } from '../../../../src/stores/store.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'
@@ -43,7 +43,7 @@ describe('keys of a bucket that starts below full', () => {
 
 describe('the index of keys', () => {
   it('finds the same as a Map, through growth, splitting and removal', () => {
-    const keys = new KeysBySlot()
+    const keys = new SlotKeys()
     const index = new KeySlotIndex(keys)
     const model = new Map<string, number>()
     const chance = random(7)
@@ -78,7 +78,7 @@ describe('the index of keys', () => {
       '😀',
       '\ud83d',
     ]
-    const keys = new KeysBySlot()
+    const keys = new SlotKeys()
     const index = new KeySlotIndex(keys)
     all.forEach((key, slot) => {
       keys.set(slot, key)
