@@ -103,7 +103,7 @@ export class JetStreamMessageProcessor<M extends JetStreamMessage> extends BaseM
     return limiter.hasRetryRules ? this.#askWithSlots(message) : limiter.guard.ask(message)
   }
 
-  /** Asks with a retry slot. Redelivered messages keep their slot; new ones get later slots. */
+  /** Asks with a redelivery slot. Redelivered messages keep their slot; new ones get later slots. */
   #askWithSlots(message: ReceivedMessage): MaybePromise<Decision> {
     const { redeliverySlots, guard } = this.limiter
     if (redeliverySlots.size === 0) return guard.ask(message)

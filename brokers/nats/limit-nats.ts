@@ -42,7 +42,7 @@ import { PullBatchSize } from './pull-batch-size.ts'
 export interface NatsStats extends GuardStats, Readonly<MessageCounters> {
   /** Number of pending handlers and of redirects and dead letters without a confirmation. */
   readonly handling: number
-  /** JetStream messages that were sent back and have a retry slot. */
+  /** JetStream messages that were sent back and have a redelivery slot. */
   readonly reserved: number
   /** Consumers that deliver no messages at present, because they are deleted, silent or refused. */
   readonly consumersDown: number

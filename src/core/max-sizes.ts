@@ -125,7 +125,7 @@ export const MAX_SIZES = {
   partitionsPerPublisher: 1_024,
   /** Keys of a degrading rule with a cached position in its sample. */
   sampledKeys: 65_536,
-  /** Refused messages with a reserved retry slot. */
+  /** Refused messages with a reserved redelivery slot. */
   redeliverySlots: 65_536,
   /** Characters of a refusal text sent to a client. */
   refusalChars: 1_000,
