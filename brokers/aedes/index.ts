@@ -1,6 +1,6 @@
+export { CONNECT_TOPIC } from '../../src/adapter/connect-topic.ts'
 export { type TrustProxy, trustProxies } from '../../src/adapter/trusted-proxies.ts'
 export { type BrokerLimiter, type BrokerStats, limitBroker } from './limit-broker.ts'
-export { CONNECT_TOPIC } from './limit-connects.ts'
 export { type LimitServerOptions, limitServer, type ServerLimiter } from './limit-sockets-before-connect.ts'
 export { NotAuthorizedError } from './not-authorized-error.ts'
 export type { Identify, LimitBrokerOptions } from './options.ts'

@@ -1,4 +1,5 @@
 import type { AuthenticateError, Client } from 'aedes'
+import { CONNECT_TOPIC } from '../../src/adapter/connect-topic.ts'
 import type { Decision } from '../../src/core/decision.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Message, Sender } from '../../src/core/message.ts'
@@ -9,9 +10,6 @@ import { composeHook } from './compose-hooks.ts'
 import { AedesMessage } from './message.ts'
 import { clientRefusalError } from './refusal-error.ts'
 import type { ResourceCounter } from './resource-counter.ts'
-
-/** Topic of a connect, which has none of its own: rules for connects match every topic or this one. */
-export const CONNECT_TOPIC = 'connect'
 
 /** A connect. Its sender is a claim until the application has checked the password. */
 class ConnectMessage extends AedesMessage {

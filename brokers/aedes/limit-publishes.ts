@@ -2,6 +2,7 @@ import { Aedes, type Client } from 'aedes'
 import type { Decision, Outcome } from '../../src/core/decision.ts'
 import type { MaybePromise } from '../../src/core/message.ts'
 import type { Ask } from '../../src/guard/guard.ts'
+import { reuseDecisionOnce } from '../../src/guard/reuse-decision-once.ts'
 import { brokerInternals } from './aedes-internals.ts'
 import type { BrokerContext } from './broker-context.ts'
 import type { DecideOnPublish, PublishInterceptor } from './broker-publish-wrapper.ts'
@@ -12,7 +13,6 @@ import { AedesMessage, IncomingPublish, type PacketLike } from './message.ts'
 import { NotAuthorizedError } from './not-authorized-error.ts'
 import { clientRefusalError } from './refusal-error.ts'
 import type { ResourceCounter } from './resource-counter.ts'
-import { reuseDecisionOnce } from './use-decision-once.ts'
 
 /** A PUBLISH of a client, or a will, which has no `cmd` and, if aedes restored it, the client id. */
 type Packet = Parameters<Aedes['authorizePublish']>[1] & { readonly clientId?: string }

@@ -2,6 +2,7 @@ import type { Client } from 'aedes'
 import type { Decision } from '../../src/core/decision.ts'
 import type { MaybePromise, Sender } from '../../src/core/message.ts'
 import type { SenderQueue } from '../../src/guard/guard.ts'
+import { reuseDecisionOnce } from '../../src/guard/reuse-decision-once.ts'
 import {
   type AedesDelivery,
   aedesClientInternals,
@@ -15,7 +16,6 @@ import type { Connection } from './connection.ts'
 import type { DeliveryHook } from './delivery-hook.ts'
 import { AedesMessage } from './message.ts'
 import { clientRefusalError } from './refusal-error.ts'
-import { reuseDecisionOnce } from './use-decision-once.ts'
 
 /** Time that other subscribers wait for a full socket, and time that a recovered socket stays under observation. */
 const STALL_MS = 100

@@ -53,6 +53,7 @@ describe('public entry points', () => {
         ".",
         "./aedes",
         "./mqtt",
+        "./gateway",
         "./nats",
         "./sqlite",
         "./redis",
@@ -306,6 +307,21 @@ describe('public entry points', () => {
         "type LimitServerOptions",
         "type ServerLimiter",
         "type TrustProxy",
+      ]
+    `)
+  })
+
+  it('./gateway gives out', async () => {
+    expect(await namesOf('./gateway')).toMatchInlineSnapshot(`
+      [
+        "CONNECT_TOPIC",
+        "mqttGateway",
+        "type ClientPeer",
+        "type GatewayClient",
+        "type MqttGateway",
+        "type MqttGatewayOptions",
+        "type MqttGatewayStats",
+        "type PacketCount",
       ]
     `)
   })

@@ -1,6 +1,6 @@
-import type { Decision } from '../../src/core/decision.ts'
-import type { MaybePromise, Message } from '../../src/core/message.ts'
-import type { Ask, Guard } from '../../src/guard/guard.ts'
+import type { Decision } from '../core/decision.ts'
+import type { MaybePromise, Message } from '../core/message.ts'
+import type { Ask, Guard } from './guard.ts'
 
 /** Returns a function that answers a decision already made, once. A message that waits in its queue is decided anew. */
 export function reuseDecisionOnce<M extends Message>(decision: MaybePromise<Decision>, guard: Guard): Ask<M> {

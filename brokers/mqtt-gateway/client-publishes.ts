@@ -1,0 +1,305 @@
+import type { Decision } from '../../src/core/decision.ts'
+import type { SenderQueue } from '../../src/guard/guard.ts'
+import { reuseDecisionOnce } from '../../src/guard/reuse-decision-once.ts'
+import { degradeMessage } from '../../src/outcomes/degrade.ts'
+import { redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
+import type { ConnectionState } from './connection-state.ts'
+import { PacketIds } from './packet-ids.ts'
+import { PACKET, type Qos, REASON } from './packet-types.ts'
+import { PASS, type PacketVerdict, SKIP, STOP } from './packet-walker.ts'
+import { PublishLayout, PublishPacket } from './publish-packet.ts'
+import { TopicAliases } from './topic-aliases.ts'
+import { TopicDecoder } from './topic-decoder.ts'
+import { encodeAck, encodeRefusedAck, encodeUserProperties } from './write-packets.ts'
+
+export interface ClientPublishesOptions {
+  /** Messages of QoS 1 and 2 that the broker may have unacknowledged. */
+  readonly window: number
+  /** Highest topic alias that the broker accepts; 0 for none. */
+  readonly topicAliasMaximum: number
+  /** True if the broker has kept a session, and so may hold unfinished messages of QoS 2. */
+  readonly isSessionPresent: boolean
+}
+
+/** A message that the broker may not get yet, because its window is full. */
+interface WaitingPublish {
+  readonly packet: Buffer
+  readonly qos: Qos
+  readonly id: number
+}
+
+/** Publishes of one client: their decisions, the answers to them, and the window of the broker. */
+export class ClientPublishes {
+  readonly #connection: ConnectionState
+  readonly #queue: SenderQueue
+  readonly #layout = new PublishLayout()
+  readonly #topics = new TopicDecoder()
+  readonly #aliases: TopicAliases | undefined
+  readonly #window: number
+  /** Ids of forwarded messages that the broker has not acknowledged. */
+  readonly #inFlight = new Set<number>()
+  #waiting: WaitingPublish[] = []
+  /** Ids of QoS 2 whose PUBREC the gateway has sent: it answers their PUBREL. */
+  readonly #answeredIds = new PacketIds()
+  /** Ids of QoS 2 that were forwarded at QoS 1. */
+  readonly #downgradedIds = new PacketIds()
+  /** Refused resends of QoS 2 that are forwarded all the same. */
+  #resendsLeft: number
+  /** Called when no message is held or unacknowledged. */
+  onIdle: (() => void) | undefined
+
+  constructor(connection: ConnectionState, queue: SenderQueue, options: ClientPublishesOptions) {
+    this.#connection = connection
+    this.#queue = queue
+    this.#window = options.window
+    this.#aliases = options.topicAliasMaximum > 0 ? new TopicAliases(options.topicAliasMaximum) : undefined
+    this.#resendsLeft = options.isSessionPresent ? options.window : 0
+  }
+
+  /** True if no message waits or is unacknowledged. */
+  get isIdle(): boolean {
+    return this.#queue.pending === 0 && this.isAcknowledged
+  }
+
+  /** True if the broker has acknowledged all messages that were released to it. */
+  get isAcknowledged(): boolean {
+    return this.#inFlight.size === 0 && this.#waiting.length === 0
+  }
+
+  decidePacket(bytes: Buffer, start: number, body: number, end: number): PacketVerdict {
+    const connection = this.#connection
+    if (bytes.length < end) return end - start
+    const layout = this.#layout
+    const read = layout.read(bytes, start, body, end, connection.isV5)
+    if (read !== true) {
+      if (read !== false) return read
+      connection.onProblem('malformed')
+      return STOP
+    }
+    const { qos, id } = layout
+    if (this.#waiting.length > 0 || (qos > 0 && this.#isFull(id))) {
+      connection.toBroker.block('window')
+      return STOP
+    }
+    if (qos === 2 && this.#answeredIds.has(id)) {
+      connection.answer(encodeAck(PACKET.pubrec, id), REASON.success)
+      return SKIP
+    }
+    let topic = this.#topics.decode(bytes, layout.topicStart, layout.topicEnd)
+    let alias: number | undefined
+    if (this.#aliases !== undefined && layout.hasProperties) {
+      alias = layout.readTopicAlias(bytes)
+      if (alias !== undefined) {
+        if (topic !== '') this.#aliases.set(alias, topic)
+        else topic = this.#aliases.topicOf(alias) ?? ''
+      }
+    }
+    // The broker closes the connection.
+    if (topic === '') return PASS
+    const { guard } = connection.context
+    const message = new PublishPacket(
+      'publish',
+      connection.sender,
+      topic,
+      bytes,
+      start,
+      end,
+      layout,
+      connection.isV5,
+    )
+    if (this.#queue.pending === 0) {
+      const answer = guard.ask(message)
+      if ((answer as Decision).outcome === 'deliver') return this.#pass(message, alias)
+      this.#queue.admit(message, this.#enact, reuseDecisionOnce(answer, guard))
+    } else this.#queue.admit(message, this.#enact)
+    if (!message.isEnacted) message.detach()
+    return SKIP
+  }
+
+  /** Handles a PUBREL. Returns true if the gateway has answered it, because the broker never got the message. */
+  handlePubrel(id: number): boolean {
+    if (!this.#answeredIds.delete(id)) return false
+    this.#connection.answer(encodeAck(PACKET.pubcomp, id), REASON.success)
+    return true
+  }
+
+  /**
+   * Handles a PUBACK, PUBREC or PUBCOMP of the broker. Returns true if the gateway has answered the client in another
+   * way.
+   */
+  handleBrokerAck(type: number, id: number, reasonCode: number): boolean {
+    const isRefused = reasonCode >= REASON.unspecified
+    if (type === PACKET.pubrec && !isRefused) return false
+    const isDowngraded = type === PACKET.puback && this.#downgradedIds.delete(id)
+    if (isDowngraded) {
+      const connection = this.#connection
+      if (isRefused) {
+        const packet = encodeRefusedAck(PACKET.pubrec, id, reasonCode, undefined, connection.clientMaxBytes)
+        connection.answer(packet, reasonCode)
+      } else this.#sendPubrec(id)
+    }
+    if (this.#inFlight.delete(id)) this.#sendWaiting()
+    return isDowngraded
+  }
+
+  /** Discards held messages, which their client sends again if it wants an acknowledgement. */
+  close(): void {
+    this.#queue.detach()
+    this.#waiting = []
+    this.#inFlight.clear()
+  }
+
+  #isFull(id: number): boolean {
+    return this.#inFlight.size >= this.#window && !this.#inFlight.has(id)
+  }
+
+  /** Passes the current packet as it came, or with its topic if the broker does not know its alias. */
+  #pass(message: PublishPacket, alias: number | undefined): PacketVerdict {
+    if (message.qos > 0) this.#inFlight.add(message.id)
+    if (alias === undefined || this.#aliases === undefined || this.#aliases.isKnownToReceiver(alias))
+      return PASS
+    this.#aliases.markKnownToReceiver(alias)
+    if (this.#layout.topicEnd > this.#layout.topicStart) return PASS
+    this.#connection.context.countRewrite(PACKET.publish)
+    this.#connection.toBroker.insert(message.encodeWithTopic())
+    return SKIP
+  }
+
+  readonly #enact = (decision: Decision, message: PublishPacket): void => {
+    message.isEnacted = true
+    const { isClosing, context } = this.#connection
+    if (isClosing) {
+      if (decision.allowed) context.gate.forgetPayload(message)
+      return
+    }
+    if (decision.outcome === 'deliver') this.#send(message.encode(), message.qos, message.id)
+    else if (decision.outcome === 'degrade') this.#degrade(decision, message)
+    else this.#refuse(decision, message)
+    this.#reportIdle()
+  }
+
+  #degrade(decision: Decision, message: PublishPacket): void {
+    const { context, isV5 } = this.#connection
+    const plan = context.gate.ruleOf(decision.rule)?.exceeded.degrade
+    const { id } = message
+    if (plan === undefined) {
+      this.#send(message.encode(), message.qos, id)
+      return
+    }
+    context.counters.degraded++
+    context.countRewrite(PACKET.publish)
+    const { payload, retain, qos, headers } = degradeMessage(plan, message, decision)
+    const added = isV5 ? encodeUserProperties(headers) : undefined
+    const packet = message.encodeAs({ payload, retain, qos, added })
+    if (qos === 1 && message.qos === 2) this.#downgradedIds.add(id)
+    this.#send(packet, qos, id)
+    if (qos === 0) this.#acknowledge(message)
+  }
+
+  #refuse(decision: Decision, message: PublishPacket): void {
+    const connection = this.#connection
+    const { context } = connection
+    const { counters } = context
+    // A message superseded by a newer one is not a refusal.
+    if (decision.reason === 'superseded') {
+      this.#acknowledge(message)
+      return
+    }
+    context.refusals.recordRefusal(message, decision)
+    if (
+      message.qos === 2 &&
+      message.duplicate &&
+      this.#resendsLeft > 0 &&
+      decision.outcome !== 'disconnect'
+    ) {
+      // The broker may hold this message of an earlier connection. Only it can finish the exchange.
+      this.#resendsLeft--
+      this.#send(message.encode(), message.qos, message.id)
+      return
+    }
+    switch (decision.outcome) {
+      case 'disconnect':
+        connection.disconnect(decision)
+        return
+      case 'redirect':
+        if (this.#redirect(decision, message)) return
+        break
+      case 'reject':
+        if (!connection.isV5 || message.qos === 0) break
+        counters.rejected++
+        this.#reject(decision, message)
+        return
+      case 'drop':
+        break
+      default:
+        counters.unsupported++
+    }
+    counters.dropped++
+    this.#acknowledge(message)
+  }
+
+  /** Sends a message to another topic. Returns false if it must be dropped. */
+  #redirect(decision: Decision, message: PublishPacket): boolean {
+    const { context, isV5 } = this.#connection
+    const ruleInfo = context.gate.ruleOf(decision.rule)
+    const plan = ruleInfo?.exceeded.redirect
+    if (plan === undefined) {
+      context.counters.unsupported++
+      return false
+    }
+    const topic = redirectTopic(plan, message, decision, ruleInfo?.capturesOf(message.topic))
+    if (topic === undefined) return false
+    context.counters.redirected++
+    context.countRewrite(PACKET.publish)
+    const added = isV5 ? encodeUserProperties(redirectHeaders(plan, message, decision)) : undefined
+    this.#send(message.encodeAs({ topic, retain: false, added }), message.qos, message.id)
+    return true
+  }
+
+  /** Answers with a reason code, which ends the exchange also at QoS 2. */
+  #reject(decision: Decision, { qos, id }: PublishPacket): void {
+    const connection = this.#connection
+    const type = qos === 1 ? PACKET.puback : PACKET.pubrec
+    const code = REASON.quotaExceeded
+    const explanation = connection.explain(decision)
+    connection.answer(encodeRefusedAck(type, id, code, explanation, connection.clientMaxBytes), code)
+  }
+
+  #acknowledge({ qos, id }: PublishPacket): void {
+    if (qos === 1) this.#connection.answer(encodeAck(PACKET.puback, id), REASON.success)
+    else if (qos === 2) this.#sendPubrec(id)
+  }
+
+  #sendPubrec(id: number): void {
+    this.#answeredIds.add(id)
+    this.#connection.answer(encodeAck(PACKET.pubrec, id), REASON.success)
+  }
+
+  /** Sends a message to the broker, or lets it wait for room in the broker's window. */
+  #send(packet: Buffer, qos: Qos, id: number): void {
+    const { toBroker } = this.#connection
+    if (this.#waiting.length > 0 || (qos > 0 && this.#isFull(id))) {
+      this.#waiting.push({ packet, qos, id })
+      toBroker.block('window')
+      return
+    }
+    if (qos > 0) this.#inFlight.add(id)
+    toBroker.insert(packet)
+  }
+
+  #sendWaiting(): void {
+    while (this.#waiting.length > 0) {
+      const { packet, qos, id } = this.#waiting[0]!
+      if (qos > 0 && this.#isFull(id)) return
+      this.#waiting.shift()
+      if (qos > 0) this.#inFlight.add(id)
+      this.#connection.toBroker.insert(packet)
+    }
+    this.#connection.toBroker.unblock('window')
+    this.#reportIdle()
+  }
+
+  #reportIdle(): void {
+    if (this.onIdle !== undefined && this.isAcknowledged) this.onIdle()
+  }
+}

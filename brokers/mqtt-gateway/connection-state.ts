@@ -1,0 +1,26 @@
+import type { Decision } from '../../src/core/decision.ts'
+import type { Sender } from '../../src/core/message.ts'
+import type { GatewayContext } from './gateway-context.ts'
+import type { PacketPipe } from './packet-pipe.ts'
+import type { PacketProblem } from './packet-walker.ts'
+import type { Explanation } from './write-packets.ts'
+
+/** An accepted connection, as used by its parts. */
+export interface ConnectionState {
+  readonly context: GatewayContext
+  readonly sender: Sender
+  readonly isV5: boolean
+  /** Maximum packet size that the client accepts. */
+  readonly clientMaxBytes: number
+  readonly toBroker: PacketPipe
+  readonly toClient: PacketPipe
+  /** True once nothing more is decided. */
+  readonly isClosing: boolean
+  /** Sends a packet of the gateway to the client, and counts it. */
+  answer(packet: Buffer, code: number): void
+  /** Returns the explanation of a refusal; undefined if the client does not want one. */
+  explain(decision: Decision): Explanation | undefined
+  /** Disconnects the client because of a decision. */
+  disconnect(decision: Decision): void
+  onProblem(problem: PacketProblem): void
+}

@@ -1,0 +1,244 @@
+import type { Duplex } from 'node:stream'
+import type { Clock } from '../../src/core/clock.ts'
+import {
+  type PacketHandler,
+  type PacketProblem,
+  type PacketVerdict,
+  PacketWalker,
+  STOP,
+} from './packet-walker.ts'
+import { type OvertakingPackets, ReadAhead } from './read-ahead.ts'
+
+/** Most bytes of one direction that are read while a packet waits. */
+export const READ_AHEAD_BYTES = 65_536
+
+/** Unsent bytes of a socket from which on no more is read for it. */
+const UNSENT_BYTES = 65_536
+
+/** Decides about the packets of one direction. */
+export interface PacketDecider extends OvertakingPackets {
+  /** Decides about the packet that is next in order; see {@link PacketHandler}. */
+  decidePacket(bytes: Buffer, start: number, body: number, end: number): PacketVerdict
+}
+
+/** Reason to leave packets unread. */
+export type BlockReason = 'notOpen' | 'held' | 'queueFull' | 'window' | 'draining'
+
+/** Reason to stop reading a socket. */
+type PauseReason = 'outputFull' | 'answersFull' | 'readAheadFull'
+
+/** Time that the sockets of one side were not read, of all connections. */
+export interface PausedTime {
+  pausedMs: number
+}
+
+/**
+ * One direction of a connection: reads packets from a socket and writes those that pass to the other one, with packets
+ * of the gateway between them. A socket is not read while the other one, or the answers to its own packets, back up.
+ */
+export class PacketPipe implements PacketHandler {
+  readonly #input: Duplex
+  readonly #packets: PacketDecider
+  readonly #walker: PacketWalker
+  readonly #readAhead: ReadAhead
+  readonly #clock: Clock
+  readonly #pausedTime: PausedTime
+  readonly #blocked = new Set<BlockReason>()
+  readonly #paused = new Set<PauseReason>()
+  #pausedSinceMs: number | undefined
+  #output: Duplex | undefined
+  /** Packets of the gateway that wait for the end of a forwarded one. */
+  #inserts: Buffer[] = []
+  #isWalking = false
+  #isCorked = false
+  #isClosed = false
+  /** Bytes received. */
+  receivedBytes = 0
+  /** Time at which the last bytes arrived. */
+  receivedAtMs: number
+  /** The other direction of the connection. */
+  reverse: PacketPipe | undefined
+
+  constructor(
+    input: Duplex,
+    packets: PacketDecider,
+    maxPacketBytes: number,
+    clock: Clock,
+    pausedTime: PausedTime,
+  ) {
+    this.#input = input
+    this.#packets = packets
+    this.#clock = clock
+    this.#pausedTime = pausedTime
+    this.receivedAtMs = clock.now()
+    this.#walker = new PacketWalker(this, maxPacketBytes)
+    this.#readAhead = new ReadAhead(packets, maxPacketBytes)
+    input.on('data', this.#onData)
+  }
+
+  readonly #onData = (chunk: Buffer): void => this.#receive(chunk)
+
+  /** Connects the output, to which passed and inserted packets go. */
+  setOutput(output: Duplex): void {
+    this.#output = output
+    output.on('drain', () => {
+      this.#resume('outputFull')
+      this.reverse?.resumeAfterAnswers()
+    })
+  }
+
+  /** True while the socket is not read. */
+  get isInputPaused(): boolean {
+    return this.#paused.size > 0
+  }
+
+  get isBlocked(): boolean {
+    return this.#blocked.size > 0
+  }
+
+  /** True if packets wait unread, or an incomplete one was received. */
+  get hasUnread(): boolean {
+    return this.#readAhead.isActive
+  }
+
+  /** Leaves the packets that follow unread. */
+  block(reason: BlockReason): void {
+    this.#blocked.add(reason)
+  }
+
+  unblock(reason: BlockReason): void {
+    if (this.#blocked.delete(reason)) this.#continue()
+  }
+
+  isBlockedBy(reason: BlockReason): boolean {
+    return this.#blocked.has(reason)
+  }
+
+  /** Sends a packet of the gateway to the output, between forwarded packets and in order. */
+  insert(packet: Buffer): void {
+    if (this.#output === undefined || this.#isClosed) return
+    this.#walker.flush()
+    if (!this.#walker.isBetweenPackets) {
+      this.#inserts.push(packet)
+      return
+    }
+    this.#cork(this.#output)
+    if (this.#write(packet)) this.reverse?.pauseForAnswers()
+  }
+
+  /** Stops reading the socket until the answers to its packets are sent. */
+  pauseForAnswers(): void {
+    this.#pause('answersFull')
+  }
+
+  resumeAfterAnswers(): void {
+    this.#resume('answersFull')
+  }
+
+  /** Stops reading and writing; bytes that still arrive are discarded. */
+  close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#input.off('data', this.#onData)
+    this.#paused.clear()
+    this.#countPause()
+    this.#input.resume()
+  }
+
+  decidePacket(bytes: Buffer, start: number, body: number, end: number): PacketVerdict {
+    if (this.#blocked.size > 0 || this.#isClosed) return STOP
+    if (this.#inserts.length > 0) {
+      this.#walker.flush()
+      this.#writeInserts()
+    }
+    return this.#packets.decidePacket(bytes, start, body, end)
+  }
+
+  forward(bytes: Buffer): void {
+    if (this.#write(bytes)) this.#pause('outputFull')
+  }
+
+  onProblem(problem: PacketProblem): void {
+    this.#packets.onProblem(problem)
+  }
+
+  #receive(chunk: Buffer): void {
+    this.receivedBytes += chunk.length
+    this.receivedAtMs = this.#clock.now()
+    if (this.#readAhead.isActive) this.#readAhead.append(chunk)
+    else this.#walk(chunk)
+    this.#continue()
+  }
+
+  #walk(chunk: Buffer): void {
+    this.#isWalking = true
+    const unread = this.#walker.write(chunk)
+    this.#isWalking = false
+    if (this.#isClosed) return
+    if (unread !== undefined) {
+      if (this.#readAhead.isActive) this.#readAhead.unshift(unread)
+      else this.#readAhead.start(unread)
+    }
+    if (this.#inserts.length > 0 && this.#walker.isBetweenPackets) this.#writeInserts()
+  }
+
+  /** Reads on where it stopped, unless it is blocked. */
+  #continue(): void {
+    // The walk in progress ends in a call of its own.
+    if (this.#isWalking) return
+    while (this.#readAhead.isActive && this.#blocked.size === 0 && !this.#isClosed) {
+      const chunk = this.#readAhead.shift()
+      if (chunk !== undefined) this.#walk(chunk)
+    }
+    if (this.#readAhead.isActive && this.#readAhead.sizeBytes >= READ_AHEAD_BYTES)
+      this.#pause('readAheadFull')
+    else this.#resume('readAheadFull')
+  }
+
+  /** Writes to the output. Returns true if it backs up; its `drain` event follows. */
+  #write(bytes: Buffer): boolean {
+    const output = this.#output
+    if (output === undefined || this.#isClosed || !output.writable) return false
+    output.write(bytes)
+    // A write of any size is over at once if the system takes it.
+    return output.writableNeedDrain && output.writableLength >= UNSENT_BYTES
+  }
+
+  #writeInserts(): void {
+    const inserts = this.#inserts
+    this.#inserts = []
+    for (const packet of inserts) this.insert(packet)
+  }
+
+  /** Collects the packets of one turn into one write to the socket. */
+  #cork(output: Duplex): void {
+    if (this.#isCorked) return
+    this.#isCorked = true
+    output.cork()
+    process.nextTick(() => {
+      this.#isCorked = false
+      output.uncork()
+    })
+  }
+
+  #pause(reason: PauseReason): void {
+    if (this.#isClosed) return
+    if (this.#paused.size === 0) {
+      this.#pausedSinceMs = this.#clock.now()
+      this.#input.pause()
+    }
+    this.#paused.add(reason)
+  }
+
+  #resume(reason: PauseReason): void {
+    if (!this.#paused.delete(reason) || this.#paused.size > 0) return
+    this.#countPause()
+    this.#input.resume()
+  }
+
+  #countPause(): void {
+    if (this.#pausedSinceMs === undefined) return
+    this.#pausedTime.pausedMs += this.#clock.now() - this.#pausedSinceMs
+    this.#pausedSinceMs = undefined
+  }
+}

@@ -1,0 +1,213 @@
+import { MAX_VARIABLE_BYTES } from './variable-integer.ts'
+
+/** Forwards the packet, also its bytes that are still to come. */
+export const PASS = 0
+/** Discards the packet, also its bytes that are still to come. */
+export const SKIP = -1
+/** Leaves the packet and all behind it unread. */
+export const STOP = -2
+
+/** PASS, SKIP, STOP, or the number of bytes of the packet that have to be there before it is decided. */
+export type PacketVerdict = number
+
+export type PacketProblem = 'malformed' | 'too large'
+
+export interface PacketHandler {
+  /**
+   * Decides about the packet from `start` to `end`, whose remaining bytes begin at `body`. `end` may exceed
+   * `bytes.length`: then the packet is incomplete.
+   */
+  decidePacket(bytes: Buffer, start: number, body: number, end: number): PacketVerdict
+  /** Forwards bytes of passed packets, as they came: a slice of the chunk or of the collected start of a packet. */
+  forward(bytes: Buffer): void
+  onProblem(problem: PacketProblem): void
+}
+
+/** First size of the buffer that collects the start of an incomplete packet. */
+const FIRST_BYTES = 64
+
+/**
+ * Walks over the packets of one direction without decoding them. Neighbouring packets that pass are forwarded as one
+ * slice of the received chunk. Only the start of a packet that is not decided yet is copied.
+ */
+export class PacketWalker {
+  readonly #handler: PacketHandler
+  readonly #maxPacketBytes: number
+  /** Bytes of the current packet that are still to come, after it was decided. */
+  #bodyLeft = 0
+  #isSkipping = false
+  /** True after a problem: where the next packet begins is unknown. */
+  #isFailed = false
+  /** Start of an incomplete packet: its buffer, the bytes in it, and the bytes it needs. */
+  #start: Buffer | undefined
+  #startBytes = 0
+  #neededBytes = 0
+  /** Chunk that is being walked, the start of the bytes to forward, and the start of the current packet. */
+  #chunk: Buffer | undefined
+  #runStart = 0
+  #at = 0
+
+  constructor(handler: PacketHandler, maxPacketBytes: number) {
+    this.#handler = handler
+    this.#maxPacketBytes = maxPacketBytes
+  }
+
+  /** True if all bytes of the packets so far were forwarded or skipped. */
+  get isBetweenPackets(): boolean {
+    return this.#bodyLeft === 0
+  }
+
+  /** Walks a chunk. Returns the unread bytes if the handler stopped. */
+  write(chunk: Buffer): Buffer | undefined {
+    if (this.#isFailed) return undefined
+    let at = 0
+    if (this.#start !== undefined) {
+      const taken = this.#completeStart(chunk)
+      if (typeof taken !== 'number') return taken
+      if (taken === chunk.length) return undefined
+      at = taken
+    }
+    const { length } = chunk
+    this.#runStart = at
+    if (this.#bodyLeft > 0) {
+      const bodyBytes = Math.min(this.#bodyLeft, length - at)
+      this.#bodyLeft -= bodyBytes
+      at += bodyBytes
+      if (this.#isSkipping) this.#runStart = at
+    }
+    this.#chunk = chunk
+    while (at < length) {
+      let body = at + 1
+      let remaining = 0
+      let byte = 0x80
+      for (let shift = 0; byte >= 0x80 && body < length && shift < 28; shift += 7) {
+        byte = chunk[body++]!
+        remaining += (byte & 0x7f) << shift
+      }
+      this.#at = at
+      if (byte >= 0x80) {
+        if (body - at > MAX_VARIABLE_BYTES) return this.#fail('malformed')
+        this.#collectStart(chunk, at, body - at + 1)
+        break
+      }
+      const end = body + remaining
+      if (end - at > this.#maxPacketBytes) return this.#fail('too large')
+      const verdict = this.#handler.decidePacket(chunk, at, body, end)
+      if (verdict > 0) {
+        this.#collectStart(chunk, at, verdict)
+        break
+      }
+      if (verdict === STOP) {
+        this.flush()
+        this.#chunk = undefined
+        return chunk.subarray(at)
+      }
+      if (verdict === SKIP) {
+        this.flush()
+        this.#runStart = Math.min(end, length)
+      }
+      if (end > length) {
+        this.#bodyLeft = end - length
+        this.#isSkipping = verdict === SKIP
+      }
+      at = end
+    }
+    if (this.#start === undefined) this.#at = length
+    this.flush()
+    this.#chunk = undefined
+    return undefined
+  }
+
+  /** Forwards the packets before the current one now, so that the owner can send a packet of its own behind them. */
+  flush(): void {
+    const chunk = this.#chunk
+    if (chunk === undefined || this.#at <= this.#runStart) return
+    const run = chunk.subarray(this.#runStart, this.#at)
+    this.#runStart = this.#at
+    this.#handler.forward(run)
+  }
+
+  /** Removes and returns the collected start of an incomplete packet. */
+  takeStart(): Buffer | undefined {
+    const start = this.#start?.subarray(0, this.#startBytes)
+    this.#start = undefined
+    return start
+  }
+
+  /** Forgets the current packet: the next bytes begin a packet. */
+  reset(): void {
+    this.#start = undefined
+    this.#bodyLeft = 0
+  }
+
+  #fail(problem: PacketProblem): undefined {
+    this.#isFailed = true
+    this.flush()
+    this.#chunk = undefined
+    this.#handler.onProblem(problem)
+  }
+
+  #collectStart(chunk: Buffer, at: number, neededBytes: number): void {
+    const bytes = chunk.length - at
+    this.#start = Buffer.allocUnsafeSlow(Math.max(FIRST_BYTES, bytes))
+    chunk.copy(this.#start, 0, at)
+    this.#startBytes = bytes
+    this.#neededBytes = neededBytes
+  }
+
+  /** Adds bytes to the start of a packet until it is decided. Returns the bytes taken, or the unread ones. */
+  #completeStart(chunk: Buffer): number | Buffer {
+    let taken = 0
+    for (;;) {
+      const bytes = Math.min(this.#neededBytes - this.#startBytes, chunk.length - taken)
+      this.#append(chunk, taken, bytes)
+      taken += bytes
+      if (this.#startBytes < this.#neededBytes) return taken
+      const start = this.#start!.subarray(0, this.#startBytes)
+      let body = 1
+      let remaining = 0
+      let byte = 0x80
+      for (let shift = 0; byte >= 0x80 && body < start.length && shift < 28; shift += 7) {
+        byte = start[body++]!
+        remaining += (byte & 0x7f) << shift
+      }
+      if (byte >= 0x80) {
+        if (body > MAX_VARIABLE_BYTES) return this.#failAtStart('malformed', chunk)
+        this.#neededBytes = body + 1
+        continue
+      }
+      const end = body + remaining
+      if (end > this.#maxPacketBytes) return this.#failAtStart('too large', chunk)
+      const verdict = this.#handler.decidePacket(start, 0, body, end)
+      if (verdict > 0) {
+        this.#neededBytes = verdict
+        continue
+      }
+      this.#start = undefined
+      if (verdict === STOP) return Buffer.concat([start, chunk.subarray(taken)])
+      this.#bodyLeft = end - start.length
+      this.#isSkipping = verdict === SKIP
+      if (verdict === PASS) this.#handler.forward(start)
+      return taken
+    }
+  }
+
+  #failAtStart(problem: PacketProblem, chunk: Buffer): number {
+    this.#isFailed = true
+    this.#start = undefined
+    this.#handler.onProblem(problem)
+    return chunk.length
+  }
+
+  #append(chunk: Buffer, from: number, bytes: number): void {
+    const total = this.#startBytes + bytes
+    let start = this.#start!
+    if (total > start.length) {
+      start = Buffer.allocUnsafeSlow(Math.max(total, Math.min(2 * start.length, this.#neededBytes)))
+      this.#start!.copy(start, 0, 0, this.#startBytes)
+      this.#start = start
+    }
+    chunk.copy(start, this.#startBytes, from, from + bytes)
+    this.#startBytes = total
+  }
+}
