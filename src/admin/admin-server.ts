@@ -50,6 +50,8 @@ export interface AdminServerOptions {
   readonly snapshots?: SnapshotStore | undefined
   /** Name of this node. Default: host name and process id. */
   readonly node?: string | undefined
+  /** Addresses at which clients connect, such as `mqtt://127.0.0.1:1883`, for the state of the node. */
+  readonly listeners?: readonly string[] | undefined
 }
 
 const OPTIONS: KnownOptions<AdminServerOptions> = {
@@ -64,6 +66,7 @@ const OPTIONS: KnownOptions<AdminServerOptions> = {
   audit: true,
   snapshots: true,
   node: true,
+  listeners: true,
 }
 
 /** Server of the admin API and the dashboard. */
@@ -99,13 +102,24 @@ export const ADMIN_ROUTES: readonly Route[] = [
  */
 export async function adminServer(gate: Gate, options: AdminServerOptions): Promise<AdminServer> {
   checkOptionNames(options, OPTIONS)
-  const { listen, broker, policy, durations, snapshots, node } = options
+  const { listen, broker, policy, durations, snapshots, node, listeners } = options
   const addresses = (typeof listen === 'string' ? [listen] : listen).map(parseAdminAddress)
   const tokens = openTokens(addresses, options, gate)
   const analytics = options.analytics ?? new Analytics({ gate })
   const alerts = options.alerts ?? new Alerts({ gate, analytics, durations, onAlert: () => {} })
   const audit = options.audit ?? keepAuditLog(gate)
-  const state = new AdminState({ gate, analytics, alerts, audit, durations, broker, policy, snapshots, node })
+  const state = new AdminState({
+    gate,
+    analytics,
+    alerts,
+    audit,
+    durations,
+    broker,
+    policy,
+    snapshots,
+    node,
+    listeners,
+  })
   const app = createApp(state, ADMIN_ROUTES)
   const hosts = [
     ...(options.hosts ?? []),

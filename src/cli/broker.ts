@@ -103,21 +103,22 @@ export async function runBroker(options: BrokerCommandOptions, terminal: Termina
         logFileError(log, error, `the ${name} was not reloaded, the old one stays`)
       watches.push(watchPolicy(accessFiles, reloadFiles, { onError }))
     }
+    const { port, wsPort, tlsPort, wssPort } = server
+    const listeners = Object.entries({ mqtt: port, ws: wsPort, mqtts: tlsPort, wss: wssPort }).flatMap(
+      ([scheme, bound]) => (bound === undefined ? [] : [`${scheme}://${hostOf(options)}:${bound}`]),
+    )
     if (options.admin !== undefined && adminCode !== undefined) {
       const { limits: broker } = server
       admin = await adminCode.startAdmin(gate, options.admin, {
         ...runningMonitoring,
         broker,
         policy: { files, overlay, reload },
+        listeners,
       })
     }
     serving = true
-    const { port, wsPort, tlsPort, wssPort } = server
-    const listeners = { mqtt: port, ws: wsPort, mqtts: tlsPort, wss: wssPort }
     const urls = [
-      ...Object.entries(listeners).flatMap(([scheme, bound]) =>
-        bound === undefined ? [] : [`${scheme}://${hostOf(options)}:${bound}`],
-      ),
+      ...listeners,
       ...(health === undefined ? [] : [`http://${hostOf(options)}:${health.port}/ready`]),
       ...(admin?.urls ?? []),
     ]

@@ -30,10 +30,10 @@ export async function startAdmin(
   { listen, tokens, hosts }: AdminOptions,
   observed: Pick<
     AdminServerOptions,
-    'analytics' | 'durations' | 'alerts' | 'audit' | 'snapshots' | 'node' | 'broker' | 'policy'
+    'analytics' | 'durations' | 'alerts' | 'audit' | 'snapshots' | 'node' | 'broker' | 'policy' | 'listeners'
   >,
 ): Promise<AdminServer> {
-  const { analytics, durations, alerts, audit, snapshots, node, broker, policy } = observed
+  const { analytics, durations, alerts, audit, snapshots, node, broker, policy, listeners } = observed
   const needsTokens = listen.some(address => !address.startsWith('unix:'))
   try {
     return await adminServer(gate, {
@@ -48,6 +48,7 @@ export async function startAdmin(
       node,
       broker,
       policy,
+      listeners,
     })
   } catch (cause) {
     if (cause instanceof PolicyError)

@@ -35,6 +35,7 @@ import {
 import { type DecisionCounter, GateEmitter } from './gate-emitter.ts'
 import type { GateEvents, PolicyReloadResult } from './gate-events.ts'
 import type { GateStats, PolicyStats } from './gate-stats.ts'
+import type { NodeMembership } from './node-membership.ts'
 import { loadPolicySource, type PolicySource, type ReadPolicyOptions, watchFiles } from './policy-source.ts'
 import { type GateRunOptions, type HandlerRunResult, runMessageHandler } from './run-limited.ts'
 import { RuntimeConfig, type SenderEntries } from './runtime-lists.ts'
@@ -283,6 +284,14 @@ export class Gate {
   /** Returns the bans, overrides and assigned tiers that cover a sender. */
   entriesOf(sender: Sender): SenderEntries {
     return this.#runtimeConfig.entriesOf(sender)
+  }
+
+  /**
+   * Joins the nodes of a shared store, under a name, that confirm changes of bans, overrides, exemptions and tiers to each
+   * other. Returns undefined if the store belongs to one process. Close it before the gate.
+   */
+  joinNodes(node: string): NodeMembership | undefined {
+    return this.#runtimeConfig.joinNodes(node)
   }
 
   /** Returns the state of the policy, runtime entries, adaptive limits, feedback and breakers, for metrics. */

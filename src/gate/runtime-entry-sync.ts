@@ -18,8 +18,11 @@ export interface ConfigSyncHooks {
   readonly logger: Logger
   /** Returns every entry in effect on this node. */
   listEntries(): readonly (readonly [RuntimeEntryKind, RuntimeEntry])[]
-  /** Takes over the entries of all kinds, except those in `unsent`, which this node has yet to write. */
-  merge(sharedEntries: readonly SharedEntry[], unsent: ReadonlySet<string>): void
+  /**
+   * Takes over the entries of all kinds, except those in `unsent`, which this node has yet to write. Returns the names of
+   * those that could not be applied.
+   */
+  merge(sharedEntries: readonly SharedEntry[], unsent: ReadonlySet<string>): ReadonlySet<string>
 }
 
 /** Returns true if the store refused an operation for lack of a permission (Redis ACL, NATS permissions). */
@@ -47,6 +50,9 @@ export class RuntimeEntrySync {
     { readonly kind: RuntimeEntryKind; readonly id: string; readonly entry: RuntimeEntry | undefined }
   >()
   #version: string | undefined
+  #refusedEntries: ReadonlySet<string> = new Set()
+  /** Called after the entries of a version were applied. */
+  onApplied: () => void = () => {}
   #polling: Promise<void> | undefined
   #writing: Promise<void> | undefined
   #cancelTimer: (() => void) | undefined
@@ -87,6 +93,16 @@ export class RuntimeEntrySync {
   /** Returns true if no change of an entry waits to be written. */
   isWritten(kind: RuntimeEntryKind, id: string): boolean {
     return !this.#unsent.has(buildEntryName(kind, id))
+  }
+
+  /** Version of the shared entries that this node has applied; empty before the first. */
+  get appliedVersion(): string {
+    return this.#version ?? ''
+  }
+
+  /** Names of the entries of that version that could not be applied. */
+  get refusedEntries(): ReadonlySet<string> {
+    return this.#refusedEntries
   }
 
   /** Polls the store once and schedules the next poll. Never rejects. */
@@ -168,7 +184,8 @@ export class RuntimeEntrySync {
       this.#version = version
       // The list may be older than an entry sent while it was read. This runs in one step with the merge,
       // because answers come in batches.
-      this.#hooks.merge(sharedEntries, new Set([...this.#unsent.keys(), ...sent]))
+      this.#refusedEntries = this.#hooks.merge(sharedEntries, new Set([...this.#unsent.keys(), ...sent]))
+      this.onApplied()
     } finally {
       this.#sentMeanwhile = undefined
     }

@@ -121,12 +121,12 @@ export class RuntimeList<Given extends object> {
 
   /**
    * Takes over the entries of all nodes, except those that this node has yet to write. Returns true if any
-   * entry changed.
+   * entry changed. Calls `report` with the id of each entry that is invalid here.
    */
   merge(
     sharedEntries: ReadonlyMap<string, Given & RuntimeEntry>,
     unsent: ReadonlySet<string>,
-    report: (error: unknown) => void,
+    report: (error: unknown, id: string) => void,
   ): boolean {
     const nowMs = this.#hooks.clock.now()
     let changed = false
@@ -144,7 +144,7 @@ export class RuntimeList<Given extends object> {
         this.#apply(entry)
         changed = true
       } catch (error) {
-        report(error)
+        report(error, id)
       }
     }
     return changed

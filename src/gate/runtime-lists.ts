@@ -20,6 +20,7 @@ import {
   tierEntryType,
 } from './entry-types.ts'
 import type { GateEmitter } from './gate-emitter.ts'
+import { NodeMembership } from './node-membership.ts'
 import { Penalties } from './penalty-tracker.ts'
 import { RUNTIME_ENTRY_KINDS, type RuntimeEntry, type RuntimeEntryKind } from './runtime-entry.ts'
 import { buildEntryName, RuntimeEntrySync } from './runtime-entry-sync.ts'
@@ -57,6 +58,7 @@ export class RuntimeConfig {
   readonly tiers: RuntimeList<TierAssignmentOptions>
   readonly #clock: Clock
   readonly #logger: Logger
+  readonly #store: Store
   readonly #chain: GateChain
   readonly #emitter: GateEmitter
   readonly #listByKind: Readonly<Record<RuntimeEntryKind, SyncedList>>
@@ -76,6 +78,7 @@ export class RuntimeConfig {
     const { senderOverrides, handlerMonitor } = chain
     this.#clock = clock
     this.#logger = logger
+    this.#store = store
     this.#chain = chain
     this.#emitter = emitter
     const hooks: RuntimeListHooks = {
@@ -188,6 +191,17 @@ export class RuntimeConfig {
     await this.#configSync?.poll()
   }
 
+  /**
+   * Joins the nodes of the store, under a name, that confirm changes of runtime entries to each other. Returns undefined if
+   * the store belongs to one process.
+   */
+  joinNodes(node: string): NodeMembership | undefined {
+    const { sharedEntries } = this.#store
+    if (this.#configSync === undefined || sharedEntries === undefined) return undefined
+    const [clock, logger, sync] = [this.#clock, this.#logger, this.#configSync]
+    return new NodeMembership({ node, clock, logger, sharedEntries, sync })
+  }
+
   /** Stops all timers and writes pending changes to the store if it is reachable. */
   async close(): Promise<void> {
     this.#tierCache?.close()
@@ -214,18 +228,22 @@ export class RuntimeConfig {
     return rules.map(ruleInThousandths)
   }
 
-  #merge(sharedEntries: readonly SharedEntry[], unsent: ReadonlySet<string>): void {
-    const report = (err: unknown): void =>
-      this.#logger.warn({ err }, 'a runtime entry of another node is invalid and was ignored')
+  /** Returns the names of the entries that are invalid here. */
+  #merge(sharedEntries: readonly SharedEntry[], unsent: ReadonlySet<string>): ReadonlySet<string> {
+    const refused = new Set<string>()
     let changed = false
     for (const kind of RUNTIME_ENTRY_KINDS) {
+      const report = (err: unknown, id: string): void => {
+        refused.add(buildEntryName(kind, id))
+        this.#logger.warn({ err }, 'a runtime entry of another node is invalid and was ignored')
+      }
       const shared = new Map<string, RuntimeEntry>()
       for (const { kind: entryKind, id, json } of sharedEntries) {
         if (entryKind !== kind) continue
         try {
           shared.set(id, JSON.parse(json) as RuntimeEntry)
         } catch (err) {
-          report(err)
+          report(err, id)
         }
       }
       const unsentIds = [...unsent].flatMap(name =>
@@ -235,5 +253,6 @@ export class RuntimeConfig {
       if (kind !== 'behaviour' && kind !== 'breaker') changed = merged || changed
     }
     if (changed) this.#invalidatePlans()
+    return refused
   }
 }

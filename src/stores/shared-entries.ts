@@ -20,7 +20,10 @@ export interface EphemeralEntries {
 
 /** Entries that the nodes of a store share. They last as long as the store's state. */
 export interface SharedEntries extends EphemeralEntries {
-  /** Returns a text that differs after every change by any node; cheap to read. Empty before the first change. */
+  /**
+   * Returns a text that differs after every change by any node; cheap to read. It ends in a number that grows. Empty before
+   * the first change.
+   */
   version(): MaybePromise<string>
   /**
    * Returns the entries of one kind that are kept separately: they change no version, notify no watcher, and are not

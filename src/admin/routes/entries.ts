@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { SENDER_PARTS, type SenderSelector } from '../../chain/senders/sender-selector.ts'
 import { policyError } from '../../core/errors.ts'
-import type { RuntimeEntry, RuntimeEntryOptions } from '../../gate/runtime-entry.ts'
+import type { RuntimeEntry, RuntimeEntryKind, RuntimeEntryOptions } from '../../gate/runtime-entry.ts'
 import { hasHiddenSecret, redact, restoreSecrets } from '../../policy/index.ts'
 import { pageOf } from '../page.ts'
 import { AdminProblem } from '../problem.ts'
@@ -36,7 +36,7 @@ interface EntryList {
 interface EntryKind<Body extends z.ZodType> {
   /** Path of the list, as `bans`. */
   readonly path: string
-  readonly noun: string
+  readonly noun: RuntimeEntryKind
   readonly entry: z.ZodType
   readonly body: Body
   listOf(state: AdminState): EntryList
@@ -89,7 +89,7 @@ function entryRoutes<Body extends z.ZodType>(kind: EntryKind<Body>): readonly Ro
         const list = kind.listOf(state)
         const before = list.size
         const added = await state.audit.withAddress(ip, () => kind.add(state, params.id, body, caller.name))
-        return { status: list.size > before ? 201 : 200, body: await changed(state, list, added) }
+        return { status: list.size > before ? 201 : 200, body: await changed(state, kind, added) }
       },
     }),
     defineRoute({
@@ -111,12 +111,16 @@ function entryRoutes<Body extends z.ZodType>(kind: EntryKind<Body>): readonly Ro
   ]
 }
 
-async function changed(state: AdminState, list: EntryList, entry: RuntimeEntry): Promise<object> {
-  await state.audit.written()
+async function changed(
+  state: AdminState,
+  { noun, listOf }: Pick<EntryKind<z.ZodType>, 'noun' | 'listOf'>,
+  entry: RuntimeEntry,
+): Promise<object> {
+  const [nodes] = await Promise.all([state.confirmEntry(noun, entry.id), state.audit.written()])
   return {
     entry: redact(entry),
-    persisted: list.isShared(entry.id),
-    nodes: { confirmed: [state.node], pending: [] },
+    persisted: listOf(state).isShared(entry.id),
+    nodes,
   }
 }
 

@@ -50,6 +50,8 @@ const status = defineRoute({
       p95Ms: state.p95Ms() ?? null,
       streams: state.events.readers,
       alerts: state.alerts.active().length,
+      nodes: [...(await state.nodes())],
+      listeners: [...state.listeners],
       entries: {
         bans: gate.bans.size,
         overrides: gate.overrides.size,

@@ -42,6 +42,13 @@ export const statusSchema = z
       .meta({ description: '95th percentile of the duration of decisions; null without any.' }),
     streams: z.int().meta({ description: 'Open event streams.' }),
     alerts: z.int().meta({ description: 'Alerts that fire now.' }),
+    nodes: z.array(z.string()).meta({
+      description: 'Nodes with an admin server that share the store, this one first.',
+    }),
+    listeners: z.array(z.string()).meta({
+      description: 'Addresses at which clients connect.',
+      examples: ['mqtt://127.0.0.1:1883'],
+    }),
     entries: z.object({ bans: z.int(), overrides: z.int(), exemptions: z.int(), tiers: z.int() }),
   })
   .meta({ description: 'State of the node.' })

@@ -4,6 +4,8 @@ import type { SnapshotStore } from '../../analytics/snapshot-store.ts'
 import type { Decision, Scaled } from '../../core/decision.ts'
 import type { Message, Sender } from '../../core/message.ts'
 import type { Gate, GateEvents } from '../../gate/gate.ts'
+import type { EntryConfirmation, NodeMembership } from '../../gate/node-membership.ts'
+import type { RuntimeEntryKind } from '../../gate/runtime-entry.ts'
 import type { Alert, Alerts } from '../../metrics/alert-monitor.ts'
 import { type DecisionTimer, type DurationCounts, quantileOf } from '../../metrics/decision-durations.ts'
 import type { AdminPolicyFiles } from '../admin-policy-files.ts'
@@ -36,6 +38,7 @@ export interface AdminStateOptions {
   /** Analytics of all nodes. */
   readonly snapshots?: SnapshotStore | undefined
   readonly node?: string | undefined
+  readonly listeners?: readonly string[] | undefined
 }
 
 const SECOND_MS = 1_000
@@ -55,6 +58,7 @@ export class AdminState {
   readonly overlay: PolicyOverlay | undefined
   readonly snapshots: SnapshotStore | undefined
   readonly node: string
+  readonly listeners: readonly string[]
   readonly startedAtMs: number
   readonly events: EventStream
   readonly series: DecisionSeries
@@ -69,6 +73,7 @@ export class AdminState {
   scaled: Scaled | undefined
   readonly #durations: DecisionTimer | undefined
   readonly #durationReadings: DurationCounts[] = []
+  readonly #membership: NodeMembership | undefined
   #cancelTick: () => void
   readonly #closers: readonly (() => void)[]
 
@@ -84,6 +89,8 @@ export class AdminState {
     this.snapshots = options.snapshots
     this.#durations = options.durations
     this.node = options.node ?? `${hostname().slice(0, 64)}:${process.pid}`
+    this.listeners = options.listeners ?? []
+    this.#membership = gate.joinNodes(this.node)
     this.startedAtMs = gate.clock.now()
     this.events = new EventStream(gate.clock)
     this.answers = new IdempotentAnswers(gate.clock)
@@ -112,9 +119,20 @@ export class AdminState {
     return seconds === undefined || seconds === Infinity ? undefined : 1_000 * seconds
   }
 
+  /** Returns the nodes that have applied the last change of an entry. Waits for the others of the store, at most a second. */
+  async confirmEntry(kind: RuntimeEntryKind, id: string): Promise<EntryConfirmation> {
+    return this.#membership?.confirm(kind, id) ?? { confirmed: [this.node], pending: [] }
+  }
+
+  /** Returns the names of the nodes of the store, this one first; this one only if the store does not answer. */
+  async nodes(): Promise<readonly string[]> {
+    return this.#membership?.nodes().catch(() => [this.node]) ?? [this.node]
+  }
+
   /** Stops observing and ends all event streams. */
   close(): void {
     this.#cancelTick()
+    this.#membership?.close()
     for (const close of this.#closers) close()
     this.events.close()
     this.capture?.end()

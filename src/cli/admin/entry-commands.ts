@@ -91,12 +91,19 @@ async function put(client: AdminClient, path: string, id: string, body: object):
   const changed = await client.send<{
     entry: ListedEntry
     persisted: boolean
-    nodes: { confirmed: string[] }
+    nodes: { confirmed: readonly string[]; pending: readonly string[] }
   }>('PUT', `/${path}/${segment(id)}`, body)
+  const { confirmed, pending } = changed.nodes
   const where = changed.persisted ? 'kept in the store' : 'in this process only'
+  const others = [
+    ...(confirmed.length > 1 ? [`in effect on ${printable(confirmed.join(', '))}`] : []),
+    ...(pending.length > 0 ? [`not confirmed by ${printable(pending.join(', '))}`] : []),
+  ]
   return {
     json: changed,
-    lines: [`${printable(changed.entry.id)} ${describeEntryTerms(changed.entry, Date.now())}; ${where}`],
+    lines: [
+      `${printable(changed.entry.id)} ${describeEntryTerms(changed.entry, Date.now())}; ${[where, ...others].join('; ')}`,
+    ],
   }
 }
 

@@ -29,6 +29,7 @@ describe('the admin API', () => {
     flood('d7', 60)
     const status = statusSchema.parse((await scene.call('GET', `${BASE}/status`)).body)
     expect(status).toMatchObject({
+      nodes: ['node-a'],
       node: 'node-a',
       role: 'admin',
       caller: 'admin',

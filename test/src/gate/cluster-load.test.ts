@@ -1,6 +1,3 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { type Adaptive, type AdaptiveOptions, adaptive } from '../../../src/adapt/index.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
@@ -13,14 +10,9 @@ import {
   type Scaled,
   type Store,
 } from '../../../src/index.ts'
-import { openNatsKv } from '../../../src/stores/nats-kv/index.ts'
-import { RedisStore } from '../../../src/stores/redis/index.ts'
 import type { EphemeralEntries, SharedEntries } from '../../../src/stores/shared-entries.ts'
-import { openSqlite } from '../../../src/stores/sqlite/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
-import { startNats } from '../../support/nats.ts'
-import { startRedis } from '../../support/redis.ts'
-import { openIoredis } from '../../support/redis-clients.ts'
+import { SHARED_BACKENDS, type SharedBackend } from '../../support/shared-stores.ts'
 import { until } from '../../support/wait.ts'
 
 const EVERY_MS = 10_000
@@ -71,56 +63,13 @@ class Node {
   }
 }
 
-interface Shared {
-  open(): Promise<Store>
-  end(): Promise<void>
-}
-
-const STORES: Readonly<Record<string, (clock: FakeClock) => Promise<Shared>>> = {
-  async 'one SQLite file'(clock) {
-    const folder = mkdtempSync(join(tmpdir(), 'topicgate-fleet-'))
-    return {
-      open: async () => openSqlite(join(folder, 'limits.db'), { clock }),
-      end: async () => rmSync(folder, { recursive: true }),
-    }
-  },
-  async 'one Redis'() {
-    const server = await startRedis()
-    const clients: { disconnect(): void }[] = []
-    return {
-      async open() {
-        const client = await openIoredis(server.url)
-        clients.push(client)
-        return new RedisStore({ client, timeoutMs: 5_000 })
-      },
-      async end() {
-        for (const client of clients) client.disconnect()
-        await server.stop()
-      },
-    }
-  },
-  async 'one NATS'() {
-    const server = await startNats({ jetstream: true })
-    return {
-      async open() {
-        const store = await openNatsKv(server.url, { timeoutMs: 5_000 })
-        await until(async () => (await store.health()).ok)
-        // Two that make the bucket at once may miss an interval.
-        await store.sharedEntries!.ephemeral('load').list()
-        return store
-      },
-      end: () => server.stop(),
-    }
-  },
-}
-
-describe.each(Object.keys(STORES))('nodes of %s', name => {
+describe.each(Object.keys(SHARED_BACKENDS))('nodes of %s', name => {
   // Redis takes out by its own clock what has ended.
   const clock = new FakeClock(Date.now())
   const nodes: Node[] = []
-  let shared: Shared
+  let shared: SharedBackend
   beforeAll(async () => {
-    shared = await STORES[name]!(clock)
+    shared = await SHARED_BACKENDS[name]!(clock, ['load'])
   })
   afterEach(async () => {
     for (const node of nodes.splice(0)) await node.close()

@@ -76,7 +76,10 @@ function sharingOn(runtimeList: RuntimeList): {
 } {
   const clock = new FakeClock(0)
   const merged: (readonly SharedEntry[])[] = []
-  const merge = (sharedEntries: readonly SharedEntry[]): void => void merged.push(sharedEntries)
+  const merge = (sharedEntries: readonly SharedEntry[]): ReadonlySet<string> => {
+    merged.push(sharedEntries)
+    return new Set()
+  }
   return {
     configSync: new RuntimeEntrySync(runtimeList, { clock, logger: SILENT, listEntries: () => [], merge }),
     clock,
@@ -145,8 +148,10 @@ describe('shared entries', () => {
   it('are not reverted by a list that is older than a change sent meanwhile', async () => {
     const runtimeList = new RuntimeList()
     const spared: (readonly string[])[] = []
-    const merge = (_notes: readonly SharedEntry[], unsent: ReadonlySet<string>): void =>
-      void spared.push([...unsent])
+    const merge = (_notes: readonly SharedEntry[], unsent: ReadonlySet<string>): ReadonlySet<string> => {
+      spared.push([...unsent])
+      return new Set()
+    }
     const configSync = new RuntimeEntrySync(runtimeList, {
       clock: new FakeClock(0),
       logger: SILENT,
@@ -286,7 +291,7 @@ describe('shared entries on a store with notifications', () => {
       clock,
       logger: SILENT,
       listEntries: () => [],
-      merge: () => {},
+      merge: () => new Set(),
     })
     const looked = configSync.poll()
     await clock.advanceAsync(10)
