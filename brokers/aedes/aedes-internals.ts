@@ -13,6 +13,8 @@ export interface BrokerInternals {
   readonly clients?: Readonly<Record<string, Client>> | undefined
   readonly persistence?: Persistence | undefined
   readonly mq?: Emitter | undefined
+  /** Number of the last message. */
+  readonly counter?: number | undefined
   /** Maximum topic depth: a deeper publish costs the client its connection. */
   readonly maxTopicLevels?: number | undefined
   readonly opts?: { readonly drainTimeout?: unknown } | undefined
@@ -48,6 +50,7 @@ export interface Emitter {
   /** Messages on their way to subscribers. */
   current?: number | undefined
   _do?(message: unknown, callback: unknown): unknown
+  emit?(message: AedesDelivery, done: unknown): void
 }
 
 /** A delivery in progress. */

@@ -5,17 +5,20 @@ import type { ResourceCounter } from './resource-counter.ts'
 
 type Published = (error?: Error | null) => void
 
+/** Called when aedes has published a message, or could not, and has acknowledged it unless it was deferred. */
+type Acknowledged = Published
+
 /** Decides about a packet that is about to be published: calls `publish` to allow it, or `published` with an error. */
 export type DecideOnPublish = (client: Client, publish: () => void, published: Published) => void
 
 /** Instructions for packets that aedes is about to acknowledge and publish. */
 export interface PublishInterceptor {
   /** Publishes nothing in the packet's place. Calls `acknowledged` after aedes has written the acknowledgement. */
-  discard(packet: object, acknowledged?: () => void): void
+  discard(packet: object, acknowledged?: Acknowledged): void
   /** Publishes `other` in the packet's place. */
-  replace(packet: object, replacement: PacketLike, acknowledged?: () => void): void
+  replace(packet: object, replacement: PacketLike, acknowledged?: Acknowledged): void
   /** Publishes the packet unchanged. */
-  publishUnchanged(packet: object, acknowledged: () => void): void
+  publishUnchanged(packet: object, acknowledged: Acknowledged): void
   /** Calls `decide` if aedes publishes the packet after all. */
   decideOnPublish(packet: object, decide: DecideOnPublish): void
   detach(): void
@@ -25,7 +28,7 @@ interface Instruction {
   readonly kind: 'publish' | 'discard' | 'replace' | 'decide'
   readonly replacement?: PacketLike | undefined
   readonly decide?: DecideOnPublish | undefined
-  readonly acknowledged?: (() => void) | undefined
+  readonly acknowledged?: Acknowledged | undefined
 }
 
 /** Key of a packet's instruction. Why: an absent property costs almost nothing, a WeakSet lookup some 30 ns. */
@@ -37,6 +40,20 @@ interface Instructed {
 
 function hasLowerQos(replacement: PacketLike, packet: Partial<PacketLike>): boolean {
   return (replacement.qos ?? 0) < (packet.qos ?? 0)
+}
+
+/** Key of the QoS of a packet whose acknowledgement aedes must not write. */
+const DEFERRED_QOS: unique symbol = Symbol('topicgate.deferredQos')
+interface Deferred {
+  qos: 0 | 1 | 2
+  [DEFERRED_QOS]?: 1 | undefined
+}
+
+/** Prevents aedes from acknowledging a packet of QoS 1 before it is published: it sees QoS 0 until then. */
+export function deferPuback(packet: PacketLike): void {
+  const deferred = packet as Deferred
+  deferred[DEFERRED_QOS] = 1
+  deferred.qos = 0
 }
 
 /** A QoS 2 message that is about to be published. */
@@ -129,6 +146,8 @@ export function wrapBrokerPublish(broker: Aedes, resources: ResourceCounter): Pu
     }
     // A QoS 2 packet that is resent is a new object.
     ;(packet as Instructed)[INSTRUCTION] = undefined
+    const deferred = packet as Deferred
+    if (deferred[DEFERRED_QOS] !== undefined) deferred.qos = deferred[DEFERRED_QOS]
     const published = (typeof client === 'function' ? client : done) as Published | undefined
     applyInstruction(instruction, packet, client, published)
   }
@@ -141,7 +160,7 @@ export function wrapBrokerPublish(broker: Aedes, resources: ResourceCounter): Pu
   ): void {
     const done: Published = error => {
       published?.(error)
-      acknowledged?.()
+      acknowledged?.(error)
     }
     if (kind === 'decide') {
       decide!(client as Client, () => publish(packet, client, done), done)

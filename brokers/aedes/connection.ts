@@ -9,6 +9,7 @@ import type { ClientQueues, QueueConnection } from './client-queues.ts'
 import { createConnectionSender } from './connection-sender.ts'
 import { IncomingPublish, type PublishSource } from './message.ts'
 import type { LimitBrokerSettings } from './options.ts'
+import { OrderedPubacks } from './ordered-pubacks.ts'
 import { isParserEmitting, RawPublishFilter } from './raw-publish-filter.ts'
 import { NOTICE_EVERY_MS, type RefusalNotices } from './refusal-notices.ts'
 import { ReadThrottle, type SharedReadState } from './socket-read-throttle.ts'
@@ -75,6 +76,8 @@ export class Connection implements PublishSource, QueueConnection {
   /** QoS 2 messages that aedes is about to acknowledge. */
   #unacknowledged = 0
   #closeWhenAcknowledged: (() => void) | undefined
+  /** PUBACKs that are written when their messages have been stored. */
+  #pubacks: OrderedPubacks | undefined
   readonly #onAcknowledged = (): void => {
     if (--this.#unacknowledged === 0 && this.#closeWhenAcknowledged !== undefined)
       setImmediate(this.#closeWhenAcknowledged)
@@ -367,6 +370,11 @@ export class Connection implements PublishSource, QueueConnection {
   expectAcknowledgement(): () => void {
     this.#unacknowledged++
     return this.#onAcknowledged
+  }
+
+  expectPuback(messageId: number): (error?: Error | null) => void {
+    this.#pubacks ??= new OrderedPubacks(this.#client.conn)
+    return this.#pubacks.expect(messageId)
   }
 
   /** Disconnects the client later, because aedes may be parsing, and after accepted messages have been acknowledged. */

@@ -14,6 +14,7 @@ import { limitDeliveries } from './limit-deliveries.ts'
 import { limitPublishes } from './limit-publishes.ts'
 import { limitSubscriptions } from './limit-subscriptions.ts'
 import type { LimitBrokerOptions } from './options.ts'
+import { orderPublishes } from './ordered-publishes.ts'
 import { limitPacketSizes } from './packet-size-limit.ts'
 import { ResourceCounter } from './resource-counter.ts'
 
@@ -61,6 +62,7 @@ export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptio
   const context = new BrokerContext(broker, gate, options)
   const detachDeliveries = limitDeliveries(context)
   const resources = new ResourceCounter(context)
+  const detachOrder = context.settings.acknowledgeStored ? orderPublishes(broker) : undefined
   const interceptor = wrapBrokerPublish(broker, resources)
   const detachAll = [
     detachDeliveries,
@@ -94,6 +96,7 @@ export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptio
       for (const connection of context.connections) connection.detach()
       context.connections.clear()
       interceptor.detach()
+      detachOrder?.()
       restoreFastProperties(broker)
     },
   }

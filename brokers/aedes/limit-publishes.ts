@@ -5,11 +5,11 @@ import type { Ask } from '../../src/guard/guard.ts'
 import { reuseDecisionOnce } from '../../src/guard/reuse-decision-once.ts'
 import { brokerInternals } from './aedes-internals.ts'
 import type { BrokerContext } from './broker-context.ts'
-import type { DecideOnPublish, PublishInterceptor } from './broker-publish-wrapper.ts'
+import { type DecideOnPublish, deferPuback, type PublishInterceptor } from './broker-publish-wrapper.ts'
 import { composeMessageHook } from './compose-hooks.ts'
 import type { Connection } from './connection.ts'
 import { degradePacket, redirectPacket } from './degrade-and-redirect.ts'
-import { AedesMessage, IncomingPublish, type PacketLike } from './message.ts'
+import { AedesMessage, IncomingPublish, type PacketLike, type PublishSource } from './message.ts'
 import { NotAuthorizedError } from './not-authorized-error.ts'
 import { clientRefusalError } from './refusal-error.ts'
 import type { ResourceCounter } from './resource-counter.ts'
@@ -101,6 +101,8 @@ export function limitPublishes(
         // A closed broker gives no answer.
         if (broker.closed) return
         if (isExactlyOnce) interceptor.publishUnchanged(packet, connection.expectAcknowledgement())
+        else if (settings.acknowledgeStored && packet.qos === 1)
+          interceptor.publishUnchanged(packet, deferAcknowledgement(packet, connection))
         callback(null)
         return
       }
@@ -151,10 +153,12 @@ export function limitPublishes(
   }
 
   function pass(decision: Decision, message: IncomingPublish): void {
-    const { source, packet, callback } = message
+    const { packet, callback } = message
     if (decision === ALREADY_STORED) interceptor.decideOnPublish(packet, decideStored(message))
-    else if (message.qos === 2 && source !== undefined)
-      interceptor.publishUnchanged(packet, source.expectAcknowledgement())
+    else {
+      const acknowledged = acknowledgementOf(message)
+      if (acknowledged !== undefined) interceptor.publishUnchanged(packet, acknowledged)
+    }
     callback(null)
   }
 
@@ -195,8 +199,19 @@ export function limitPublishes(
     message.callback(null)
   }
 
-  function acknowledgementOf({ qos, source }: IncomingPublish): (() => void) | undefined {
-    return qos === 2 ? source?.expectAcknowledgement() : undefined
+  /** Returns the function to call when aedes has published a message; undefined if that makes no difference. */
+  function acknowledgementOf(message: IncomingPublish): ((error?: Error | null) => void) | undefined {
+    const { qos, source, packet, will } = message
+    if (qos === 2) return source?.expectAcknowledgement()
+    if (!settings.acknowledgeStored || qos !== 1 || will || source === undefined) return undefined
+    return deferAcknowledgement(packet, source)
+  }
+
+  /** Defers the PUBACK of a packet until it is published. Returns the function that then writes it. */
+  function deferAcknowledgement(packet: PacketLike, source: PublishSource): (error?: Error | null) => void {
+    const write = source.expectPuback(packet.messageId!)
+    deferPuback(packet)
+    return write
   }
 
   function refuse(decision: Decision, message: IncomingPublish): void {
@@ -246,7 +261,7 @@ export function limitPublishes(
     return redirectPacket(broker, ruleInfo, message, decision)
   }
 
-  function discard(packet: object, callback: Callback, acknowledged?: () => void): void {
+  function discard(packet: object, callback: Callback, acknowledged?: (error?: Error | null) => void): void {
     interceptor.discard(packet, acknowledged)
     callback(null)
   }

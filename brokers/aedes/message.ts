@@ -12,6 +12,7 @@ export interface PacketLike {
   qos?: number | undefined
   retain?: boolean | undefined
   dup?: boolean | undefined
+  readonly messageId?: number | undefined
 }
 
 /**
@@ -135,6 +136,8 @@ export interface PublishSource {
   readonly senderQueue: SenderQueue
   /** Counts a QoS 2 message to be acknowledged before a disconnect. Call the result after the acknowledgement. */
   expectAcknowledgement(): () => void
+  /** Reserves the place of the PUBACK of a message. Call the result when it has been stored. */
+  expectPuback(messageId: number): (error?: Error | null) => void
 }
 
 /** A PUBLISH or a will in progress, with everything needed to enact its decision. */

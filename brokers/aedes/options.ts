@@ -65,6 +65,12 @@ export interface LimitBrokerOptions extends Omit<GuardOptions, 'holds'> {
    * client can publish there. Default: none.
    */
   readonly notices?: string | undefined
+  /**
+   * Acknowledges a publish of QoS 1 when the persistence has stored it for offline sessions and it was sent to
+   * subscribers. Why: aedes acknowledges first, so a crash loses acknowledged messages. Set it with a persistence that
+   * survives one. Default: false.
+   */
+  readonly acknowledgeStored?: boolean | undefined
   /** Prevents clients from publishing to `$SYS/`, even if your own hook replaces that of aedes. Default: true. */
   readonly guardSys?: boolean | undefined
 }
@@ -87,6 +93,7 @@ const OPTIONS: KnownOptions<LimitBrokerOptions> = {
   maxFiltersPerPacket: true,
   limitDeliveries: true,
   notices: true,
+  acknowledgeStored: true,
   guardSys: true,
 }
 
@@ -105,6 +112,7 @@ export interface LimitBrokerSettings {
   readonly maxPacketBytes: number
   readonly maxFiltersPerPacket: number
   readonly limitDeliveries: boolean | undefined
+  readonly acknowledgeStored: boolean
   readonly guardSys: boolean
   readonly maxHeldPerSender: number
   readonly maxQueuedPerSender: number
@@ -135,6 +143,7 @@ export function completeSettings(options: LimitBrokerOptions, broker?: Aedes): L
     maxFiltersPerPacket:
       (options.maxFiltersPerPacket ?? MAX_SIZES.filtersPerPacket) || Number.POSITIVE_INFINITY,
     limitDeliveries: options.limitDeliveries,
+    acknowledgeStored: options.acknowledgeStored ?? false,
     guardSys: options.guardSys ?? true,
     maxHeldPerSender: options.maxHeldPerSender ?? CHUNK_MESSAGES,
     maxQueuedPerSender: options.maxQueuedPerSender ?? MAX_SIZES.heldPerSender,
