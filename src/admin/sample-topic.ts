@@ -6,8 +6,8 @@ import { parsePattern } from '../topic/pattern.ts'
 
 /** Level in place of a wildcard. */
 const ANY_LEVEL = '_'
-/** Topic of connects at brokers. */
-const CONNECT_TOPIC = 'connect'
+/** Topics of actions that have none, at brokers. */
+const ACTION_TOPICS: Readonly<Record<string, string>> = { connect: 'connect', accept: 'accept' }
 
 /**
  * Returns a topic that a rule applies to, whose key for a sender does not depend on what the wildcards stand for. Returns
@@ -19,7 +19,7 @@ export function sampleTopic(
   dialect: Dialect,
 ): string | undefined {
   if (rule.pattern === undefined)
-    return rule.per.some(dependsOnTopic) ? undefined : rule.on === 'connect' ? CONNECT_TOPIC : ANY_LEVEL
+    return rule.per.some(dependsOnTopic) ? undefined : (ACTION_TOPICS[rule.on] ?? ANY_LEVEL)
   const { levels, captures } = parsePattern(rule.pattern, dialect)
   const wildcards = new Set(dialect === 'mqtt' ? ['+', '#'] : ['*', '>'])
   const topic = levels.map(level => (wildcards.has(level) ? ANY_LEVEL : level))

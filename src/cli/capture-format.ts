@@ -14,7 +14,13 @@ export interface CaptureRecord {
 
 type Fields = Readonly<Record<string, unknown>>
 
-const ACTIONS: ReadonlySet<unknown> = new Set<Operation>(['publish', 'subscribe', 'connect', 'deliver'])
+const ACTIONS: ReadonlySet<unknown> = new Set<Operation>([
+  'publish',
+  'subscribe',
+  'connect',
+  'deliver',
+  'accept',
+])
 
 /** Maximum time value of a date (ECMA-262, 21.4.1.1). */
 const MAX_DATE_MS = 8.64e15

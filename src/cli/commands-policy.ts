@@ -101,7 +101,7 @@ export function addPolicyCommands(
     .requiredOption('--topic <topic>', 'the topic of the message')
     .addOption(
       new Option('--on <action>', 'what is done with the topic')
-        .choices(['publish', 'subscribe', 'connect', 'deliver'])
+        .choices(['publish', 'subscribe', 'connect', 'deliver', 'accept'])
         .default('publish'),
     )
     .option('--client <id>', 'the client id of the sender')

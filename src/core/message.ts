@@ -1,11 +1,20 @@
 import { checkWord, policyError } from './errors.ts'
 import type { FieldPath } from './field-path.ts'
 
-/** Action on the topic: a client publishes, subscribes or connects, or a message is delivered to it. */
-export type Operation = 'publish' | 'subscribe' | 'connect' | 'deliver'
+/**
+ * Action on the topic: a client publishes, subscribes or connects, a message is delivered to it, or a socket is accepted
+ * before anything but its address is known.
+ */
+export type Operation = 'publish' | 'subscribe' | 'connect' | 'deliver' | 'accept'
 
 /** All actions. */
-export const MESSAGE_OPERATIONS: readonly Operation[] = ['publish', 'subscribe', 'connect', 'deliver']
+export const MESSAGE_OPERATIONS: readonly Operation[] = [
+  'publish',
+  'subscribe',
+  'connect',
+  'deliver',
+  'accept',
+]
 
 /** Dialect of topics and patterns: MQTT (`a/+/#`) or NATS (`a.*.>`). */
 export type Dialect = 'mqtt' | 'nats'

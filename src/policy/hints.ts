@@ -108,6 +108,8 @@ const OTHER_ACTIONS: Readonly<Record<string, string>> = {
   receive: 'deliver',
   login: 'connect',
   connection: 'connect',
+  socket: 'accept',
+  handshake: 'accept',
 }
 
 const OTHER_SCOPES: Readonly<Record<string, string>> = {

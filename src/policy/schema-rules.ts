@@ -113,7 +113,7 @@ const scope = textSchema(
   'topic',
 ).meta({ pattern: SCOPE_PATTERN })
 
-const action = z.enum(['publish', 'subscribe', 'connect', 'deliver'], {
+const action = z.enum(['publish', 'subscribe', 'connect', 'deliver', 'accept'], {
   error: encodeSchemaError('an action'),
 })
 

@@ -89,6 +89,7 @@ function warnOfRule(
   const { topic, on = 'publish' } = rule
   if (topic !== undefined) {
     if (on === 'connect') warn(`${path}.topic`, 'a connect has no topic', 'remove `topic`')
+    if (on === 'accept') warn(`${path}.topic`, 'an accepted socket has no topic', 'remove `topic`')
     warnOfOtherDialect(topic, dialect, `${path}.topic`, warn)
   }
   const outcome = typeof rule.exceeded === 'string' ? rule.exceeded : Object.keys(rule.exceeded ?? {})[0]
@@ -107,6 +108,11 @@ function warnOfRule(
       `nothing ever passes: each message costs at least ${least}, and the rule holds ${most}`,
       remedy,
     )
+  }
+  if (on === 'accept' && scopesOf(rule.per).some(scope => !/^(?:global|ip(?:\/.*)?)$/.test(scope))) {
+    const remedy = 'use ip or global'
+    warn(`${path}.per`, 'only the address of a socket is known when it is accepted', remedy)
+    return
   }
   const captures = capturesOf(topic, dialect)
   for (const scope of scopesOf(rule.per)) {
@@ -152,7 +158,7 @@ function warnOfMissingBackstop(
   warn: Warn,
 ): void {
   const { on = 'publish', topic } = rule
-  if (on === 'connect' || !isRate(rule) || isBackstop(rule, isFixed)) return
+  if (on === 'connect' || on === 'accept' || !isRate(rule) || isBackstop(rule, isFixed)) return
   const bounded = rules.some(
     other =>
       other !== rule &&

@@ -82,7 +82,9 @@ function decideMessage(gate: Gate, input: AdminMessageBody, commit: boolean): Ma
 function createMessage(input: AdminMessageBody, { dialect }: Gate): CapturedMessage {
   const { topic, on } = input
   const isValid =
-    on === 'connect' || (on === 'subscribe' ? validPattern(topic, dialect) : validTopic(topic, dialect))
+    on === 'connect' ||
+    on === 'accept' ||
+    (on === 'subscribe' ? validPattern(topic, dialect) : validTopic(topic, dialect))
   if (isValid) return new CapturedMessage(input, dialect)
   const noun = on === 'subscribe' ? 'filter' : 'topic'
   const message = `${JSON.stringify(topic.slice(0, 100))} is not a ${noun} of ${dialect}`

@@ -258,7 +258,13 @@ export class TopicRouteTable {
   }
 }
 
-const ACTIONS = ['publish', 'subscribe', 'connect', 'deliver'] as const satisfies readonly Operation[]
+const ACTIONS = [
+  'publish',
+  'subscribe',
+  'connect',
+  'deliver',
+  'accept',
+] as const satisfies readonly Operation[]
 
 /** Entries whose limits are collected in one step. */
 const ENTRIES_PER_STEP = 256

@@ -40,6 +40,16 @@ const CASES: readonly (readonly [title: string, document: object, warning: strin
   ],
   ['a topic of a connect', rule({ on: 'connect', topic: 'a/b' }), 'rules[0].topic: a connect has no topic'],
   [
+    'a topic of an accepted socket',
+    rule({ on: 'accept', topic: 'a/b', per: 'ip' }),
+    'rules[0].topic: an accepted socket has no topic',
+  ],
+  [
+    'an accepted socket counted by client',
+    rule({ on: 'accept', per: 'client' }),
+    'rules[0].per: only the address of a socket is known when it is accepted',
+  ],
+  [
     'roles nobody has',
     { ...rule({ per: 'client' }), exempt: [{ roles: ['admin'] }] },
     'exempt[0].roles: matches no sender: nothing in the policy says where a role comes from',
