@@ -1,7 +1,7 @@
 import type { Server, Socket } from 'node:net'
 import { Server as TlsServer } from 'node:tls'
+import { SilentSockets } from '../../src/adapter/silent-sockets.ts'
 import type { TrustProxy } from '../../src/adapter/trusted-proxies.ts'
-import { addressKey } from '../../src/conditions/address-network.ts'
 import { checkOptionNames, type KnownOptions } from '../../src/core/option-names.ts'
 import type { BrokerLimiter } from './limit-broker.ts'
 
@@ -38,48 +38,22 @@ export function limitServer(
 ): ServerLimiter {
   checkOptionNames(options, OPTIONS)
   const { silentMs = 10_000, maxSilent = 1_000, maxSilentPerIp = 50, trust = () => false } = options
-  const silent = new Map<object, { readonly ip: string; readonly timer: NodeJS.Timeout }>()
-  const perIp = new Map<string, number>()
-  let refused = 0
-  let expired = 0
+  const silent = new SilentSockets({ silentMs, maxSilent, maxSilentPerIp })
 
   function accept(socket: Socket): void {
-    const ip = addressKey(socket.remoteAddress ?? '')
-    const ofIp = perIp.get(ip) ?? 0
-    if (silent.size >= maxSilent || (ofIp >= maxSilentPerIp && !trust(socket.remoteAddress ?? ''))) {
-      refused++
-      socket.destroy()
-      return
-    }
-    const timer = setTimeout(() => {
-      expired++
-      socket.destroy()
-    }, silentMs)
-    timer.unref()
-    silent.set(socket, { ip, timer })
-    perIp.set(ip, ofIp + 1)
-    socket.once('close', () => forget(socket))
-  }
-
-  function forget(socket: object): void {
-    const known = silent.get(socket)
-    if (known === undefined) return
-    clearTimeout(known.timer)
-    silent.delete(socket)
-    const ofIp = (perIp.get(known.ip) ?? 1) - 1
-    if (ofIp === 0) perIp.delete(known.ip)
-    else perIp.set(known.ip, ofIp)
+    const ip = socket.remoteAddress ?? ''
+    silent.add(socket, trust(ip) ? undefined : ip)
   }
 
   const event = server instanceof TlsServer ? 'secureConnection' : 'connection'
-  const removeListener = limits.onConnect(forget)
+  const removeListener = limits.onConnect(socket => silent.remove(socket))
   server.prependListener(event, accept)
   return {
-    stats: () => ({ silent: silent.size, refused, expired }),
+    stats: () => silent.stats,
     detach: () => {
       server.off(event, accept)
       removeListener()
-      for (const socket of [...silent.keys()]) forget(socket)
+      silent.clear()
     },
   }
 }

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Aedes } from 'aedes'
-import { readProxyHeader } from '../../src/adapter/proxy-header.ts'
+import { awaitProxyHeader, PROXY_HEADER_MS } from '../../src/adapter/await-proxy-header.ts'
 import type { TrustProxy } from '../../src/adapter/trusted-proxies.ts'
 import { policyError } from '../../src/core/errors.ts'
 import { checkOptionNames, type KnownOptions } from '../../src/core/option-names.ts'
@@ -25,47 +25,16 @@ export function behindProxy(broker: Aedes, options: BehindProxyOptions): (socket
   checkOptionNames(options, OPTIONS)
   if (typeof options.trust !== 'function')
     throw policyError('trust', 'no proxy is trusted', "pass trustProxies(['10.0.0.0/8'])")
-  const timeoutMs = options.headerTimeoutMs ?? 5_000
+  const timeoutMs = options.headerTimeoutMs ?? PROXY_HEADER_MS
   return socket => {
     if (!options.trust(socket.remoteAddress ?? '')) {
       broker.handle(socket)
       return
     }
-    awaitHeader(socket, timeoutMs, ip => {
+    awaitProxyHeader(socket, timeoutMs, ip => {
       // aedes reads the details of a connection from its request; a plain socket has none.
       const request = ip === undefined ? undefined : { connDetails: { ipAddress: ip }, headers: {}, socket }
       brokerInternals(broker).handle(socket, request)
     })
   }
-}
-
-function awaitHeader(socket: Socket, timeoutMs: number, done: (ip: string | undefined) => void): void {
-  let seen: Buffer = Buffer.alloc(0)
-  const timer = setTimeout(() => socket.destroy(), timeoutMs)
-  timer.unref()
-  const ignoreError = (): void => {}
-  const stop = (): void => {
-    clearTimeout(timer)
-    socket.off('readable', read)
-    socket.off('close', stop)
-    socket.off('error', ignoreError)
-  }
-  const read = (): void => {
-    const chunk: Buffer | null = socket.read()
-    if (chunk === null) return
-    seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk])
-    const header = readProxyHeader(seen)
-    if (header.kind === 'partial') return
-    stop()
-    if (header.kind === 'broken') {
-      socket.destroy()
-      return
-    }
-    const rest = header.kind === 'found' ? seen.subarray(header.sizeBytes) : seen
-    if (rest.length > 0) socket.unshift(rest)
-    done(header.kind === 'found' ? header.ip : undefined)
-  }
-  socket.on('readable', read)
-  socket.on('close', stop)
-  socket.on('error', ignoreError)
 }
