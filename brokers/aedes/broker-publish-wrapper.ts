@@ -130,6 +130,8 @@ export function wrapBrokerPublish(broker: Aedes, resources: ResourceCounter): Pu
     const isWithoutClient = typeof client === 'function'
     const published = (isWithoutClient ? client : done) as Published | undefined
     const publisher = isWithoutClient ? undefined : client
+    // aedes adds the publisher after the persistence has stored the packet.
+    if (publisher) (packet as { clientId?: string }).clientId = (publisher as Client).id
     resources.publishRetained(
       packet as PacketLike,
       publisher,

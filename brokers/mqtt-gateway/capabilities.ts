@@ -17,6 +17,8 @@ const SUPPORTED: Readonly<Record<Operation, ReadonlySet<Outcome>>> = {
   connect: ANSWERED,
   // A delivery can wait. A redirected or degraded delivery would be a publish.
   deliver: new Set(['latest', 'throttle', 'queue', 'drop', 'reject', 'disconnect']),
+  // A socket has no protocol yet that could answer.
+  accept: new Set(['drop', 'reject', 'disconnect']),
 }
 
 /** Returns true if the gateway can enact an outcome of an action. */

@@ -1,7 +1,7 @@
 import type { Logger } from '../index.ts'
 import type { AclAuthorization } from './acl-authorization.ts'
 import type { AuthenticationOptions, ClientAuthentication } from './client-authentication.ts'
-import type { TlsCertificates, TlsFileOptions } from './tls-certificates.ts'
+import type { TlsCertificates, TlsFileOptions } from './listeners/tls-certificates.ts'
 
 export interface BrokerAccessOptions {
   /** Default: every client may connect. */
@@ -20,7 +20,7 @@ export interface BrokerAccess {
 }
 
 /** Files to watch, and the function that reads them again. */
-interface ReloadableFiles {
+export interface ReloadableFiles {
   readonly name: string
   readonly files: readonly string[]
   readonly reload: () => Promise<void>
@@ -46,7 +46,7 @@ export async function openBrokerAccess(options: BrokerAccessOptions, log: Logger
     authorization = await AclAuthorization.open(aclFile, client => authentication?.userOf(client), log)
   }
   if (tls !== undefined) {
-    const { TlsCertificates } = await import('./tls-certificates.ts')
+    const { TlsCertificates } = await import('./listeners/tls-certificates.ts')
     certificates = await TlsCertificates.open(tls, log)
   }
   return { authentication, authorization, certificates }

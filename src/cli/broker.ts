@@ -1,168 +1,54 @@
-import { existsSync } from 'node:fs'
-import type { Logger } from 'pino'
-import type { AdminServer } from '../admin/index.ts'
-import { formatProblem, PolicyError } from '../core/errors.ts'
-import { Gate } from '../index.ts'
-import { watchPolicy } from '../policy/index.ts'
 import { type BrokerAccessOptions, filesOfAccess, openBrokerAccess } from './access-files.ts'
-import { EXIT } from './command-error.ts'
-import { isLimitingEnabled, readStoreOverlay } from './environment-variables.ts'
-import type { HealthOptions, HealthServer } from './health-server.ts'
-import { createLogger } from './log.ts'
-import { type RunningMqttServer, startMqttServer } from './mqtt-server.ts'
-import { resolvePolicyFiles } from './resolve-policy-files.ts'
-import type { AdminOptions } from './start-admin.ts'
-import { type Monitoring, type MonitoringOptions, startMonitoring } from './start-monitoring.ts'
+import { startMqttServer } from './mqtt-server.ts'
+import type { DurablePersistence } from './persistence/aedes-persistence.ts'
+import type { PersistenceLimitOptions } from './persistence/limit-options.ts'
+import type { openRedisPersistence } from './persistence/redis-persistence.ts'
+import { runServer, type ServerOptions } from './run-server.ts'
 import type { Terminal } from './terminal.ts'
-import { TerminationSignalWaiter } from './termination-signal-waiter.ts'
 
-/** Maximum time for held messages to pass at shutdown. */
-const DRAIN_MS = 5_000
-
-export interface BrokerCommandOptions extends MonitoringOptions, BrokerAccessOptions {
-  readonly policy: readonly string[]
-  readonly host: string
-  /** Ports of the listeners: MQTT, MQTT over WebSocket, and both over TLS. Default: no listener. */
-  readonly port?: number | undefined
-  readonly wsPort?: number | undefined
-  readonly tlsPort?: number | undefined
-  readonly wssPort?: number | undefined
-  /** Default: no health server. */
-  readonly healthPort?: number | undefined
-  readonly logLevel: string
-  readonly trustProxy: readonly string[]
-  readonly proxyProtocol: boolean
+export interface BrokerCommandOptions extends ServerOptions, BrokerAccessOptions {
   /** Default: no notices. */
-  readonly notices?: string | undefined
-  /** Default: 1 MiB. */
-  readonly maxPacketBytes?: number | undefined
-  readonly json: boolean
-  /** Default: no admin server. */
-  readonly admin?: AdminOptions | undefined
+  readonly notices: string | undefined
+  /** URL of the Redis that keeps sessions and retained messages. Default: memory. */
+  readonly persistence: string | undefined
+  readonly storageLimits: PersistenceLimitOptions
 }
 
-/**
- * Runs a limited MQTT broker until SIGINT or SIGTERM. Reloads the policy when a file changes or at SIGHUP; an invalid
- * policy is logged and the old one stays active.
- */
-export async function runBroker(options: BrokerCommandOptions, terminal: Terminal): Promise<number> {
-  const log = createLogger(options.logLevel, options.json, terminal)
-  const { env } = terminal
-  const files = await resolvePolicyFiles(options.policy, env)
-  const store = readStoreOverlay(env)
-  const adminCode = options.admin && (await import('./start-admin.ts'))
-  const overlay = adminCode?.resolveAdminOverlay(options.admin?.overlay, files)
-  const listPolicy = (): readonly (string | object)[] => [
-    ...files,
-    ...(overlay !== undefined && existsSync(overlay) ? [overlay] : []),
-    ...(store === undefined ? [] : [store]),
-  ]
-  const access = await openBrokerAccess(options, log)
-  const isLimiting = isLimitingEnabled(env)
-  const gate = isLimiting
-    ? await Gate.fromPolicy(listPolicy(), { env, logger: log })
-    : new Gate({ logger: log })
-  if (!isLimiting) log.warn('TOPICGATE_ENABLED is false: nothing is limited, everything passes')
-  gate.on('warning', warning =>
-    log.warn(
-      warning,
-      warning.kind === 'limit_near' ? 'a key is close to its limit' : 'a rule has more keys than its maximum',
-    ),
-  )
-  gate.on('scaled', scaled => log.info({ factor: 1, ...scaled }, 'limits are scaled by the load'))
-  gate.on('policy', change => {
-    if (change.kind === 'applied') log.info({ rules: countRules(change.rules) }, 'policy reloaded')
-    else logFileError(log, change.error, 'the policy was not reloaded, the old one stays')
+/** The code of persistence is loaded on use. */
+async function openPersistence(
+  ...args: Parameters<typeof openRedisPersistence>
+): Promise<DurablePersistence> {
+  const { openRedisPersistence: open } = await import('./persistence/redis-persistence.ts')
+  return open(...args)
+}
+
+/** Runs a limited MQTT broker until SIGINT or SIGTERM. Returns the exit code. */
+export function runBroker(options: BrokerCommandOptions, terminal: Terminal): Promise<number> {
+  return runServer(options, terminal, async logger => {
+    const access = await openBrokerAccess(options, logger)
+    return {
+      files: filesOfAccess(access),
+      start: async gate => {
+        const { persistence, storageLimits } = options
+        const durable =
+          persistence === undefined
+            ? undefined
+            : await openPersistence(persistence, storageLimits.maxQueuedMessages, logger)
+        try {
+          const server = await startMqttServer({ ...options, ...access, durable, gate, logger })
+          return {
+            ...server,
+            isServing: () => true,
+            close: async drainMs => {
+              await server.close(drainMs)
+              await durable?.close()
+            },
+          }
+        } catch (error) {
+          await durable?.close()
+          throw error
+        }
+      },
+    }
   })
-  const stop = new TerminationSignalWaiter()
-  let serving = false
-  let server: RunningMqttServer | undefined
-  let health: HealthServer | undefined
-  let monitoring: Monitoring | undefined
-  let admin: AdminServer | undefined
-  try {
-    const runningMonitoring = await startMonitoring(gate, log, options)
-    monitoring = runningMonitoring
-    if (options.healthPort !== undefined) {
-      const readState = (): ReturnType<HealthOptions['readState']> => ({
-        serving,
-        rules: countRules(gate.rules()),
-      })
-      const metrics = (): Promise<string> => runningMonitoring.metrics(server?.limits)
-      const { host, healthPort: port } = options
-      const { startHealth } = await import('./health-server.ts')
-      health = await startHealth({ store: gate.store, readState: readState, metrics, host, port })
-    }
-    server = await startMqttServer({ ...options, ...access, gate, logger: log })
-    const reload = async (): Promise<void> => {
-      if (isLimiting) await gate.apply(listPolicy())
-    }
-    const watches = [watchPolicy(files, reload)]
-    for (const { files: accessFiles, reload: reloadFiles, name } of filesOfAccess(access)) {
-      const onError = (error: unknown): void =>
-        logFileError(log, error, `the ${name} was not reloaded, the old one stays`)
-      watches.push(watchPolicy(accessFiles, reloadFiles, { onError }))
-    }
-    const { port, wsPort, tlsPort, wssPort } = server
-    const listeners = Object.entries({ mqtt: port, ws: wsPort, mqtts: tlsPort, wss: wssPort }).flatMap(
-      ([scheme, bound]) => (bound === undefined ? [] : [`${scheme}://${hostOf(options)}:${bound}`]),
-    )
-    if (options.admin !== undefined && adminCode !== undefined) {
-      const { limits: broker } = server
-      admin = await adminCode.startAdmin(gate, options.admin, {
-        ...runningMonitoring,
-        broker,
-        policy: { files, overlay, reload },
-        listeners,
-      })
-    }
-    serving = true
-    const urls = [
-      ...listeners,
-      ...(health === undefined ? [] : [`http://${hostOf(options)}:${health.port}/ready`]),
-      ...(admin?.urls ?? []),
-    ]
-    if (isLoopback(options.host))
-      log.info({ host: options.host }, 'only this machine can connect (use --host 0.0.0.0 for others)')
-    log.info({ port, wsPort, tlsPort, wssPort, rules: countRules(gate.rules()) }, `ready: ${urls.join(' ')}`)
-    const signal = await stop.received
-    serving = false
-    const { connections, held } = server.limits.stats()
-    log.info({ signal, connections, held }, 'ending')
-    for (const watch of watches) await watch.close()
-    await admin?.close()
-    await server.close(DRAIN_MS)
-    await runningMonitoring.close()
-    log.info('ended')
-  } finally {
-    stop.release()
-    await admin?.close()
-    await health?.close()
-    await monitoring?.close()
-    await gate.close()
-  }
-  return EXIT.fine
-}
-
-/** Limits of exemptions are named with a prefix that policy rules cannot have. */
-function countRules(names: readonly string[]): number {
-  return names.filter(name => !name.startsWith('exempt:')).length
-}
-
-/** Logs every problem in a line of its own, with its position in the file, and then the consequence. */
-function logFileError(log: Logger, error: unknown, consequence: string): void {
-  if (!(error instanceof PolicyError)) {
-    log.error({ err: error }, consequence)
-    return
-  }
-  for (const problem of error.problems) log.error({ ...problem, message: undefined }, formatProblem(problem))
-  log.error({ problems: error.problems.length }, consequence)
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || host.startsWith('127.')
-}
-
-function hostOf({ host }: BrokerCommandOptions): string {
-  return host.includes(':') ? `[${host}]` : host
 }

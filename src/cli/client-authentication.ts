@@ -1,8 +1,8 @@
 import type { Aedes, AuthenticateError, Client } from 'aedes'
 import { brokerInternals } from '../../brokers/aedes/aedes-internals.ts'
 import { addressKey } from '../conditions/address-network.ts'
-import type { Logger, Sender } from '../index.ts'
-import { PasswordChecker, type PasswordResult } from '../mqtt-auth/password-checker.ts'
+import type { Logger, MetricFamily, Sender } from '../index.ts'
+import { PasswordChecker } from '../mqtt-auth/password-checker.ts'
 import { type PasswordEntries, readPasswordFile } from '../mqtt-auth/password-file.ts'
 import { certifiedUserOf } from './certified-user.ts'
 import { sampleLog } from './sampled-log.ts'
@@ -21,17 +21,16 @@ const SERVER_UNAVAILABLE = 3
 const BAD_USER_OR_PASSWORD = 4
 const NOT_AUTHORIZED = 5
 
-const RETURN_CODES: Readonly<Record<Exclude<PasswordResult, 'correct'>, number>> = {
-  wrong: BAD_USER_OR_PASSWORD,
-  busy: SERVER_UNAVAILABLE,
-}
-
 interface FailedAttempt {
   readonly client: string
   readonly user: string | undefined
   readonly ip: string | undefined
   readonly reason: string
 }
+
+/** Reasons of refused logins, as in metrics. */
+const REASONS = ['no_user', 'wrong_password', 'busy', 'error'] as const
+type RefusedReason = (typeof REASONS)[number]
 
 /** User of a connection, and the hash of the password that it proved; undefined if a certificate proved it. */
 interface AuthenticatedUser {
@@ -46,6 +45,7 @@ export class ClientAuthentication {
   readonly #logger: Logger
   readonly #logFailure: (attempt: FailedAttempt) => void
   readonly #users = new WeakMap<Client, AuthenticatedUser>()
+  readonly #refused: Record<RefusedReason, number> = { no_user: 0, wrong_password: 0, busy: 0, error: 0 }
   #broker: Aedes | undefined
 
   private constructor(options: AuthenticationOptions, checker: PasswordChecker, logger: Logger) {
@@ -90,13 +90,14 @@ export class ClientAuthentication {
       }
       const ip = ipOf(client)
       const user = username || undefined
-      const refuse = (reason: string, returnCode: number): void => {
+      const refuse = (kind: RefusedReason, reason: string, returnCode: number): void => {
+        this.#refused[kind]++
         this.#logFailure({ client: client.id.slice(0, 128), user: user?.slice(0, 128), ip, reason })
         done(connackError(reason, returnCode), false)
       }
       if (user === undefined) {
         if (this.#options.allowAnonymous) done(null, true)
-        else refuse('user name required', NOT_AUTHORIZED)
+        else refuse('no_user', 'user name required', NOT_AUTHORIZED)
         return
       }
       const attempt = {
@@ -109,13 +110,15 @@ export class ClientAuthentication {
       this.#checker.check(attempt).then(
         result => {
           if (result !== 'correct') {
-            refuse(result === 'busy' ? 'too many passwords to check' : 'wrong password', RETURN_CODES[result])
+            if (result === 'busy') refuse('busy', 'too many passwords to check', SERVER_UNAVAILABLE)
+            else refuse('wrong_password', 'wrong password', BAD_USER_OR_PASSWORD)
             return
           }
           this.#users.set(client, { user, hash: this.#checker.hashOf(user) })
           done(null, true)
         },
         (err: unknown) => {
+          this.#refused.error++
           this.#logger.error({ err }, 'a password could not be checked')
           done(connackError('password not checked', SERVER_UNAVAILABLE), false)
         },
@@ -140,6 +143,17 @@ export class ClientAuthentication {
       disconnected++
     }
     this.#logger.info({ users: entries.size, disconnected }, 'password file reloaded')
+  }
+
+  collectMetrics(): readonly MetricFamily[] {
+    return [
+      {
+        name: 'topicgate_logins_refused_total',
+        help: 'Clients that were not authenticated, by reason.',
+        type: 'counter',
+        samples: REASONS.map(reason => ({ labels: { reason }, value: this.#refused[reason] })),
+      },
+    ]
   }
 
   #certifiedUserOf(client: Client): string | undefined {

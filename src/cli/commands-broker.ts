@@ -4,56 +4,28 @@ import { CommandError, EXIT } from './command-error.ts'
 import { policyOption } from './commands-policy.ts'
 import {
   aclFileFromEnv,
-  adminAddressesFromEnv,
-  DEFAULT_TOKENS,
-  healthPortFromEnv,
-  monitoringOptionsFromEnv,
   NOTICES_TOPIC,
   passwordFileFromEnv,
-  readLogLevel,
-  readMaxPacketBytes,
+  persistenceFromEnv,
   readNoticesTopic,
-  tokensFileFromEnv,
 } from './environment-variables.ts'
-import {
-  appendOptionValue,
-  parseDurationArgument,
-  readPacketBytes,
-  readPort,
-} from './parse-argument-values.ts'
+import { parseBytesArgument, parseCount, parseDurationArgument } from './parse-argument-values.ts'
+import { DEFAULT_PERSISTENCE_LIMITS } from './persistence/limit-options.ts'
 import { requirePackages } from './required-packages.ts'
-import { requirePolicyFiles } from './resolve-policy-files.ts'
+import { addServerOptions, parseServerFlags, type ServerFlags } from './server-flags.ts'
 import type { Terminal } from './terminal.ts'
 
-interface BrokerFlags {
-  readonly policy?: readonly string[]
-  readonly host: string
-  readonly port?: number
-  readonly ws?: number | true
-  readonly health?: number
-  readonly logLevel?: string
-  readonly proxyProtocol?: boolean
-  readonly trustProxy?: readonly string[]
+interface BrokerFlags extends ServerFlags {
   readonly notices?: string | true
-  readonly maxPacketBytes?: number
-  readonly tls?: number
-  readonly wss?: number
-  readonly tlsCert?: string
-  readonly tlsKey?: string
-  readonly tlsCa?: string
-  readonly requireCertificate?: boolean
-  readonly usernameFrom?: 'cn'
   readonly passwordFile?: string
   readonly allowAnonymous?: boolean
   readonly aclFile?: string
-  readonly auditLog?: string
-  readonly analyticsStore?: string
-  readonly alertsWebhook?: string
-  readonly admin?: readonly string[]
-  readonly adminTokens?: string
-  readonly adminHost?: readonly string[]
-  readonly adminOverlay?: string
-  readonly json?: boolean
+  readonly persistence?: string
+  readonly maxRetained: number
+  readonly maxRetainedBytes: number
+  readonly maxSessions: number
+  readonly maxQueuedMessages: number
+  readonly maxQueuedBytes: number
 }
 
 interface DemoFlags {
@@ -65,56 +37,20 @@ interface DemoFlags {
   readonly json?: boolean
 }
 
-const DEFAULT_PORT = 1_883
-const DEFAULT_WS_PORT = 8_883
-const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
-
 /** Adds the commands that run a broker: broker, demo. */
 export function addBrokerCommands(
   program: Command,
   terminal: Terminal,
   done: (exitCode: number) => void,
 ): void {
-  program
+  const broker = program
     .command('broker')
     .description('run a limited MQTT broker; SIGHUP and changed files reload its policy')
     .argument('[files...]', 'policy files')
-    .addOption(policyOption())
-    .option(
-      '--port <port>',
-      `port for MQTT; 0 for a free port; default: ${DEFAULT_PORT}, or none with --tls or --wss`,
-      readPort,
-    )
-    .option('--ws [port]', `port for MQTT over WebSocket; without a port: ${DEFAULT_WS_PORT}`, readPort)
-    .option('--tls <port>', 'port for MQTT over TLS', readPort)
-    .option('--wss <port>', 'port for MQTT over WebSocket and TLS', readPort)
-    .option('--tls-cert <file>', 'certificate chain of --tls and --wss, in PEM')
-    .option('--tls-key <file>', 'private key of --tls-cert, in PEM')
-    .option('--tls-ca <file>', 'authorities of client certificates, in PEM')
-    .option('--require-certificate', 'refuse clients without a valid certificate')
-    .addOption(
-      new Option(
-        '--username-from <field>',
-        'take the user name from the common name of a client certificate',
-      ).choices(['cn']),
-    )
-    .option('--host <address>', 'the address to listen at; 0.0.0.0 for all of them', '127.0.0.1')
-    .option('--health <port>', 'port for /live and /ready over HTTP; 0 for a free port', readPort)
-    .addOption(new Option('--log-level <level>', 'what is logged; default: info').choices(LOG_LEVELS))
-    .option(
-      '--trust-proxy <cidr>',
-      'a proxy that may report addresses; may be given several times',
-      appendOptionValue,
-    )
-    .option('--proxy-protocol', 'those proxies send PROXY protocol headers, version 1 or 2')
+  addServerOptions(broker)
     .option(
       '--notices [topic]',
       `send refused clients the reason, on a topic of their own; default: ${NOTICES_TOPIC}`,
-    )
-    .option(
-      '--max-packet-bytes <bytes>',
-      'the largest MQTT packet a client may send, as 64kB; default: 1 MiB',
-      readPacketBytes,
     )
     .option(
       '--password-file <file>',
@@ -122,62 +58,49 @@ export function addBrokerCommands(
     )
     .option('--allow-anonymous', 'with --password-file, let clients without a user name connect too')
     .option('--acl-file <file>', 'topics that each user may publish and read, in the format of mosquitto')
-    .option('--audit-log <file>', 'append bans, overrides and other changes to a file')
     .option(
-      '--analytics-store <url>',
-      'where all nodes store their analytics: SQLite, Redis, policy or none; default: the store of the policy',
+      '--persistence <url>',
+      'keep sessions and retained messages in a Redis, as redis://host/1; default: memory',
     )
-    .option('--alerts-webhook <url>', 'post alerts there, signed with TOPICGATE_ALERTS_SECRET')
+    .option('--max-retained <count>', 'retained messages', parseCount, DEFAULT_PERSISTENCE_LIMITS.maxRetained)
     .option(
-      '--admin <address>',
-      'serve the admin API and the dashboard at unix:PATH or HOST:PORT; may be given several times',
-      appendOptionValue,
-    )
-    .option('--admin-tokens <file>', `tokens of --admin HOST:PORT; default: ${DEFAULT_TOKENS}`)
-    .option(
-      '--admin-host <name>',
-      'a name under which browsers reach the dashboard; may be given several times',
-      appendOptionValue,
+      '--max-retained-bytes <bytes>',
+      'bytes of retained messages and their topics',
+      parseBytesArgument,
+      DEFAULT_PERSISTENCE_LIMITS.maxRetainedBytes,
     )
     .option(
-      '--admin-overlay <file>',
-      'where the admin API writes changes of the policy; default: policy.admin.yaml beside policy.yaml',
+      '--max-sessions <count>',
+      'persistent sessions',
+      parseCount,
+      DEFAULT_PERSISTENCE_LIMITS.maxSessions,
     )
-    .option('--json', 'log JSON also to a screen')
+    .option(
+      '--max-queued-messages <count>',
+      'messages queued for one session',
+      parseCount,
+      DEFAULT_PERSISTENCE_LIMITS.maxQueuedMessages,
+    )
+    .option(
+      '--max-queued-bytes <bytes>',
+      'bytes queued for all sessions together',
+      parseBytesArgument,
+      DEFAULT_PERSISTENCE_LIMITS.maxQueuedBytes,
+    )
     .action(async (files: readonly string[], flags: BrokerFlags) => {
       const { env } = terminal
-      const given = [...files, ...(flags.policy ?? [])]
-      const policy = requirePolicyFiles(given, env, 'broker --policy policy.yaml')
-      const trustProxy = flags.trustProxy ?? []
-      if (flags.proxyProtocol && trustProxy.length === 0) {
-        const remedy = 'add --trust-proxy with their addresses'
-        throw new CommandError(`--proxy-protocol needs proxies that are trusted (${remedy})`, EXIT.usage)
-      }
-      const seen = monitoringOptionsFromEnv(env)
-      requirePackages('broker')
-      const { runBroker } = await import('./broker.ts')
+      const server = parseServerFlags(files, flags, env, 'broker --policy policy.yaml')
+      const { maxRetained, maxRetainedBytes, maxSessions, maxQueuedMessages, maxQueuedBytes } = flags
       const options = {
-        policy,
-        host: flags.host,
-        port: flags.port ?? (flags.tls === undefined && flags.wss === undefined ? DEFAULT_PORT : undefined),
-        wsPort: flags.ws === true ? DEFAULT_WS_PORT : flags.ws,
-        tlsPort: flags.tls,
-        wssPort: flags.wss,
-        tls: parseTlsFlags(flags),
-        healthPort: flags.health ?? healthPortFromEnv(env),
-        logLevel: flags.logLevel ?? readLogLevel(env, LOG_LEVELS) ?? 'info',
-        trustProxy,
-        proxyProtocol: flags.proxyProtocol ?? false,
+        ...server,
         notices: flags.notices === true ? NOTICES_TOPIC : (flags.notices ?? readNoticesTopic(env)),
-        maxPacketBytes: flags.maxPacketBytes ?? readMaxPacketBytes(env),
         authentication: parseAuthenticationFlags(flags, env),
         aclFile: flags.aclFile ?? aclFileFromEnv(env),
-        auditLog: flags.auditLog ?? seen.auditLog,
-        analyticsStore: flags.analyticsStore ?? seen.analyticsStore,
-        webhook: parseWebhook(flags.alertsWebhook ?? seen.webhookUrl, seen.webhookSecret),
-        json: flags.json ?? false,
-        admin: parseAdminFlags(flags, env),
+        persistence: parsePersistence(flags.persistence ?? persistenceFromEnv(env)),
+        storageLimits: { maxRetained, maxRetainedBytes, maxSessions, maxQueuedMessages, maxQueuedBytes },
       }
+      requirePackages('broker')
+      const { runBroker } = await import('./broker.ts')
       done(await runBroker(options, terminal))
     })
 
@@ -232,44 +155,10 @@ function parseAuthenticationFlags(
   throw new CommandError(`--allow-anonymous belongs to --password-file (${remedy})`, EXIT.usage)
 }
 
-function parseTlsFlags(flags: BrokerFlags): BrokerCommandOptions['tls'] {
-  const { tlsCert: certFile, tlsKey: keyFile, tlsCa: caFile, requireCertificate = false } = flags
-  const refuse = (message: string, remedy: string): never => {
-    throw new CommandError(`${message} (${remedy})`, EXIT.usage)
-  }
-  if (caFile === undefined && (requireCertificate || flags.usernameFrom !== undefined))
-    refuse('client certificates need an authority to be checked with', 'add --tls-ca')
-  if (flags.tls === undefined && flags.wss === undefined) {
-    if ((certFile ?? keyFile ?? caFile) !== undefined)
-      refuse('--tls-cert, --tls-key and --tls-ca need a TLS listener', 'add --tls 8883 or --wss 8884')
-    return undefined
-  }
-  if (certFile === undefined || keyFile === undefined)
-    return refuse('--tls and --wss need a certificate', 'add --tls-cert and --tls-key')
-  return { certFile, keyFile, caFile, requireCertificate }
-}
-
-function parseAdminFlags(flags: BrokerFlags, env: Terminal['env']): BrokerCommandOptions['admin'] {
-  const listen = flags.admin ?? adminAddressesFromEnv(env)
-  if (listen.length === 0) return undefined
-  return {
-    listen,
-    tokens: flags.adminTokens ?? tokensFileFromEnv(env),
-    hosts: flags.adminHost ?? [],
-    overlay: flags.adminOverlay,
-  }
-}
-
 /** Never print the URL: it may contain a password. */
-function parseWebhook(url: string | undefined, secret: string | undefined): BrokerCommandOptions['webhook'] {
-  if (url === undefined) return undefined
-  const parsed = URL.canParse(url) ? new URL(url) : undefined
-  // The webhook rejects a URL with a password; the signature identifies the sender of an alert.
-  if (!/^https?:$/.test(parsed?.protocol ?? '') || parsed?.username || parsed?.password) {
-    const remedy = 'write https://host/path, without user and password'
-    throw new CommandError(`--alerts-webhook is not an http or https URL (${remedy})`, EXIT.usage)
-  }
-  if (secret !== undefined) return { url, secret }
-  const remedy = 'set TOPICGATE_ALERTS_SECRET, else anyone could send alerts'
-  throw new CommandError(`--alerts-webhook needs a secret to sign with (${remedy})`, EXIT.usage)
+function parsePersistence(url: string | undefined): string | undefined {
+  if (url === undefined || url === 'memory') return undefined
+  if (/^rediss?:$/.test(URL.canParse(url) ? new URL(url).protocol : '')) return url
+  const remedy = 'write redis://host/1, or memory'
+  throw new CommandError(`--persistence is not the URL of a Redis (${remedy})`, EXIT.usage)
 }

@@ -21,6 +21,7 @@ export const ENV_VARIABLES = {
   TOPICGATE_MAX_PACKET_BYTES: 'the largest MQTT packet, as with --max-packet-bytes',
   TOPICGATE_PASSWORD_FILE: 'the file of users and passwords, as with --password-file',
   TOPICGATE_ACL_FILE: 'the file of topics that each user may publish and read, as with --acl-file',
+  TOPICGATE_PERSISTENCE: 'the Redis that keeps sessions and retained messages, as with --persistence',
   TOPICGATE_AUDIT_LOG: 'the file of bans, overrides and other changes, as with --audit-log',
   TOPICGATE_ANALYTICS_STORE: 'the store of analytics, as with --analytics-store',
   TOPICGATE_ALERTS_WEBHOOK: 'the URL that receives alerts, as with --alerts-webhook',
@@ -103,6 +104,10 @@ export function aclFileFromEnv(env: Env): string | undefined {
 
 export function passwordFileFromEnv(env: Env): string | undefined {
   return read(env, 'TOPICGATE_PASSWORD_FILE')
+}
+
+export function persistenceFromEnv(env: Env): string | undefined {
+  return read(env, 'TOPICGATE_PERSISTENCE')
 }
 
 /** Returns the monitoring options of the environment. */

@@ -70,6 +70,14 @@ export function parseSenderCount(text: string): number {
   throw new InvalidArgumentError(`Write ${remedy}.`)
 }
 
+/** Parses a number of items: 1 to 2^31. */
+export function parseCount(text: string): number {
+  const remedy = 'a whole number from 1 to 2147483648'
+  const count = parseWhole(text, 2_147_483_648, remedy)
+  if (count > 0) return count
+  throw new InvalidArgumentError(`Write ${remedy}.`)
+}
+
 /** Parses the rounds of a password hash. */
 export function parseIterations(text: string): number {
   const remedy = `a whole number of rounds, 1 to ${MAX_ITERATIONS}`

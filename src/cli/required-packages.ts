@@ -3,8 +3,12 @@ import { CommandError, EXIT } from './command-error.ts'
 /** Optional packages that a command loads and that the package does not install. */
 export const COMMAND_PACKAGES = {
   broker: ['aedes', 'ws', 'pino'],
+  'broker --persistence': ['aedes-persistence-redis', 'ioredis'],
   demo: ['aedes', 'ws', 'mqtt'],
 } as const satisfies Record<string, readonly string[]>
+
+/** Versions to install that are not the latest ones, because aedes does not support those. */
+const VERSIONS: Readonly<Record<string, string>> = { 'aedes-persistence-redis': '11' }
 
 /** Throws CommandError with the install command if a package of the command is missing. */
 export function requirePackages(
@@ -13,7 +17,10 @@ export function requirePackages(
 ): void {
   const missing = COMMAND_PACKAGES[command].filter(name => !isInstalled(name))
   if (missing.length === 0) return
-  const install = `npm install ${COMMAND_PACKAGES[command].join(' ')}`
+  const versioned = COMMAND_PACKAGES[command].map(name =>
+    VERSIONS[name] === undefined ? name : `${name}@${VERSIONS[name]}`,
+  )
+  const install = `npm install ${versioned.join(' ')}`
   throw new CommandError(
     `topicgate ${command} needs ${missing.join(', ')}, which is not installed (${install})`,
     EXIT.unavailable,

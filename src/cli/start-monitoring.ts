@@ -7,6 +7,7 @@ import {
   DecisionTimer,
   type Gate,
   keepAuditLog,
+  type MetricFamily,
   type MetricSources,
   renderMetrics,
   SnapshotExporter,
@@ -26,6 +27,12 @@ export interface MonitoringOptions {
   readonly auditLog?: string | undefined
 }
 
+/** A server with metrics of its own. */
+interface ObservedServer {
+  readonly limits: NonNullable<MetricSources['guards']>[number]
+  collectMetrics(): readonly MetricFamily[]
+}
+
 /** Monitoring of a broker: periodic log lines, alerts and metrics for Prometheus. */
 export interface Monitoring {
   readonly analytics: Analytics
@@ -37,8 +44,8 @@ export interface Monitoring {
   readonly node: string
   /** Store of the analytics of all nodes, if there is one. */
   readonly snapshots: SnapshotStore | undefined
-  /** Returns metrics in the text format of Prometheus, including those of the guard if there is one. */
-  metrics(guard: NonNullable<MetricSources['guards']>[number] | undefined): Promise<string>
+  /** Returns metrics in the text format of Prometheus, including those of the server if it runs. */
+  metrics(server: ObservedServer | undefined): Promise<string>
   /** Writes the last summary and snapshot, and stops. */
   close(): Promise<void>
 }
@@ -79,14 +86,15 @@ export async function startMonitoring(
     audit,
     node: exporter.node,
     snapshots,
-    metrics: guard =>
+    metrics: server =>
       renderMetrics({
         analytics,
         durations,
         store,
-        guards: guard === undefined ? undefined : [guard],
+        guards: server && [server.limits],
         gate,
         webhook,
+        others: server && [server.collectMetrics],
       }),
     async close() {
       if (isClosed) return

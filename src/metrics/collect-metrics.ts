@@ -19,6 +19,8 @@ export interface MetricSources {
   /** Source of the metrics of the policy, runtime entries and adaptive limits. */
   readonly gate?: Gate | undefined
   readonly webhook?: Webhook | undefined
+  /** Functions that collect further metrics, such as those of a broker. */
+  readonly others?: readonly (() => readonly MetricFamily[])[] | undefined
 }
 
 /**
@@ -33,5 +35,6 @@ export async function collectMetrics(sources: MetricSources): Promise<readonly M
     ...collectGuardMetrics(sources.guards),
     ...collectGateMetrics(sources.gate),
     ...collectWebhookMetrics(sources.webhook),
+    ...(sources.others ?? []).flatMap(collect => collect()),
   ]
 }

@@ -51,6 +51,7 @@ export const MODULES: Readonly<Record<string, readonly string[]>> = {
     'policy',
     'mqtt-auth',
     'brokers',
+    'adapter',
     'conditions',
     'core',
   ],

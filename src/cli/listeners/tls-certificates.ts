@@ -1,8 +1,8 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { SecureContextOptions, Server, TlsOptions } from 'node:tls'
-import { PolicyError } from '../core/errors.ts'
-import type { Logger } from '../index.ts'
+import { PolicyError } from '../../core/errors.ts'
+import type { Logger } from '../../index.ts'
 
 /** Files of TLS listeners, in PEM. */
 export interface TlsFileOptions {

@@ -1,0 +1,49 @@
+import type { Socket } from 'node:net'
+import type { Decision, Gate, Logger, Message } from '../../index.ts'
+import { sampleLog } from '../sampled-log.ts'
+
+/** Topic of an accepted socket, which has none of its own. */
+const ACCEPT_TOPIC = 'accept'
+
+/** Asks a gate about new sockets by their address, before any TLS work. A refused one is closed. */
+export class AcceptRules {
+  readonly #gate: Gate
+  readonly #log: (decision: Decision & { readonly ip: string }) => void
+  #refused = 0
+
+  constructor(gate: Gate, logger: Logger | undefined) {
+    this.#gate = gate
+    this.#log = sampleLog(({ ip, rule, reason }, suppressed) =>
+      logger?.warn({ ip, rule, reason, suppressed }, 'a socket was closed before its handshake'),
+    )
+  }
+
+  get refused(): number {
+    return this.#refused
+  }
+
+  /** Calls `accept` if the socket may be accepted. A socket of unknown address may. */
+  check(socket: Socket, ip: string | undefined, accept: () => void): void {
+    if (ip === undefined) {
+      accept()
+      return
+    }
+    const message: Message = { topic: ACCEPT_TOPIC, on: 'accept', sender: { ip }, size: 0, protocol: 'mqtt' }
+    const enact = (decision: Decision): void => {
+      if (decision.allowed) {
+        if (!socket.destroyed) accept()
+        return
+      }
+      this.#refused++
+      this.#log({ ...decision, ip })
+      socket.destroy()
+    }
+    const answer = this.#gate.check(message)
+    if (answer instanceof Promise)
+      // The sockets before a CONNECT are bounded without rules, so a failing store closes none.
+      answer.then(enact, () => {
+        if (!socket.destroyed) accept()
+      })
+    else enact(answer)
+  }
+}

@@ -1,0 +1,188 @@
+import type { IncomingMessage } from 'node:http'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { awaitProxyHeader, PROXY_HEADER_MS } from '../../adapter/await-proxy-header.ts'
+import { SilentSockets } from '../../adapter/silent-sockets.ts'
+import { findForwardedIp, type TrustProxy } from '../../adapter/trusted-proxies.ts'
+import { canonicalIp } from '../../conditions/cidr.ts'
+import type { Gate, Logger, MetricFamily } from '../../index.ts'
+import { CommandError, EXIT } from '../command-error.ts'
+import { AcceptRules } from './accept-rules.ts'
+import type { TlsCertificates } from './tls-certificates.ts'
+import { TlsHandshakes } from './tls-handshakes.ts'
+import type { WebSockets } from './web-sockets.ts'
+
+/** Ports of listeners, 0 for a free one; undefined for none. */
+export interface ListenerPorts {
+  readonly port: number | undefined
+  readonly wsPort: number | undefined
+  readonly tlsPort: number | undefined
+  readonly wssPort: number | undefined
+}
+
+export interface ListenerOptions extends ListenerPorts {
+  readonly gate: Gate
+  readonly host: string
+  /** Certificate of the TLS listeners. */
+  readonly certificates: TlsCertificates | undefined
+  /** Proxies that may report a client's address. */
+  readonly trust: TrustProxy
+  /** True if these proxies send PROXY protocol headers. */
+  readonly proxyProtocol: boolean
+  readonly maxPacketBytes: number
+  readonly logger: Logger | undefined
+}
+
+/** A connection whose proxy header and handshakes are done. */
+export interface AcceptedConnection {
+  /** Its MQTT bytes. */
+  readonly stream: Duplex
+  /** Its TCP or TLS socket. */
+  readonly socket: Socket
+  /** Address of the client, as the nearest trusted proxy reports it. */
+  readonly ip: string | undefined
+}
+
+export interface Listeners extends ListenerPorts {
+  /** Ends the limits of a socket that has not sent its CONNECT yet. */
+  markConnected(socket: object): void
+  collectMetrics(): readonly MetricFamily[]
+  stopAccepting(): void
+  /** Stops accepting, and closes all connections. */
+  close(): Promise<void>
+}
+
+/**
+ * Higher than the defaults of `limitServer`, because after a power cut a whole site connects at once from one address.
+ */
+const SILENT_SOCKETS = { silentMs: 10_000, maxSilent: 10_000, maxSilentPerIp: 1_000 }
+
+type Transport = 'tcp' | 'ws' | 'tls' | 'wss'
+
+const FLAGS = { tcp: '--port', ws: '--ws', tls: '--tls', wss: '--wss' } as const
+
+/**
+ * Opens the listeners of a command. A connection passes these steps: limits of silent sockets, PROXY header, rules
+ * `on: accept`, TLS handshake, WebSocket handshake. Throws CommandError with exit code 69 if a port is not available.
+ */
+export async function openListeners(
+  options: ListenerOptions,
+  onConnection: (connection: AcceptedConnection) => void,
+): Promise<Listeners> {
+  const { gate, host, trust, proxyProtocol, certificates, maxPacketBytes, logger } = options
+  const silent = new SilentSockets(SILENT_SOCKETS)
+  const acceptRules = new AcceptRules(gate, logger)
+  const servers: Server[] = []
+  const sockets = new Set<Socket>()
+  /** Reported address and TCP socket of each socket that is handed on. */
+  const origins = new WeakMap<object, { readonly ip: string | undefined; readonly tcp: Socket }>()
+  const originOf = (socket: Socket) => origins.get(socket) ?? { ip: socket.remoteAddress, tcp: socket }
+
+  const handlePlain = (socket: Socket): void =>
+    onConnection({ stream: socket, socket, ip: originOf(socket).ip })
+  const handleWebSocket = (stream: Duplex, { socket, headers }: IncomingMessage): void =>
+    onConnection({
+      stream,
+      socket,
+      ip: findForwardedIp(originOf(socket).ip, headers['x-forwarded-for'], trust),
+    })
+
+  let webSockets: WebSockets | undefined
+  if (options.wsPort !== undefined || options.wssPort !== undefined) {
+    const { WebSockets: Opened } = await import('./web-sockets.ts')
+    webSockets = new Opened(maxPacketBytes, logger, handleWebSocket)
+  }
+  const handshakes =
+    certificates &&
+    new TlsHandshakes(certificates, (socket, tcp) => origins.set(socket, { ip: originOf(tcp).ip, tcp }))
+
+  function handleAddressed(tcp: Socket, ip: string | undefined, transport: Transport): void {
+    origins.set(tcp, { ip, tcp })
+    // Many clients share the address of a proxy that reports none.
+    const ownIp = ip !== undefined && trust(ip) ? undefined : ip
+    acceptRules.check(tcp, ownIp, () => {
+      if (transport === 'tcp') handlePlain(tcp)
+      else if (transport === 'ws') webSockets?.handle(tcp)
+      else
+        handshakes?.start(tcp, ownIp, socket => {
+          if (transport === 'tls') handlePlain(socket)
+          else webSockets?.handle(socket)
+        })
+    })
+  }
+
+  function handle(tcp: Socket, transport: Transport): void {
+    sockets.add(tcp)
+    tcp.once('close', () => sockets.delete(tcp))
+    const remote = tcp.remoteAddress
+    const isProxy = remote !== undefined && trust(remote)
+    if (!silent.add(tcp, isProxy ? undefined : remote)) return
+    if (!isProxy || !proxyProtocol) {
+      handleAddressed(tcp, remote && canonicalIp(remote), transport)
+      return
+    }
+    awaitProxyHeader(tcp, PROXY_HEADER_MS, ip => {
+      if (ip === undefined || silent.assignAddress(tcp, ip)) handleAddressed(tcp, ip ?? remote, transport)
+    })
+  }
+
+  const open = async (port: number | undefined, transport: Transport): Promise<number | undefined> => {
+    if (port === undefined) return undefined
+    // Nagle's algorithm delays acknowledgements of QoS 1 by up to 40 ms.
+    const server = createServer({ noDelay: true }, socket => handle(socket, transport))
+    servers.push(server)
+    const bound = await listen(server, port, host, FLAGS[transport])
+    server.on('error', err => logger?.error({ err }, 'a socket could not be accepted'))
+    return bound
+  }
+  const close = async (): Promise<void> => {
+    const closed = servers.map(server => new Promise<void>(resolve => server.close(() => resolve())))
+    for (const socket of sockets) socket.destroy()
+    silent.clear()
+    await Promise.all(closed)
+  }
+  try {
+    return {
+      port: await open(options.port, 'tcp'),
+      wsPort: await open(options.wsPort, 'ws'),
+      tlsPort: await open(options.tlsPort, 'tls'),
+      wssPort: await open(options.wssPort, 'wss'),
+      markConnected: socket => {
+        silent.remove(origins.get(socket)?.tcp ?? socket)
+        webSockets?.markConnected(socket)
+      },
+      collectMetrics: () => [
+        {
+          name: 'topicgate_sockets_refused_total',
+          help: 'Sockets closed before a CONNECT, by reason.',
+          type: 'counter',
+          samples: Object.entries({
+            too_many: silent.stats.refused,
+            silent: silent.stats.expired,
+            accept: acceptRules.refused,
+            tls_handshakes: handshakes?.refused ?? 0,
+          }).map(([reason, value]) => ({ labels: { reason }, value })),
+        },
+      ],
+      stopAccepting: () => {
+        for (const server of servers) server.close()
+      },
+      close,
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+function listen(server: Server, port: number, host: string, flag: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => {
+      const taken = cause.code === 'EADDRINUSE'
+      const reason = taken ? 'another program uses it' : cause.message
+      const text = `cannot listen at ${host}:${port}: ${reason} (choose another with ${flag})`
+      reject(new CommandError(text, EXIT.unavailable, { cause }))
+    })
+    server.listen(port, host, () => resolve((server.address() as AddressInfo).port))
+  })
+}
