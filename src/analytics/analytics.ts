@@ -190,7 +190,7 @@ export class Analytics {
     if (decision.shadow !== undefined) this.#counters.recordShadowRefusals(decision.shadow)
     if (decision.allowed) return
     open.blocked++
-    const refused = isPersistent(senderState) ? senderState.identity : sender
+    const refused = countedSender(senderState, sender)
     const listeners = this.#refusalListeners
     for (let at = 0; at < listeners.length; at++) listeners[at]!(decision, message, refused)
     // A late decision may be about a topic that the sender state no longer has.
@@ -211,7 +211,7 @@ export class Analytics {
   /** Counts a sender among the clients of the open slice and marks its state; returns the index of its tier. */
   #countClient(senderState: SenderState, sender: Sender): number {
     // The identity equals the sender, unless the policy fills in fields.
-    const identity = isPersistent(senderState) ? senderState.identity : sender
+    const identity = countedSender(senderState, sender)
     this.#history.open.unique.add(analyticsName(identity))
     const index = this.#counters.tierIndexOf(identity.tier ?? '')
     senderState.analyticsSlice = (this.#slice << INDEX_BITS) | index
@@ -234,6 +234,11 @@ export class Analytics {
     this.#sliceEndsMs = this.#history.open.endMs
     this.#slice = ++slices
   }
+}
+
+/** Returns the sender that a decision counts for, with the parts that the policy adds. */
+export function countedSender(senderState: SenderState, sender: Sender): Sender {
+  return isPersistent(senderState) ? senderState.identity : sender
 }
 
 /** Returns false for a state made per message, as when headers identify the sender. */

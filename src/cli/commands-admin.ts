@@ -1,12 +1,13 @@
-import { type Command, InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { AuditRecord } from '../admin/audit-log.ts'
 import type { SenderCard } from '../admin/schemas/senders.ts'
 import type { AdminClient, ConnectionFlags } from './admin/client.ts'
 import { type AddAdminCommand, addEntryCommands, type SetAction } from './admin/entry-commands.ts'
+import type { MetricsFlags } from './admin/metrics.ts'
 import { addPolicyAdminCommands } from './admin/policy-commands.ts'
 import { type CommandOutput, runAdminCommand, segment } from './admin/run.ts'
 import { CommandError, EXIT } from './command-error.ts'
-import { formatCount, formatShare, formatTable, formatUnits, formatWait, printable } from './format.ts'
+import { formatCount, formatTable, formatUnits, formatWait, printable } from './format.ts'
 import { type Terminal, write } from './terminal.ts'
 
 /** Adds the commands that operate a running topicgate, over its socket or a URL. */
@@ -40,10 +41,13 @@ export function addAdminCommands(
     return { json: card, lines: renderCard(card, Date.now()) }
   })
 
-  const topCommand = add(program, 'top', 'show rates, block rate and the most refused').option(
-    '--once',
-    'show it once',
-  )
+  const topCommand = add(program, 'top', 'show rates, block rate and the most refused')
+    .option('--once', 'show it once')
+    .addOption(
+      new Option('--by <order>', 'the most refused clients, or those with the most messages')
+        .choices(['refused', 'rate'])
+        .default('refused'),
+    )
   topCommand.action(async () => {
     const { top } = await import('./admin/top.ts')
     done(await top(topCommand.opts(), terminal))
@@ -82,8 +86,15 @@ export function addAdminCommands(
     .requiredOption('--reason <text>', 'the reason, for the audit log')
   action(reset, resetCounts)
 
-  const metrics = add(program, 'metrics', 'show the counts of rules').option('--rule <name>', 'of one rule')
-  action(metrics, showMetrics)
+  const metrics = add(program, 'metrics', 'show the counts of rules')
+    .option('--rule <name>', 'of one rule')
+    .option('--watch', 'show them every second')
+  metrics.action(async () => {
+    const flags = metrics.opts<MetricsFlags>()
+    const { showMetrics, watchMetrics } = await import('./admin/metrics.ts')
+    if (flags.watch === true) return done(await watchMetrics(flags, terminal))
+    done(await runAdminCommand(flags, terminal, client => showMetrics(client, flags.rule)))
+  })
 
   const keys = add(program, 'keys', 'list the counters of a rule with the least units left')
     .argument('<rule>', 'its name')
@@ -164,33 +175,6 @@ async function resetCounts(
   const confirm = isEverything ? 'all' : undefined
   const json = await client.send<{ keys: number }>('POST', '/reset', { sender, rule, confirm, reason })
   return { json, lines: [`${formatCount(json.keys)} counters forgotten`] }
-}
-
-async function showMetrics(
-  client: AdminClient,
-  _args: readonly string[],
-  { rule }: Readonly<Record<string, unknown>>,
-): Promise<CommandOutput> {
-  interface Row {
-    readonly name: string
-    readonly total: number
-    readonly denied: number
-    readonly shadow: number | null
-    readonly meanRemaining: number | null
-  }
-  const json =
-    typeof rule === 'string'
-      ? { rules: [await client.get<Row>(`/rules/${segment(rule)}`)] }
-      : await client.get<{ rules: readonly Row[] }>('/rules?limit=1000')
-  const rows = json.rules.map(({ name, total, denied, shadow, meanRemaining }) => [
-    printable(name, 40),
-    formatCount(total),
-    formatCount(denied),
-    formatShare(denied, total),
-    shadow === null ? '' : formatCount(shadow),
-    meanRemaining === null ? '' : meanRemaining.toFixed(1),
-  ])
-  return { json, lines: formatTable(['rule', 'decisions', 'refused', '', 'shadow', 'mean left'], rows) }
 }
 
 function addContextCommands(program: Command, terminal: Terminal, done: (exitCode: number) => void): void {

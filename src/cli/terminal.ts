@@ -6,8 +6,8 @@ export type OutputStream = Writable & { readonly isTTY?: boolean; readonly colum
 
 /** Input, output and environment of a command: those of the process or of a test. */
 export interface Terminal {
-  /** `isTTY` is true for a terminal. */
-  readonly stdin: Readable & { readonly isTTY?: boolean }
+  /** `isTTY` is true for a terminal, whose raw mode passes on each key. */
+  readonly stdin: Readable & { readonly isTTY?: boolean; setRawMode?(isRaw: boolean): unknown }
   readonly stdout: OutputStream
   readonly stderr: OutputStream
   readonly env: Readonly<Record<string, string | undefined>>

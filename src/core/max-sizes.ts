@@ -212,6 +212,8 @@ export const MAX_SIZES = {
   adminSocketsPerAddress: 64,
   /** Bytes of a request body of the admin API. */
   adminBodyBytes: 1_048_576,
+  /** Senders of one list of the admin API. */
+  adminListedSenders: 100,
   /** Event streams of the admin API, events kept for those that resume, and events waiting for a slow one. */
   adminStreams: 32,
   adminEvents: 1_000,

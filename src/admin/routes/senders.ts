@@ -10,10 +10,15 @@ const list = defineRoute({
   method: 'GET',
   path: '/senders',
   role: 'viewer',
-  summary: 'Most refused senders',
+  summary: 'Most refused senders, or those with the most decisions a second',
   query: sendersQuerySchema,
   answers: { 200: { description: 'Senders.', schema: sendersSchema } },
-  handle({ query: { by, range, limit } }, { state }) {
+  async handle({ query: { by, range, limit } }, { state }) {
+    if (by === 'rate') {
+      const { measuredMs, error, senders } = await state.senderRates.measure()
+      const named = senders.slice(0, limit).map(({ name: id, count }) => ({ id, name: nameOf(id), count }))
+      return { body: { by, measuredMs, error, senders: named } }
+    }
     const { clients } = state.analytics.snapshot(range).topBlocked
     const senders = clients.list.slice(0, limit).map(({ name, count }) => {
       const sender = state.refusals.senderNamed(name)
@@ -22,6 +27,11 @@ const list = defineRoute({
     return { body: { by, range, error: clients.error, senders } }
   },
 })
+
+/** Returns the value of a sender id. */
+function nameOf(id: string): string {
+  return parseSenderId(id)?.value ?? id
+}
 
 const card = defineRoute({
   method: 'GET',

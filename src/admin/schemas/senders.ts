@@ -1,18 +1,23 @@
 import * as z from 'zod'
+import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { limitQuery, operationSchema, outcomeSchema, timeSchema, unitSchema, waitSchema } from './common.ts'
 import { banSchema, overrideSchema, tierEntrySchema } from './entries.ts'
 
 export const sendersQuerySchema = z.object({
-  by: z.enum(['refused']).default('refused'),
+  by: z
+    .enum(['refused', 'rate'])
+    .default('refused')
+    .meta({ description: 'By refusals in the range, or by all decisions: those are counted for a second.' }),
   range: z.enum(['1h', '24h', '7d']).default('1h'),
-  limit: limitQuery(100, 10),
+  limit: limitQuery(MAX_SIZES.adminListedSenders, 10),
 })
 
 /** GET /senders */
 export const sendersSchema = z
   .object({
-    by: z.enum(['refused']),
-    range: z.enum(['1h', '24h', '7d']),
+    by: z.enum(['refused', 'rate']),
+    range: z.enum(['1h', '24h', '7d']).optional().meta({ description: 'Of refusals.' }),
+    measuredMs: z.number().optional().meta({ description: 'Time in which decisions were counted.' }),
     error: z.number().meta({ description: 'Counts are exact, or too high by at most this.' }),
     senders: z.array(
       z.object({
@@ -22,7 +27,7 @@ export const sendersSchema = z
       }),
     ),
   })
-  .meta({ description: 'Most refused senders.' })
+  .meta({ description: 'Most refused or busiest senders.' })
 
 export const senderLimitSchema = z.object({
   rule: z.string(),

@@ -19,6 +19,7 @@ import { IdempotentAnswers } from './idempotent-answers.ts'
 import type { MessageCapture } from './message-capture.ts'
 import { RecentRefusals, type RefusalEvent } from './recent-refusals.ts'
 import { RefusalFeed } from './refusal-feed.ts'
+import { SenderRates } from './sender-rates.ts'
 
 /** Broker or gateway behind the gate. The limiter of `topicgate/aedes` fits. */
 export interface AdminBroker {
@@ -65,6 +66,7 @@ export class AdminState {
   readonly refusals: RecentRefusals
   /** Refusals as they come. */
   readonly refusalFeed = new RefusalFeed()
+  readonly senderRates: SenderRates
   readonly answers: IdempotentAnswers
   /** Capture that is running. */
   capture: MessageCapture | undefined
@@ -93,6 +95,7 @@ export class AdminState {
     this.#membership = gate.joinNodes(this.node)
     this.startedAtMs = gate.clock.now()
     this.events = new EventStream(gate.clock)
+    this.senderRates = new SenderRates(gate)
     this.answers = new IdempotentAnswers(gate.clock)
     this.series = new DecisionSeries(analytics)
     this.refusals = new RecentRefusals(event => this.#publishRefusal(event))
