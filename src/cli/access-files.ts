@@ -52,7 +52,7 @@ export async function openBrokerAccess(options: BrokerAccessOptions, log: Logger
   return { authentication, authorization, certificates }
 }
 
-export function filesOfAccess({
+export function reloadableFilesOf({
   authentication,
   authorization,
   certificates,

@@ -1,4 +1,4 @@
-import { type BrokerAccessOptions, filesOfAccess, openBrokerAccess } from './access-files.ts'
+import { type BrokerAccessOptions, openBrokerAccess, reloadableFilesOf } from './access-files.ts'
 import { startMqttServer } from './mqtt-server.ts'
 import type { DurablePersistence } from './persistence/aedes-persistence.ts'
 import type { PersistenceLimitOptions } from './persistence/limit-options.ts'
@@ -27,7 +27,7 @@ export function runBroker(options: BrokerCommandOptions, terminal: Terminal): Pr
   return runServer(options, terminal, async logger => {
     const access = await openBrokerAccess(options, logger)
     return {
-      files: filesOfAccess(access),
+      files: reloadableFilesOf(access),
       start: async gate => {
         const { persistence, storageLimits } = options
         const durable =

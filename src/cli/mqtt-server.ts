@@ -10,7 +10,7 @@ import { type Gate, type Logger, type MetricFamily, PolicyError } from '../index
 import type { AclAuthorization } from './acl-authorization.ts'
 import type { ClientAuthentication } from './client-authentication.ts'
 import { CommandError, EXIT } from './command-error.ts'
-import { type Listeners, openListeners } from './listeners/open-listeners.ts'
+import { DEFAULT_MAX_PACKET_BYTES, type Listeners, openListeners } from './listeners/open-listeners.ts'
 import type { TlsCertificates } from './listeners/tls-certificates.ts'
 import type { DurablePersistence } from './persistence/aedes-persistence.ts'
 import { DEFAULT_PERSISTENCE_LIMITS, type PersistenceLimitOptions } from './persistence/limit-options.ts'
@@ -56,9 +56,6 @@ export interface RunningMqttServer {
   /** Stops accepting connections, lets held messages pass for at most `drainMs`, then disconnects all clients. */
   close(drainMs: number): Promise<void>
 }
-
-/** Same default as EMQX. */
-export const DEFAULT_MAX_PACKET_BYTES = 1_048_576
 
 /**
  * Starts a limited aedes broker with its own sockets. Throws PolicyError for invalid addresses, UnsupportedError for a

@@ -65,25 +65,25 @@ const MIN_PACKET_BOUND = 256
 /** Parses the number of senders of a benchmark: 1 to a million. */
 export function parseSenderCount(text: string): number {
   const remedy = 'a whole number of senders, 1 to 1000000'
-  const count = parseWhole(text, 1_000_000, remedy)
-  if (count > 0) return count
-  throw new InvalidArgumentError(`Write ${remedy}.`)
+  return parsePositive(text, 1_000_000, remedy)
 }
 
 /** Parses a number of items: 1 to 2^31. */
 export function parseCount(text: string): number {
   const remedy = 'a whole number from 1 to 2147483648'
-  const count = parseWhole(text, 2_147_483_648, remedy)
-  if (count > 0) return count
-  throw new InvalidArgumentError(`Write ${remedy}.`)
+  return parsePositive(text, 2_147_483_648, remedy)
+}
+
+/** Parses a number of messages in flight, up to the 65,535 packet ids of MQTT. */
+export function parseWindow(text: string): number {
+  const remedy = 'a whole number of messages, 1 to 65535'
+  return parsePositive(text, 65_535, remedy)
 }
 
 /** Parses the rounds of a password hash. */
 export function parseIterations(text: string): number {
   const remedy = `a whole number of rounds, 1 to ${MAX_ITERATIONS}`
-  const count = parseWhole(text, MAX_ITERATIONS, remedy)
-  if (count > 0) return count
-  throw new InvalidArgumentError(`Write ${remedy}.`)
+  return parsePositive(text, MAX_ITERATIONS, remedy)
 }
 
 export function parseQosArgument(text: string): 0 | 1 | 2 {
@@ -107,6 +107,12 @@ export function parseHeaderArgument(
   const [name, value] = [text.slice(0, at), text.slice(at + 1)]
   const values = Object.hasOwn(before, name) ? before[name]! : []
   return Object.fromEntries([...Object.entries(before), [name, [...values, value]]])
+}
+
+function parsePositive(text: string, most: number, remedy: string): number {
+  const count = parseWhole(text, most, remedy)
+  if (count > 0) return count
+  throw new InvalidArgumentError(`Write ${remedy}.`)
 }
 
 function parseWhole(text: string, most: number, remedy: string): number {

@@ -3,6 +3,7 @@ import { readVersion } from '../core/package-files.ts'
 import { EXIT, explainError } from './command-error.ts'
 import { addAdminCommands } from './commands-admin.ts'
 import { addBrokerCommands } from './commands-broker.ts'
+import { addGatewayCommand } from './commands-gateway.ts'
 import { addPasswordCommand } from './commands-passwd.ts'
 import { addPolicyCommands } from './commands-policy.ts'
 import { addSetupCommands } from './commands-setup.ts'
@@ -53,6 +54,7 @@ export function createProgram(terminal: Terminal, done: (exitCode: number) => vo
     .showSuggestionAfterError()
   addPolicyCommands(program, terminal, done)
   addBrokerCommands(program, terminal, done)
+  addGatewayCommand(program, terminal, done)
   addAdminCommands(program, terminal, done)
   addTokenCommands(program, terminal, done)
   addPasswordCommand(program, terminal, done)

@@ -4,6 +4,7 @@ import { CommandError, EXIT } from './command-error.ts'
 export const COMMAND_PACKAGES = {
   broker: ['aedes', 'ws', 'pino'],
   'broker --persistence': ['aedes-persistence-redis', 'ioredis'],
+  gateway: ['ws', 'pino'],
   demo: ['aedes', 'ws', 'mqtt'],
 } as const satisfies Record<string, readonly string[]>
 

@@ -33,6 +33,9 @@ export interface ListenerOptions extends ListenerPorts {
   readonly logger: Logger | undefined
 }
 
+/** Same default as EMQX. */
+export const DEFAULT_MAX_PACKET_BYTES = 1_048_576
+
 /** A connection whose proxy header and handshakes are done. */
 export interface AcceptedConnection {
   /** Its MQTT bytes. */
@@ -41,6 +44,8 @@ export interface AcceptedConnection {
   readonly socket: Socket
   /** Address of the client, as the nearest trusted proxy reports it. */
   readonly ip: string | undefined
+  /** Port of the client; undefined if a proxy is in between. */
+  readonly port: number | undefined
 }
 
 export interface Listeners extends ListenerPorts {
@@ -56,6 +61,12 @@ export interface Listeners extends ListenerPorts {
  * Higher than the defaults of `limitServer`, because after a power cut a whole site connects at once from one address.
  */
 const SILENT_SOCKETS = { silentMs: 10_000, maxSilent: 10_000, maxSilentPerIp: 1_000 }
+
+/** Where a socket comes from: its client's address, and its TCP socket. */
+interface Origin {
+  readonly ip: string | undefined
+  readonly tcp: Socket
+}
 
 type Transport = 'tcp' | 'ws' | 'tls' | 'wss'
 
@@ -74,18 +85,16 @@ export async function openListeners(
   const acceptRules = new AcceptRules(gate, logger)
   const servers: Server[] = []
   const sockets = new Set<Socket>()
-  /** Reported address and TCP socket of each socket that is handed on. */
-  const origins = new WeakMap<object, { readonly ip: string | undefined; readonly tcp: Socket }>()
-  const originOf = (socket: Socket) => origins.get(socket) ?? { ip: socket.remoteAddress, tcp: socket }
+  const origins = new WeakMap<object, Origin>()
 
-  const handlePlain = (socket: Socket): void =>
-    onConnection({ stream: socket, socket, ip: originOf(socket).ip })
+  const handOn = (stream: Duplex, socket: Socket, ip: string | undefined): void => {
+    const { tcp } = origins.get(socket) ?? { tcp: socket }
+    const isDirect = ip !== undefined && ip === canonicalIp(tcp.remoteAddress ?? '')
+    onConnection({ stream, socket, ip, port: isDirect ? tcp.remotePort : undefined })
+  }
+  const handlePlain = (socket: Socket): void => handOn(socket, socket, origins.get(socket)?.ip)
   const handleWebSocket = (stream: Duplex, { socket, headers }: IncomingMessage): void =>
-    onConnection({
-      stream,
-      socket,
-      ip: findForwardedIp(originOf(socket).ip, headers['x-forwarded-for'], trust),
-    })
+    handOn(stream, socket, findForwardedIp(origins.get(socket)?.ip, headers['x-forwarded-for'], trust))
 
   let webSockets: WebSockets | undefined
   if (options.wsPort !== undefined || options.wssPort !== undefined) {
@@ -94,7 +103,7 @@ export async function openListeners(
   }
   const handshakes =
     certificates &&
-    new TlsHandshakes(certificates, (socket, tcp) => origins.set(socket, { ip: originOf(tcp).ip, tcp }))
+    new TlsHandshakes(certificates, (socket, tcp) => origins.set(socket, { ip: origins.get(tcp)?.ip, tcp }))
 
   function handleAddressed(tcp: Socket, ip: string | undefined, transport: Transport): void {
     origins.set(tcp, { ip, tcp })

@@ -2,12 +2,9 @@ import { once } from 'node:events'
 import mqttPacket from 'mqtt-packet'
 import { afterEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
+import { DEFAULT_MAX_PACKET_BYTES } from '../../../src/cli/listeners/open-listeners.ts'
 import { PacketSplitter } from '../../../src/cli/listeners/web-socket-stream.ts'
-import {
-  DEFAULT_MAX_PACKET_BYTES,
-  type RunningMqttServer,
-  startMqttServer,
-} from '../../../src/cli/mqtt-server.ts'
+import { type RunningMqttServer, startMqttServer } from '../../../src/cli/mqtt-server.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { Gate } from '../../../src/gate/gate.ts'
 import { random } from '../../support/random.ts'

@@ -1,0 +1,138 @@
+import { createHash } from 'node:crypto'
+import type { Socket } from 'node:net'
+import type { SecureContext } from 'node:tls'
+import { encodeProxyHeader, LOCAL_PROXY_HEADER } from '../../adapter/encode-proxy-header.ts'
+import { canonicalIp } from '../../conditions/cidr.ts'
+import type { Logger, MetricFamily } from '../../index.ts'
+import { connectToUpstream, type UpstreamAddress } from './upstream.ts'
+
+const CHECK_EVERY_MS = 5_000
+const CONNECT_MS = 5_000
+
+export interface UpstreamPoolOptions {
+  readonly addresses: readonly UpstreamAddress[]
+  /** For brokers over TLS. */
+  readonly secureContext: SecureContext | undefined
+  /** True if brokers get a PROXY header, version 2, with the address of the client. */
+  readonly sendsProxyHeader: boolean
+  readonly logger: Logger
+  /** Default: 5,000. */
+  readonly checkEveryMs?: number | undefined
+}
+
+/** Client whose connection is forwarded. */
+export interface ForwardedClient {
+  /** Empty if it has none. */
+  readonly clientId: string
+  readonly ip: string
+  readonly port: number | undefined
+}
+
+interface Upstream extends UpstreamAddress {
+  isHealthy: boolean
+}
+
+/**
+ * The brokers behind a gateway. A client id always gets the same one among the healthy ones (rendezvous hashing), so
+ * that its session is there; if one fails, only its own clients move. A broker is unhealthy from a failed connection on, until
+ * a check connects to it again.
+ */
+export class UpstreamPool {
+  readonly #options: UpstreamPoolOptions
+  readonly #upstreams: readonly Upstream[]
+  readonly #timer: NodeJS.Timeout
+
+  constructor(options: UpstreamPoolOptions) {
+    this.#options = options
+    this.#upstreams = options.addresses.map(address => ({ ...address, isHealthy: true }))
+    this.#timer = setInterval(() => void this.check(), options.checkEveryMs ?? CHECK_EVERY_MS)
+    this.#timer.unref()
+  }
+
+  /** True if at least one broker is healthy. */
+  get isHealthy(): boolean {
+    return this.#upstreams.some(({ isHealthy }) => isHealthy)
+  }
+
+  /** Connects to the broker of a client, or to the next healthy one. Rejects with the error of the last attempt. */
+  async connect(client: ForwardedClient): Promise<Socket> {
+    const name = client.clientId === '' ? `${client.ip} ${client.port}` : client.clientId
+    const ranked = rank(name, this.#upstreams)
+    const healthy = ranked.filter(({ isHealthy }) => isHealthy)
+    let failure: unknown
+    // A broker may be back before a check has noticed it.
+    for (const upstream of healthy.length > 0 ? healthy : ranked) {
+      try {
+        const socket = await this.#open(upstream, socket => headerOf(client, socket))
+        this.#setHealthy(upstream, true)
+        return socket
+      } catch (error) {
+        failure = error
+        this.#setHealthy(upstream, false, error)
+      }
+    }
+    throw failure
+  }
+
+  /** Connects to each broker, to know whether it is healthy. */
+  async check(): Promise<void> {
+    await Promise.all(
+      this.#upstreams.map(async upstream => {
+        try {
+          const socket = await this.#open(upstream, () => LOCAL_PROXY_HEADER)
+          socket.on('error', () => {})
+          socket.destroy()
+          this.#setHealthy(upstream, true)
+        } catch (error) {
+          this.#setHealthy(upstream, false, error)
+        }
+      }),
+    )
+  }
+
+  collectMetrics(): readonly MetricFamily[] {
+    return [
+      {
+        name: 'topicgate_gateway_upstream_healthy',
+        help: '1 if the last connection to a broker was successful.',
+        type: 'gauge',
+        samples: this.#upstreams.map(({ name, isHealthy }) => ({
+          labels: { upstream: name },
+          value: isHealthy ? 1 : 0,
+        })),
+      },
+    ]
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+  }
+
+  #open(upstream: Upstream, headerFor: (socket: Socket) => Buffer): Promise<Socket> {
+    const { secureContext, sendsProxyHeader } = this.#options
+    return connectToUpstream(upstream, secureContext, sendsProxyHeader ? headerFor : undefined, CONNECT_MS)
+  }
+
+  #setHealthy(upstream: Upstream, isHealthy: boolean, err?: unknown): void {
+    if (upstream.isHealthy === isHealthy) return
+    upstream.isHealthy = isHealthy
+    const { logger } = this.#options
+    if (isHealthy) logger.info({ upstream: upstream.name }, 'a broker is reachable again')
+    else logger.warn({ upstream: upstream.name, err }, 'a broker is not reachable')
+  }
+}
+
+/** Sorts brokers by a hash of client and broker: the first is that of the client. */
+function rank(client: string, upstreams: readonly Upstream[]): readonly Upstream[] {
+  if (upstreams.length === 1) return upstreams
+  const scored = upstreams.map(upstream => {
+    const hash = createHash('sha1').update(`${upstream.name}\n${client}`).digest()
+    return { upstream, score: hash.readUIntBE(0, 6) }
+  })
+  return scored.sort((a, b) => b.score - a.score).map(({ upstream }) => upstream)
+}
+
+function headerOf({ ip, port = 0 }: ForwardedClient, socket: Socket): Buffer {
+  const destination = { ip: canonicalIp(socket.remoteAddress ?? ''), port: socket.remotePort ?? 0 }
+  return ip === '' ? LOCAL_PROXY_HEADER : encodeProxyHeader({ ip, port }, destination)
+}

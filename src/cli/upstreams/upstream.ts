@@ -1,0 +1,88 @@
+import { readFile } from 'node:fs/promises'
+import { connect as connectTcp, isIP, type Socket } from 'node:net'
+import { connect as connectTls, createSecureContext, type SecureContext } from 'node:tls'
+import { CommandError, EXIT } from '../command-error.ts'
+
+/** Files in PEM for connections to brokers over TLS. */
+export interface UpstreamTlsFiles {
+  /** Authorities of the certificates of brokers. Default: those of Node. */
+  readonly caFile: string | undefined
+  /** Certificate and key that the gateway shows to brokers. */
+  readonly certFile: string | undefined
+  readonly keyFile: string | undefined
+}
+
+/** Address of a broker. */
+export interface UpstreamAddress {
+  /** As in logs and metrics: `host:port`. */
+  readonly name: string
+  readonly host: string
+  readonly port: number
+  readonly isTls: boolean
+}
+
+const DEFAULT_PORTS: Readonly<Record<string, number>> = { 'mqtt:': 1883, 'mqtts:': 8883 }
+
+/** Parses `mqtt://host:port` or `mqtts://host:port`. Throws CommandError. */
+export function parseUpstream(text: string): UpstreamAddress {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  const defaultPort = DEFAULT_PORTS[url?.protocol ?? '']
+  const isPlain = url !== undefined && /^\/?$/.test(url.pathname) && url.search === '' && url.username === ''
+  if (url === undefined || defaultPort === undefined || !isPlain || url.hostname === '') {
+    const remedy = 'write mqtt://host:1883 or mqtts://host:8883, without user and path'
+    throw new CommandError(`--upstream is not the address of an MQTT broker (${remedy})`, EXIT.usage)
+  }
+  const port = url.port === '' ? defaultPort : Number(url.port)
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
+  return { name: `${url.hostname}:${port}`, host, port, isTls: url.protocol === 'mqtts:' }
+}
+
+/** Reads the files for TLS. Throws CommandError if one cannot be used. */
+export async function readUpstreamTls(files: UpstreamTlsFiles): Promise<SecureContext> {
+  const read = async (file: string | undefined): Promise<Buffer | undefined> =>
+    file === undefined ? undefined : readFile(file)
+  try {
+    const [ca, cert, key] = await Promise.all([files.caFile, files.certFile, files.keyFile].map(read))
+    return createSecureContext({ ca, cert, key })
+  } catch (cause) {
+    const { code = 'not in PEM' } = cause as NodeJS.ErrnoException
+    const names = 'the file of --upstream-ca, --upstream-cert or --upstream-key'
+    throw new CommandError(`${names} cannot be used: ${code} (name files in PEM)`, EXIT.usage, { cause })
+  }
+}
+
+/** Connects to a broker; sends `header` first, before TLS. Rejects if it is not connected in time. */
+export function connectToUpstream(
+  { host, port, isTls }: UpstreamAddress,
+  secureContext: SecureContext | undefined,
+  header: ((socket: Socket) => Buffer) | undefined,
+  timeoutMs: number,
+): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const tcp = connectTcp({ host, port, noDelay: true })
+    let socket: Socket = tcp
+    const timer = setTimeout(() => fail(new Error(`no connection within ${timeoutMs} ms`)), timeoutMs)
+    const fail = (error: Error): void => {
+      clearTimeout(timer)
+      tcp.destroy()
+      socket.destroy()
+      reject(error)
+    }
+    const succeed = (): void => {
+      clearTimeout(timer)
+      socket.off('error', fail)
+      resolve(socket)
+    }
+    tcp.once('error', fail)
+    tcp.once('connect', () => {
+      if (header !== undefined) tcp.write(header(tcp))
+      if (!isTls) {
+        succeed()
+        return
+      }
+      const servername = isIP(host) === 0 ? host : undefined
+      socket = connectTls({ socket: tcp, host, servername, secureContext }, succeed)
+      socket.once('error', fail)
+    })
+  })
+}
