@@ -27,7 +27,7 @@ import { POLICY_ROUTES } from './routes/policy.ts'
 import { RESET_ROUTES } from './routes/resets.ts'
 import { RULE_ROUTES } from './routes/rules.ts'
 import { SENDER_ROUTES } from './routes/senders.ts'
-import { type AdminBroker, AdminState } from './state/admin-state.ts'
+import { type AdminBroker, AdminState, type FurtherChecks } from './state/admin-state.ts'
 
 /** Options of an admin server. */
 export interface AdminServerOptions {
@@ -50,6 +50,8 @@ export interface AdminServerOptions {
   readonly snapshots?: SnapshotStore | undefined
   /** Name of this node. Default: host name and process id. */
   readonly node?: string | undefined
+  /** Further checks of `topicgate doctor`, such as of certificates. */
+  readonly checks?: FurtherChecks | undefined
   /** Addresses at which clients connect, such as `mqtt://127.0.0.1:1883`, for the state of the node. */
   readonly listeners?: readonly string[] | undefined
 }
@@ -67,6 +69,7 @@ const OPTIONS: KnownOptions<AdminServerOptions> = {
   snapshots: true,
   node: true,
   listeners: true,
+  checks: true,
 }
 
 /** Server of the admin API and the dashboard. */
@@ -102,7 +105,7 @@ export const ADMIN_ROUTES: readonly Route[] = [
  */
 export async function adminServer(gate: Gate, options: AdminServerOptions): Promise<AdminServer> {
   checkOptionNames(options, OPTIONS)
-  const { listen, broker, policy, durations, snapshots, node, listeners } = options
+  const { listen, broker, policy, durations, snapshots, node, listeners, checks } = options
   const addresses = (typeof listen === 'string' ? [listen] : listen).map(parseAdminAddress)
   const tokens = openTokens(addresses, options, gate)
   const analytics = options.analytics ?? new Analytics({ gate })
@@ -119,6 +122,7 @@ export async function adminServer(gate: Gate, options: AdminServerOptions): Prom
     snapshots,
     node,
     listeners,
+    checks,
   })
   const app = createApp(state, ADMIN_ROUTES)
   const hosts = [

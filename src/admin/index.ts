@@ -8,4 +8,5 @@ export {
   type AuditRecord,
   keepAuditLog,
 } from './audit-log.ts'
-export type { AdminBroker } from './state/admin-state.ts'
+export type { ServerCheck } from './schemas/overview.ts'
+export type { AdminBroker, FurtherChecks } from './state/admin-state.ts'

@@ -5,6 +5,7 @@ import { brokerInternals } from '../../brokers/aedes/aedes-internals.ts'
 import { readClientIp } from '../../brokers/aedes/connection-sender.ts'
 import { type BrokerLimiter, limitBroker, trustProxies } from '../../brokers/aedes/index.ts'
 import { preventStackOverflow } from '../../brokers/aedes/mqemitter-stack-overflow.ts'
+import type { ServerCheck } from '../admin/index.ts'
 import { addressKey } from '../conditions/address-network.ts'
 import { type Gate, type Logger, type MetricFamily, PolicyError } from '../index.ts'
 import type { AclAuthorization } from './acl-authorization.ts'
@@ -15,6 +16,7 @@ import type { TlsCertificates } from './listeners/tls-certificates.ts'
 import type { DurablePersistence } from './persistence/aedes-persistence.ts'
 import { DEFAULT_PERSISTENCE_LIMITS, type PersistenceLimitOptions } from './persistence/limit-options.ts'
 import { PersistenceLimits } from './persistence/persistence-limits.ts'
+import { checkCertificates, checkProxyHeaders } from './server-checks.ts'
 
 export interface MqttServerOptions {
   readonly gate: Gate
@@ -53,6 +55,8 @@ export interface RunningMqttServer {
   readonly tlsPort: number | undefined
   readonly wssPort: number | undefined
   collectMetrics(): readonly MetricFamily[]
+  /** Checks the certificates and the headers of proxies. */
+  runChecks(): readonly ServerCheck[]
   /** Stops accepting connections, lets held messages pass for at most `drainMs`, then disconnects all clients. */
   close(drainMs: number): Promise<void>
 }
@@ -131,6 +135,13 @@ export async function startMqttServer(options: MqttServerOptions): Promise<Runni
         ...opened.collectMetrics(),
         ...storage.collectMetrics(),
         ...(options.authentication?.collectMetrics() ?? []),
+      ],
+      runChecks: () => [
+        ...checkCertificates(certificates?.readExpiries() ?? new Map(), gate.clock.now()),
+        checkProxyHeaders(opened.countProxied(), {
+          isExpected: proxyProtocol,
+          hasProxies: (options.trustProxy ?? []).length > 0,
+        }),
       ],
       close: async drainMs => {
         opened.stopAccepting()

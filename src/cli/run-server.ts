@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import type { Logger } from 'pino'
-import type { AdminServer, AdminServerOptions } from '../admin/index.ts'
+import type { AdminServer, AdminServerOptions, ServerCheck } from '../admin/index.ts'
 import { formatProblem, PolicyError } from '../core/errors.ts'
 import { Gate, type MetricFamily, type MetricSources } from '../index.ts'
 import { watchPolicy } from '../policy/index.ts'
@@ -44,6 +44,8 @@ export interface RunningServer extends ListenerPorts {
   /** Returns false if clients cannot be served now. */
   isServing(): boolean
   collectMetrics(): readonly MetricFamily[]
+  /** Checks of `topicgate doctor`, such as of certificates or of the broker behind a gateway. */
+  runChecks?(): readonly ServerCheck[] | Promise<readonly ServerCheck[]>
   /** Stops accepting connections, lets held messages pass for at most `drainMs`, then disconnects all clients. */
   close(drainMs: number): Promise<void>
 }
@@ -122,6 +124,10 @@ export async function runServer(
         broker,
         policy: { files, overlay, reload },
         listeners,
+        checks: async options => [
+          ...((await server?.runChecks?.()) ?? []),
+          ...(await runningMonitoring.runChecks(options)),
+        ],
       })
     }
     serving = true

@@ -30,10 +30,19 @@ export async function startAdmin(
   { listen, tokens, hosts }: AdminOptions,
   observed: Pick<
     AdminServerOptions,
-    'analytics' | 'durations' | 'alerts' | 'audit' | 'snapshots' | 'node' | 'broker' | 'policy' | 'listeners'
+    | 'analytics'
+    | 'durations'
+    | 'alerts'
+    | 'audit'
+    | 'snapshots'
+    | 'node'
+    | 'broker'
+    | 'policy'
+    | 'listeners'
+    | 'checks'
   >,
 ): Promise<AdminServer> {
-  const { analytics, durations, alerts, audit, snapshots, node, broker, policy, listeners } = observed
+  const { analytics, durations, alerts, audit, snapshots, node, broker, policy, listeners, checks } = observed
   const needsTokens = listen.some(address => !address.startsWith('unix:'))
   try {
     return await adminServer(gate, {
@@ -49,6 +58,7 @@ export async function startAdmin(
       broker,
       policy,
       listeners,
+      checks,
     })
   } catch (cause) {
     if (cause instanceof PolicyError)

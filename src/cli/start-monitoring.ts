@@ -1,5 +1,6 @@
 import { open } from 'node:fs/promises'
 import type { Logger } from 'pino'
+import type { FurtherChecks } from '../admin/index.ts'
 import {
   Alerts,
   Analytics,
@@ -17,6 +18,7 @@ import {
 import { ClusterSummaryLogger } from './cluster-summary-log.ts'
 import { CommandError, EXIT } from './command-error.ts'
 import { openAnalyticsStore } from './open-analytics-store.ts'
+import { checkWebhook } from './server-checks.ts'
 
 export interface MonitoringOptions {
   /** Store of analytics: a URL, `policy` or `none`. Default: the store of the policy, if it can hold them. */
@@ -46,6 +48,8 @@ export interface Monitoring {
   readonly snapshots: SnapshotStore | undefined
   /** Returns metrics in the text format of Prometheus, including those of the server if it runs. */
   metrics(server: ObservedServer | undefined): Promise<string>
+  /** Sends a test to the webhook, if there is one. */
+  runChecks: FurtherChecks
   /** Writes the last summary and snapshot, and stops. */
   close(): Promise<void>
 }
@@ -96,6 +100,8 @@ export async function startMonitoring(
         webhook,
         others: server && [server.collectMetrics],
       }),
+    runChecks: async ({ sendsTests }) =>
+      webhook === undefined || !sendsTests ? [] : [await checkWebhook(webhook)],
     async close() {
       if (isClosed) return
       isClosed = true

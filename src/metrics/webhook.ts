@@ -85,7 +85,7 @@ export class Webhook {
   #failedAttempts = 0
   #closed = false
   #cancelWait: (() => void) | undefined
-  #abort: (() => void) | undefined
+  readonly #requests = new Set<AbortController>()
 
   /** Throws PolicyError for a URL that is not http or https, and for a missing secret. */
   constructor(options: WebhookOptions) {
@@ -124,13 +124,20 @@ export class Webhook {
     }
   }
 
-  /** Aborts the current request; waiting alerts are lost. */
+  /** Posts a signed test, once: `{"name": "test"}`. Returns what is wrong; undefined if the receiver accepts it. */
+  async test(): Promise<string | undefined> {
+    const atMs = this.#clock.now()
+    const problem = await this.#post(`test-${atMs}`, JSON.stringify({ name: 'test', atMs }))
+    return problem?.text
+  }
+
+  /** Aborts the current requests; waiting alerts are lost. */
   close(): void {
     this.#closed = true
     this.#lost += this.#waiting.size
     this.#waiting.clear()
     this.#cancelWait?.()
-    this.#abort?.()
+    for (const request of this.#requests) request.abort()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -177,8 +184,8 @@ export class Webhook {
   async #post(delivery: string, body: string): Promise<{ isFinal: boolean; text: string } | undefined> {
     const { url, secret, timeoutMs = 5_000, post = fetch as Post } = this.#options
     const controller = new AbortController()
-    this.#abort = () => controller.abort()
-    const cancel = this.#clock.after(timeoutMs, this.#abort)
+    this.#requests.add(controller)
+    const cancel = this.#clock.after(timeoutMs, () => controller.abort())
     const seconds = Math.floor(this.#clock.now() / 1_000)
     const headers = {
       'content-type': 'application/json',
@@ -203,7 +210,7 @@ export class Webhook {
       return { isFinal: false, text }
     } finally {
       cancel()
-      this.#abort = undefined
+      this.#requests.delete(controller)
     }
   }
 

@@ -56,6 +56,8 @@ export interface StoreHealth {
   readonly evictions?: number | undefined
   readonly overflows?: number | undefined
   readonly detail?: string | undefined
+  /** Clock of the store's server minus that of this process, in milliseconds, if it is known. */
+  readonly clockOffsetMs?: number | undefined
   /** Problems that may make the store fail later, such as settings of its server. */
   readonly warnings?: readonly string[] | undefined
 }

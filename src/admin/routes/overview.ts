@@ -1,7 +1,7 @@
 import { clusterSnapshot } from '../../analytics/snapshot-exporter.ts'
 import { readVersion } from '../../core/package-files.ts'
 import { parseDuration } from '../../core/units.ts'
-import type { StoreHealth } from '../../stores/store.ts'
+import { hasRole } from '../access/roles.ts'
 import { policyAppliedAtMs, policyEtag } from '../policy-etag.ts'
 import { AdminProblem } from '../problem.ts'
 import { defineRoute, type Route } from '../route.ts'
@@ -9,6 +9,7 @@ import {
   alertsSchema,
   auditQuerySchema,
   auditSchema,
+  checksSchema,
   type Status,
   seriesQuerySchema,
   seriesSchema,
@@ -16,6 +17,7 @@ import {
   summaryQuerySchema,
   summarySchema,
 } from '../schemas/overview.ts'
+import { runServerChecks } from '../server-checks.ts'
 import type { AdminState } from '../state/admin-state.ts'
 import { SERIES_STEPS } from '../state/decision-series.ts'
 
@@ -63,10 +65,11 @@ const status = defineRoute({
   },
 })
 
-async function readStore({ gate: { store } }: AdminState): Promise<Status['store']> {
-  const { ok, state, fallback, keys, evictions, overflows, detail, warnings } = await healthOf()
+async function readStore(admin: AdminState): Promise<Status['store']> {
+  const health = await admin.readStoreHealth()
+  const { ok, state, fallback, keys, evictions, overflows, detail, warnings } = health
   return {
-    name: store.name,
+    name: admin.gate.store.name,
     ok,
     state,
     fallback,
@@ -76,15 +79,19 @@ async function readStore({ gate: { store } }: AdminState): Promise<Status['store
     detail,
     warnings: warnings && [...warnings],
   }
-
-  async function healthOf(): Promise<StoreHealth> {
-    try {
-      return await store.health()
-    } catch (cause) {
-      return { ok: false, detail: cause instanceof Error ? cause.message : String(cause) }
-    }
-  }
 }
+
+const checks = defineRoute({
+  method: 'GET',
+  path: '/checks',
+  role: 'viewer',
+  summary: 'Checks of the node for topicgate doctor; for operators with a test of the webhook',
+  answers: { 200: { description: 'Results.', schema: checksSchema } },
+  async handle(_input, { state, caller }) {
+    const sendsTests = hasRole(caller.role, 'operator')
+    return { body: { checks: [...(await runServerChecks(state, { sendsTests }))] } }
+  },
+})
 
 const summary = defineRoute({
   method: 'GET',
@@ -150,4 +157,4 @@ const audit = defineRoute({
   },
 })
 
-export const OVERVIEW_ROUTES: readonly Route[] = [status, summary, series, alerts, audit]
+export const OVERVIEW_ROUTES: readonly Route[] = [status, checks, summary, series, alerts, audit]

@@ -54,6 +54,18 @@ export const statusSchema = z
   .meta({ description: 'State of the node.' })
 export type Status = z.infer<typeof statusSchema>
 
+export const serverCheckSchema = z.object({
+  name: z.string().meta({ examples: ['file descriptors'] }),
+  result: z.enum(['ok', 'warning', 'failed']),
+  detail: z.string(),
+})
+export type ServerCheck = z.infer<typeof serverCheckSchema>
+
+/** GET /checks */
+export const checksSchema = z
+  .object({ checks: z.array(serverCheckSchema) })
+  .meta({ description: 'Results of the checks that the server itself makes.' })
+
 export const summaryQuerySchema = z.object({
   range: z.enum(['1h', '24h', '7d']).default('1h'),
   nodes: z.enum(['self', 'all']).default('self'),

@@ -8,10 +8,12 @@ import type { EntryConfirmation, NodeMembership } from '../../gate/node-membersh
 import type { RuntimeEntryKind } from '../../gate/runtime-entry.ts'
 import type { Alert, Alerts } from '../../metrics/alert-monitor.ts'
 import { type DecisionTimer, type DurationCounts, quantileOf } from '../../metrics/decision-durations.ts'
+import type { StoreHealth } from '../../stores/store.ts'
 import type { AdminPolicyFiles } from '../admin-policy-files.ts'
 import type { AuditLog } from '../audit-log.ts'
 import { toRefusalJson } from '../describe-refusal.ts'
 import { PolicyOverlay } from '../policy-overlay.ts'
+import type { ServerCheck } from '../schemas/overview.ts'
 import { senderId } from '../sender-id.ts'
 import { DecisionSeries } from './decision-series.ts'
 import { EventStream } from './event-stream.ts'
@@ -28,6 +30,9 @@ export interface AdminBroker {
   senderOf?(clientId: string): Sender | undefined
 }
 
+/** Runs the checks of the program around the gate. `sendsTests` allows those that send something, as to a webhook. */
+export type FurtherChecks = (options: { readonly sendsTests: boolean }) => Promise<readonly ServerCheck[]>
+
 export interface AdminStateOptions {
   readonly gate: Gate
   readonly analytics: Analytics
@@ -40,6 +45,7 @@ export interface AdminStateOptions {
   readonly snapshots?: SnapshotStore | undefined
   readonly node?: string | undefined
   readonly listeners?: readonly string[] | undefined
+  readonly checks?: FurtherChecks | undefined
 }
 
 const SECOND_MS = 1_000
@@ -60,6 +66,8 @@ export class AdminState {
   readonly snapshots: SnapshotStore | undefined
   readonly node: string
   readonly listeners: readonly string[]
+  /** Runs the checks of the program around the gate. */
+  readonly furtherChecks: FurtherChecks
   readonly startedAtMs: number
   readonly events: EventStream
   readonly series: DecisionSeries
@@ -92,6 +100,7 @@ export class AdminState {
     this.#durations = options.durations
     this.node = options.node ?? `${hostname().slice(0, 64)}:${process.pid}`
     this.listeners = options.listeners ?? []
+    this.furtherChecks = options.checks ?? (async () => [])
     this.#membership = gate.joinNodes(this.node)
     this.startedAtMs = gate.clock.now()
     this.events = new EventStream(gate.clock)
@@ -125,6 +134,15 @@ export class AdminState {
   /** Returns the nodes that have applied the last change of an entry. Waits for the others of the store, at most a second. */
   async confirmEntry(kind: RuntimeEntryKind, id: string): Promise<EntryConfirmation> {
     return this.#membership?.confirm(kind, id) ?? { confirmed: [this.node], pending: [] }
+  }
+
+  /** Returns the health of the store; that of a failure if it does not answer. */
+  async readStoreHealth(): Promise<StoreHealth> {
+    try {
+      return await this.gate.store.health()
+    } catch (cause) {
+      return { ok: false, detail: cause instanceof Error ? cause.message : String(cause) }
+    }
   }
 
   /** Returns the names of the nodes of the store, this one first; this one only if the store does not answer. */

@@ -1,21 +1,13 @@
-import type { Status } from '../../admin/schemas/overview.ts'
+import type { ServerCheck, Status } from '../../admin/schemas/overview.ts'
 import { formatProblem, type Problem } from '../../core/errors.ts'
 import { EXIT } from '../command-error.ts'
 import { formatWait, printable } from '../format.ts'
 import type { AdminClient } from './client.ts'
 import type { CommandOutput } from './run.ts'
 
-/** Result of one check. */
-interface Check {
-  readonly name: string
-  readonly result: 'ok' | 'warning' | 'failed'
-  readonly detail: string
-}
-
 interface RuleRow {
   readonly name: string
   readonly enabled: boolean
-  readonly observed: boolean
   readonly total: number
 }
 
@@ -26,14 +18,15 @@ const SLOW_STORE_MS = 100
 
 /** Checks a running topicgate: exit code 1 if a check fails. */
 export async function doctor(client: AdminClient): Promise<CommandOutput> {
-  const checks: Check[] = [checkNodeVersion(process.versions.node)]
+  const checks: ServerCheck[] = [checkNodeVersion(process.versions.node)]
   const beganMs = performance.now()
   const status = await client.get<Status>('/status')
   checks.push(
     { name: 'reachable', result: 'ok', detail: `${client.address}, as ${status.caller} (${status.role})` },
     ...checkStoreHealth(status.store, performance.now() - beganMs),
     ...checkPolicyWarnings(await client.get<{ warnings: readonly Problem[] }>('/policy')),
-    ...checkRules(await readRules(client), status.uptimeMs),
+    checkRules(await readRules(client), status.uptimeMs),
+    ...(await client.get<{ checks: readonly ServerCheck[] }>('/checks')).checks,
     ...checkAlerts(await client.get<{ firing: readonly { text: string }[] }>('/alerts')),
   )
   const hasFailed = checks.some(({ result }) => result === 'failed')
@@ -46,7 +39,7 @@ export async function doctor(client: AdminClient): Promise<CommandOutput> {
 }
 
 /** Checks the version of Node that runs this command. */
-export function checkNodeVersion(version: string): Check {
+export function checkNodeVersion(version: string): ServerCheck {
   const isOld = Number(version.split('.')[0]) < OLDEST_NODE
   return {
     name: 'node',
@@ -56,10 +49,10 @@ export function checkNodeVersion(version: string): Check {
 }
 
 /** Checks the store by the health that it reports. `tookMs` includes the request. */
-export function checkStoreHealth(store: Status['store'], tookMs: number): readonly Check[] {
+export function checkStoreHealth(store: Status['store'], tookMs: number): readonly ServerCheck[] {
   const { name, ok, state, detail, warnings = [], overflows = 0 } = store
   const took = `${name} answered in ${formatWait(Math.ceil(tookMs))}`
-  const checks: Check[] = []
+  const checks: ServerCheck[] = []
   if (!ok)
     checks.push({
       name: 'store',
@@ -83,28 +76,24 @@ export function checkPolicyWarnings({
   warnings,
 }: {
   readonly warnings: readonly Problem[]
-}): readonly Check[] {
+}): readonly ServerCheck[] {
   if (warnings.length === 0) return [{ name: 'policy', result: 'ok', detail: 'no warnings' }]
   return warnings.map(each => ({ name: 'policy', result: 'warning', detail: formatProblem(each) }))
 }
 
-/** Checks for rules that decided nothing, and for rules that only observe. */
-export function checkRules(rules: readonly RuleRow[], uptimeMs: number): readonly Check[] {
+/** Checks for rules that decided nothing. */
+export function checkRules(rules: readonly RuleRow[], uptimeMs: number): ServerCheck {
   const idle = rules.filter(({ enabled, total }) => enabled && total === 0).map(({ name }) => name)
-  const observed = rules.filter(rule => rule.observed).map(({ name }) => name)
-  const checks: Check[] = []
-  if (uptimeMs >= NEVER_HIT_MS && idle.length > 0)
-    checks.push({ name: 'rules never hit', result: 'warning', detail: idle.join(', ') })
-  if (observed.length > 0)
-    checks.push({ name: 'rules in shadow', result: 'warning', detail: observed.join(', ') })
-  return checks.length > 0 ? checks : [{ name: 'rules', result: 'ok', detail: `${rules.length} rules` }]
+  return uptimeMs >= NEVER_HIT_MS && idle.length > 0
+    ? { name: 'rules never hit', result: 'warning', detail: idle.join(', ') }
+    : { name: 'rules', result: 'ok', detail: `${rules.length} rules` }
 }
 
 function checkAlerts({
   firing,
 }: {
   readonly firing: readonly { readonly text: string }[]
-}): readonly Check[] {
+}): readonly ServerCheck[] {
   if (firing.length === 0) return [{ name: 'alerts', result: 'ok', detail: 'none fires' }]
   return firing.map(({ text }) => ({ name: 'alert', result: 'failed', detail: text }))
 }

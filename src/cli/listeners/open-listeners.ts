@@ -48,10 +48,17 @@ export interface AcceptedConnection {
   readonly port: number | undefined
 }
 
+export interface ProxiedConnections {
+  readonly withHeader: number
+  readonly withoutHeader: number
+}
+
 export interface Listeners extends ListenerPorts {
   /** Ends the limits of a socket that has not sent its CONNECT yet. */
   markConnected(socket: object): void
   collectMetrics(): readonly MetricFamily[]
+  /** Returns the connections of trusted proxies whose PROXY header named the client, and those without such a header. */
+  countProxied(): ProxiedConnections
   stopAccepting(): void
   /** Stops accepting, and closes all connections. */
   close(): Promise<void>
@@ -62,13 +69,14 @@ export interface Listeners extends ListenerPorts {
  */
 const SILENT_SOCKETS = { silentMs: 10_000, maxSilent: 10_000, maxSilentPerIp: 1_000 }
 
-/** Where a socket comes from: its client's address, and its TCP socket. */
+type Transport = 'tcp' | 'ws' | 'tls' | 'wss'
+
+/** Origin of a socket that is handed on: the reported address, its TCP socket and its listener. */
 interface Origin {
   readonly ip: string | undefined
   readonly tcp: Socket
+  readonly transport: Transport
 }
-
-type Transport = 'tcp' | 'ws' | 'tls' | 'wss'
 
 const FLAGS = { tcp: '--port', ws: '--ws', tls: '--tls', wss: '--wss' } as const
 
@@ -86,6 +94,7 @@ export async function openListeners(
   const servers: Server[] = []
   const sockets = new Set<Socket>()
   const origins = new WeakMap<object, Origin>()
+  let [withHeader, withoutHeader] = [0, 0]
 
   const handOn = (stream: Duplex, socket: Socket, ip: string | undefined): void => {
     const { tcp } = origins.get(socket) ?? { tcp: socket }
@@ -103,10 +112,13 @@ export async function openListeners(
   }
   const handshakes =
     certificates &&
-    new TlsHandshakes(certificates, (socket, tcp) => origins.set(socket, { ip: origins.get(tcp)?.ip, tcp }))
+    new TlsHandshakes(certificates, (socket, tcp) => {
+      const origin = origins.get(tcp)
+      if (origin !== undefined) origins.set(socket, origin)
+    })
 
   function handleAddressed(tcp: Socket, ip: string | undefined, transport: Transport): void {
-    origins.set(tcp, { ip, tcp })
+    origins.set(tcp, { ip, tcp, transport })
     // Many clients share the address of a proxy that reports none.
     const ownIp = ip !== undefined && trust(ip) ? undefined : ip
     acceptRules.check(tcp, ownIp, () => {
@@ -135,6 +147,16 @@ export async function openListeners(
     })
   }
 
+  /** Counts when a client has connected, so that mere probes of a port do not count. */
+  function countProxied({ ip, tcp, transport }: Origin): void {
+    const { remoteAddress } = tcp
+    // WebSockets may report the client in a header of HTTP instead.
+    const isReported = transport === 'ws' || transport === 'wss'
+    if (remoteAddress === undefined || !trust(remoteAddress) || (isReported && !proxyProtocol)) return
+    if (ip === undefined || trust(ip)) withoutHeader++
+    else withHeader++
+  }
+
   const open = async (port: number | undefined, transport: Transport): Promise<number | undefined> => {
     if (port === undefined) return undefined
     // Nagle's algorithm delays acknowledgements of QoS 1 by up to 40 ms.
@@ -157,7 +179,9 @@ export async function openListeners(
       tlsPort: await open(options.tlsPort, 'tls'),
       wssPort: await open(options.wssPort, 'wss'),
       markConnected: socket => {
-        silent.remove(origins.get(socket)?.tcp ?? socket)
+        const origin = origins.get(socket)
+        silent.remove(origin?.tcp ?? socket)
+        if (origin !== undefined) countProxied(origin)
         webSockets?.markConnected(socket)
       },
       collectMetrics: () => [
@@ -173,6 +197,7 @@ export async function openListeners(
           }).map(([reason, value]) => ({ labels: { reason }, value })),
         },
       ],
+      countProxied: () => ({ withHeader, withoutHeader }),
       stopAccepting: () => {
         for (const server of servers) server.close()
       },

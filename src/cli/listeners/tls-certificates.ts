@@ -1,6 +1,6 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import type { SecureContextOptions, Server, TlsOptions } from 'node:tls'
+import type { Server, TlsOptions } from 'node:tls'
 import { PolicyError } from '../../core/errors.ts'
 import type { Logger } from '../../index.ts'
 
@@ -18,14 +18,21 @@ export interface TlsFileOptions {
 /** Maximum time of a TLS handshake. */
 const HANDSHAKE_MS = 10_000
 
+/** Contents of the files. */
+interface CertificateFiles {
+  readonly cert: Buffer
+  readonly key: Buffer
+  readonly ca?: Buffer
+}
+
 /** Certificate and key of TLS servers, which can be loaded again while they run. */
 export class TlsCertificates {
   readonly #options: TlsFileOptions
   readonly #logger: Logger
   readonly #servers: Server[] = []
-  #context: SecureContextOptions
+  #context: CertificateFiles
 
-  private constructor(options: TlsFileOptions, context: SecureContextOptions, logger: Logger) {
+  private constructor(options: TlsFileOptions, context: CertificateFiles, logger: Logger) {
     this.#options = options
     this.#context = context
     this.#logger = logger
@@ -39,6 +46,16 @@ export class TlsCertificates {
   get files(): readonly string[] {
     const { certFile, keyFile, caFile } = this.#options
     return caFile === undefined ? [certFile, keyFile] : [certFile, keyFile, caFile]
+  }
+
+  /** Returns the time at which each certificate in force expires, by file. */
+  readExpiries(): ReadonlyMap<string, number> {
+    const { certFile, caFile } = this.#options
+    const { cert, ca } = this.#context
+    const expiries = new Map<string, number>()
+    expiries.set(certFile, expiryOf(cert))
+    if (caFile !== undefined && ca !== undefined) expiries.set(caFile, expiryOf(ca))
+    return expiries
   }
 
   /** Returns the options of a new server. */
@@ -68,7 +85,11 @@ export class TlsCertificates {
   }
 }
 
-async function readContext({ certFile, keyFile, caFile }: TlsFileOptions): Promise<SecureContextOptions> {
+function expiryOf(certificate: Buffer): number {
+  return Date.parse(new X509Certificate(certificate).validTo)
+}
+
+async function readContext({ certFile, keyFile, caFile }: TlsFileOptions): Promise<CertificateFiles> {
   const cert = await read(certFile)
   const key = await read(keyFile)
   const certificate = parse(certFile, 'a certificate in PEM', () => new X509Certificate(cert))

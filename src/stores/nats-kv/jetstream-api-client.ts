@@ -38,6 +38,8 @@ export interface StreamInfo {
   readonly config: StreamConfig
   /** Creation time; another time means another stream. */
   readonly created: string
+  /** Time of the answer by the server's clock, since nats-server 2.10. */
+  readonly ts?: string | undefined
   readonly state: {
     readonly last_seq: number
     readonly messages: number

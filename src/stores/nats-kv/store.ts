@@ -150,11 +150,14 @@ export class NatsKvStore implements Store {
     try {
       // Another node may have changed the bucket, so its settings are checked again.
       this.#bucket.stream.recheck()
-      const { state } = await this.#withDeadline(async deadlineMs => {
+      const { state, clockOffsetMs } = await this.#withDeadline(async deadlineMs => {
         await this.#bucket.stream.prepare(deadlineMs)
-        return this.#bucket.stream.info(deadlineMs)
+        const askedMs = systemClock.now()
+        const { state: current, ts } = await this.#bucket.stream.info(deadlineMs)
+        const middleMs = (askedMs + systemClock.now()) / 2
+        return { state: current, clockOffsetMs: ts === undefined ? undefined : Date.parse(ts) - middleMs }
       })
-      return { ok: true, ...own, detail: `${state.messages} keys, ${state.bytes} bytes` }
+      return { ok: true, ...own, clockOffsetMs, detail: `${state.messages} keys, ${state.bytes} bytes` }
     } catch (error) {
       return { ok: false, ...own, detail: (error as Error).message }
     }

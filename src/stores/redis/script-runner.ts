@@ -104,6 +104,12 @@ export class ScriptRunner {
     }
   }
 
+  /** Clock of the server, the first one of a cluster, minus that of this process; undefined while it is unknown. */
+  get clockOffsetMs(): number | undefined {
+    const time = this.#timeOf(0)
+    return time.isKnown ? time.likeliest(0) : undefined
+  }
+
   /** Returns the shortest recent time from a call to its answer. */
   roundTripMs(slot: number): number {
     return this.#timeOf(slot).roundTripMs

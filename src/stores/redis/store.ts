@@ -176,7 +176,11 @@ export class RedisStore implements Store {
       ;[warnings] = await Promise.all([found.catch(() => []), this.#scriptRunner.learnTime()])
       this.#warnOnce(warnings)
     }
-    const own = { refusedHere: this.#denialCache.refused, pending: this.#slotPipelines.pending }
+    const own = {
+      refusedHere: this.#denialCache.refused,
+      pending: this.#slotPipelines.pending,
+      clockOffsetMs: this.#scriptRunner.clockOffsetMs,
+    }
     if (detail !== undefined) return { ok: false, detail, ...own }
     return warnings.length > 0 ? { ok: true, warnings, ...own } : { ok: true, ...own }
   }
