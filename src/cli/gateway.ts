@@ -9,6 +9,7 @@ import { collectGatewayMetrics } from './gateway-metrics.ts'
 import { DEFAULT_MAX_PACKET_BYTES, openListeners } from './listeners/open-listeners.ts'
 import type { TlsCertificates, TlsFileOptions } from './listeners/tls-certificates.ts'
 import { type RunningServer, runServer, type ServerOptions } from './run-server.ts'
+import { checkCertificates, checkProxyHeaders } from './server-checks.ts'
 import type { Terminal } from './terminal.ts'
 import { readUpstreamTls, type UpstreamAddress, type UpstreamTlsFiles } from './upstreams/upstream.ts'
 import { UpstreamPool } from './upstreams/upstream-pool.ts'
@@ -105,6 +106,14 @@ async function startGateway(
       ...collectGatewayMetrics(gateway.stats()),
       ...pool.collectMetrics(),
       ...listeners.collectMetrics(),
+    ],
+    runChecks: async () => [
+      ...(await pool.runChecks()),
+      ...checkCertificates(certificates?.readExpiries() ?? new Map(), gate.clock.now()),
+      checkProxyHeaders(listeners.countProxied(), {
+        isExpected: proxyProtocol,
+        hasProxies: options.trustProxy.length > 0,
+      }),
     ],
     close: async drainMs => {
       listeners.stopAccepting()

@@ -2,9 +2,10 @@ import { createHash } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { SecureContext } from 'node:tls'
 import { encodeProxyHeader, LOCAL_PROXY_HEADER } from '../../adapter/encode-proxy-header.ts'
+import type { ServerCheck } from '../../admin/index.ts'
 import { canonicalIp } from '../../conditions/cidr.ts'
 import type { Logger, MetricFamily } from '../../index.ts'
-import { connectToUpstream, type UpstreamAddress } from './upstream.ts'
+import { askForConnack, connectToUpstream, type UpstreamAddress } from './upstream.ts'
 
 const CHECK_EVERY_MS = 5_000
 const CONNECT_MS = 5_000
@@ -85,6 +86,22 @@ export class UpstreamPool {
           this.#setHealthy(upstream, true)
         } catch (error) {
           this.#setHealthy(upstream, false, error)
+        }
+      }),
+    )
+  }
+
+  /** Sends a CONNECT of MQTT to each broker, for `topicgate doctor`. */
+  runChecks(): Promise<readonly ServerCheck[]> {
+    return Promise.all(
+      this.#upstreams.map(async (upstream): Promise<ServerCheck> => {
+        const name = 'upstream'
+        try {
+          await askForConnack(await this.#open(upstream, () => LOCAL_PROXY_HEADER))
+          return { name, result: 'ok', detail: `${upstream.name} answers as an MQTT broker` }
+        } catch (error) {
+          const problem = error instanceof Error ? error.message : String(error)
+          return { name, result: 'failed', detail: `${upstream.name}: ${problem}` }
         }
       }),
     )

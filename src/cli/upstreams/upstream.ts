@@ -86,3 +86,26 @@ export function connectToUpstream(
     })
   })
 }
+
+/** CONNECT of MQTT 3.1.1 with a clean session and without a client id, and DISCONNECT. */
+const CONNECT = Uint8Array.of(0x10, 12, 0, 4, 0x4d, 0x51, 0x54, 0x54, 4, 2, 0, 0, 0, 0)
+const DISCONNECT = Uint8Array.of(0xe0, 0)
+const CONNACK = 0x20
+const CONNACK_MS = 2_000
+
+/** Sends a CONNECT, and closes the socket. Rejects unless a CONNACK follows, whatever its code. */
+export function askForConnack(socket: Socket): Promise<void> {
+  return new Promise<void>((resolve, reject) => {
+    socket.once('data', ([first]: Buffer) =>
+      first === CONNACK ? resolve() : reject(new Error('it does not answer as an MQTT broker')),
+    )
+    socket.once('error', reject)
+    socket.once('close', () => reject(new Error('it closes the connection of an MQTT client')))
+    socket.setTimeout(CONNACK_MS, () => reject(new Error('it does not answer a CONNECT')))
+    socket.write(CONNECT)
+  }).finally(() => {
+    socket.on('error', () => {})
+    socket.end(DISCONNECT)
+    socket.destroySoon()
+  })
+}
