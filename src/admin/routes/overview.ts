@@ -1,3 +1,5 @@
+import type { Analytics } from '../../analytics/analytics.ts'
+import { sumOf } from '../../analytics/rule-counters.ts'
 import { clusterSnapshot } from '../../analytics/snapshot-exporter.ts'
 import { readVersion } from '../../core/package-files.ts'
 import { parseDuration } from '../../core/units.ts'
@@ -11,6 +13,7 @@ import {
   auditSchema,
   checksSchema,
   type Status,
+  type Summary,
   seriesQuerySchema,
   seriesSchema,
   statusSchema,
@@ -101,8 +104,10 @@ const summary = defineRoute({
   query: summaryQuerySchema,
   answers: { 200: { description: 'Totals, block rate, most refused.', schema: summarySchema } },
   async handle({ query: { range, nodes } }, { state }) {
-    if (nodes === 'self')
-      return { body: { ...state.analytics.snapshot(range), nodes, covered: [state.node] } }
+    if (nodes === 'self') {
+      const groups = groupDecisions(state.analytics)
+      return { body: { ...state.analytics.snapshot(range), groups, nodes, covered: [state.node] } }
+    }
     if (state.snapshots === undefined)
       throw new AdminProblem(409, 'no store holds the analytics of all nodes: set --analytics-store')
     const snapshot = await clusterSnapshot(state.snapshots, range, state.gate.clock)
@@ -110,6 +115,30 @@ const summary = defineRoute({
     return { body: { ...snapshot, nodes, covered: [...covered] } }
   },
 })
+
+interface DecisionGroup {
+  readonly name: string
+  total: number
+  blocked: number
+}
+
+/** Sums up the decisions by tier and by scope, those with the most first. */
+function groupDecisions(analytics: Analytics): NonNullable<Summary['groups']> {
+  const [tiers, scopes] = [new Map<string, DecisionGroup>(), new Map<string, DecisionGroup>()]
+  for (const { rule, tier, allowed, blocked } of analytics.series()) {
+    const refused = sumOf(blocked)
+    const total = sumOf(allowed) + refused
+    for (const [groups, name] of [[tiers, tier] as const, [scopes, analytics.scopeOf(rule)] as const]) {
+      const group = groups.get(name) ?? { name, total: 0, blocked: 0 }
+      groups.set(name, group)
+      group.total += total
+      group.blocked += refused
+    }
+  }
+  const list = (groups: ReadonlyMap<string, DecisionGroup>): DecisionGroup[] =>
+    [...groups.values()].filter(({ total }) => total > 0).sort((a, b) => b.total - a.total)
+  return { tiers: list(tiers), scopes: list(scopes) }
+}
 
 /** Returns the node of a stored record, whose name ends in its span: `node/hour/0`. */
 function nodeOf(record: string): string {

@@ -78,6 +78,12 @@ const periodSchema = z.object({
   uniqueClients: z.number(),
 })
 
+const groupSchema = z.object({
+  name: z.string().meta({ description: 'Empty: none.' }),
+  total: z.number(),
+  blocked: z.number(),
+})
+
 /** GET /summary */
 export const summarySchema = z
   .object({
@@ -93,12 +99,20 @@ export const summarySchema = z
     blockRate: z.number().meta({ description: 'Blocked ÷ total, 0 to 1.' }),
     uniqueClients: z.number(),
     topBlocked: z.object({ clients: topListSchema, topics: topListSchema, rules: topListSchema }),
+    groups: z
+      .object({ tiers: z.array(groupSchema), scopes: z.array(groupSchema) })
+      .optional()
+      .meta({
+        description:
+          'Decisions of this node by tier of the sender and by scope of the rule, since its start or the last reset.',
+      }),
     hourly: z
       .array(periodSchema)
       .meta({ description: 'The last 24 hours, oldest first; the last is still open.' }),
     daily: z.array(periodSchema).meta({ description: 'The last 30 days, UTC.' }),
   })
   .meta({ description: 'Decisions of a range.' })
+export type Summary = z.infer<typeof summarySchema>
 
 export const seriesQuerySchema = z.object({
   of: z

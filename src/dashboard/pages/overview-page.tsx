@@ -1,6 +1,7 @@
 import { useState } from 'preact/hooks'
 import type { Range, Senders, Status, Summary } from '../api/types.ts'
 import { Choices } from '../components/choices.tsx'
+import { DecisionGroups } from '../components/decision-groups.tsx'
 import { Icon } from '../components/icon.tsx'
 import { KeyNumbers } from '../components/key-numbers.tsx'
 import { LiveRefusals } from '../components/live-refusals.tsx'
@@ -43,6 +44,7 @@ export function OverviewPage({ status }: { readonly status: Status }) {
         <TopRefused summary={summary} senders={senders} />
       </section>
       <LiveRefusals />
+      {summary.groups && <DecisionGroups groups={summary.groups} />}
     </>
   )
 }

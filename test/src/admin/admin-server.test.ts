@@ -37,6 +37,10 @@ describe('the admin API', () => {
     })
     const summary = summarySchema.parse((await scene.call('GET', `${BASE}/summary`)).body)
     expect(summary).toMatchObject({ total: 60, blocked: 10, nodes: 'self' })
+    expect(summary.groups).toEqual({
+      tiers: [{ name: '', total: 60, blocked: 10 }],
+      scopes: [{ name: 'client', total: 60, blocked: 10 }],
+    })
     const rules = rulesSchema.parse((await scene.call('GET', `${BASE}/rules`)).body)
     expect(rules.rules.slice(0, 2).map(({ name, denied }) => [name, denied])).toEqual([
       ['per-client', 10],
