@@ -6,8 +6,16 @@ import { CommandError, EXIT } from './command-error.ts'
 import { policyFilesFromEnv, readOverlayName } from './environment-variables.ts'
 import type { Terminal } from './terminal.ts'
 
-/** Policies included in the package, each as config/NAME.yaml. */
-export const READY_POLICIES: readonly string[] = ['fleet', 'api-style', 'edge-gateway', 'strict-ingest']
+/** Policies for brokers included in the package, each as config/NAME.yaml. */
+export const READY_POLICIES: readonly string[] = [
+  ...['fleet', 'api-style', 'edge-gateway', 'strict-ingest'],
+  ...['zigbee2mqtt', 'sparkplug'],
+]
+
+/** Policies for publishers with the quotas of cloud services, included in the same way. */
+export const SERVICE_QUOTA_POLICIES: readonly string[] = ['aws-iot-core', 'azure-iot-hub', 'adafruit-io']
+
+const POLICY_NAMES: readonly string[] = [...READY_POLICIES, ...SERVICE_QUOTA_POLICIES]
 
 /**
  * Returns the policy files of the command line, else those of TOPICGATE_POLICY. Throws CommandError if there are none.
@@ -42,7 +50,7 @@ export async function resolvePolicyFiles(
       problems.push({
         file,
         message,
-        remedy: `name a policy file, as policy.yaml, or a ready policy: ${READY_POLICIES.join(', ')}`,
+        remedy: `name a policy file, as policy.yaml, or a ready policy: ${POLICY_NAMES.join(', ')}`,
       })
       continue
     }
@@ -56,7 +64,7 @@ export async function resolvePolicyFiles(
 
 /** Returns the file of a ready policy if a name without folder and extension matches one, else the name. */
 async function resolveReadyPolicy(given: string): Promise<string> {
-  if (!READY_POLICIES.includes(given) || (await isFile(given))) return given
+  if (!POLICY_NAMES.includes(given) || (await isFile(given))) return given
   return packageFile(`config/${given}.yaml`)
 }
 

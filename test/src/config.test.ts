@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
+import { READY_POLICIES, SERVICE_QUOTA_POLICIES } from '../../src/cli/resolve-policy-files.ts'
 import type { Clock } from '../../src/core/clock.ts'
 import type { Decision } from '../../src/core/decision.ts'
 import type { Message, Sender } from '../../src/core/message.ts'
@@ -36,8 +37,11 @@ const count = (outcomes: readonly string[], outcome: string): number =>
   outcomes.filter(each => each === outcome).length
 
 describe('the ready policies', () => {
-  it('are the four the documentation names', () => {
-    expect(POLICIES).toEqual(['api-style.yaml', 'edge-gateway.yaml', 'fleet.yaml', 'strict-ingest.yaml'])
+  it('are those the documentation names', () => {
+    const names = [...READY_POLICIES, ...SERVICE_QUOTA_POLICIES]
+    expect(POLICIES).toEqual(names.map(name => `${name}.yaml`).sort())
+    const page = readFileSync(new URL('../../docs/policies.md', import.meta.url), 'utf8')
+    for (const name of names) expect(page).toContain(`| \`${name}\` |`)
   })
 
   it.each(POLICIES)(
@@ -49,6 +53,8 @@ describe('the ready policies', () => {
       for (const { options } of policy.rules) {
         const outcomes =
           options.on === 'deliver' ? ['drop', 'reject'] : ['reject', 'drop', 'throttle', 'disconnect']
+        // Conflation is what zigbee2mqtt needs it for.
+        if (name === 'zigbee2mqtt.yaml') outcomes.push('latest')
         expect(outcomes).toContain(options.exceeded ?? 'reject')
       }
       expect(readFileSync(`${FOLDER}${name}`, 'utf8')).toMatch(/^# /)
@@ -75,6 +81,43 @@ describe('the ready policies', () => {
     const urgent = { payload: () => ({ priority: 'emergency' }) }
     expect(send(gate, sensor, 'up/s1/t', urgent).exemption).toBe('emergencies')
     expect(send(gate, sensor, 'up/s1/t', { ...urgent, size: 4_001 }).outcome).toBe('drop')
+  })
+
+  it('zigbee2mqtt conflates the states of one device, and neither those of others nor those of the bridge', async () => {
+    const gate = await gateOf('zigbee2mqtt')
+    const bridge = { client: 'zigbee2mqtt' }
+    const outcomes = sendAll(gate, bridge, 'zigbee2mqtt/meter', 8)
+    expect([count(outcomes, 'deliver'), count(outcomes, 'latest')]).toEqual([5, 3])
+    expect(send(gate, bridge, 'zigbee2mqtt/lamp').outcome).toBe('deliver')
+    expect(count(sendAll(gate, bridge, 'zigbee2mqtt/bridge/logging', 100), 'deliver')).toBe(100)
+    expect(count(sendAll(gate, { client: 'ui' }, 'zigbee2mqtt/lamp/set', 30), 'throttle')).toBe(20)
+  })
+
+  it('sparkplug never drops data of a node, and lets deaths pass', async () => {
+    const gate = await gateOf('sparkplug')
+    const node = { client: 'n1', ip: '192.0.2.1' }
+    const outcomes = sendAll(gate, node, 'spBv1.0/g/NDATA/n1', 120)
+    expect([count(outcomes, 'deliver'), count(outcomes, 'throttle')]).toEqual([100, 20])
+    expect(count(sendAll(gate, node, 'spBv1.0/g/NBIRTH/n1', 4), 'throttle')).toBe(1)
+    expect(send(gate, node, 'spBv1.0/g/NDEATH/n1', { will: true }).exemption).toBe('deaths')
+  })
+
+  it('the quotas of cloud services hold, counted as the services do', async () => {
+    const aws = await gateOf('aws-iot-core')
+    expect(count(sendAll(aws, { client: 'c1' }, 't', 120), 'deliver')).toBe(100)
+    expect(send(aws, { client: 'c2' }, 't', { size: 128_001 }).reason).toBe('too_large')
+    const large = sendAll(aws, { client: 'c3' }, 't', 6, { size: 120_000 })
+    expect(count(large, 'deliver')).toBe(4)
+    const azure = await gateOf('azure-iot-hub')
+    expect(count(sendAll(azure, { client: 'c1' }, 't', 120), 'deliver')).toBe(100)
+    expect(azure.ruleOf('daily')).toBeDefined()
+    const adafruit = await gateOf('adafruit-io')
+    const feeds = Array.from({ length: 40 }, (_, feed) =>
+      send(adafruit, { client: 'c1' }, `ann/feeds/f${feed}`),
+    )
+    expect(feeds.filter(({ allowed }) => allowed).length).toBe(30)
+    const one = await gateOf('adafruit-io')
+    expect(count(sendAll(one, { client: 'c1' }, 'ann/feeds/f', 5), 'deliver')).toBe(2)
   })
 
   it('strict-ingest refuses the twenty-first message of a second and disconnects a flood', async () => {
