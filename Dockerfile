@@ -2,7 +2,7 @@ FROM node:20-slim AS build
 WORKDIR /app
 COPY . .
 RUN npm ci && npm run build && npm prune --omit=dev && \
-    npm install --no-save aedes@1.2.0 ws@8.23.0 pino@10.4.0 ioredis@5.11.1
+    npm install --no-save aedes@1.2.0 ws@8.23.0 pino@10.4.0 ioredis@5.11.1 aedes-persistence-redis@11.2.2
 
 FROM node:20-slim
 WORKDIR /app

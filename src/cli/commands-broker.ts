@@ -14,6 +14,7 @@ import { DEFAULT_PERSISTENCE_LIMITS } from './persistence/limit-options.ts'
 import { requirePackages } from './required-packages.ts'
 import { addServerOptions, parseServerFlags, type ServerFlags } from './server-flags.ts'
 import type { Terminal } from './terminal.ts'
+import { parseUpstream } from './upstreams/upstream.ts'
 
 interface BrokerFlags extends ServerFlags {
   readonly notices?: string | true
@@ -33,6 +34,7 @@ interface DemoFlags {
   readonly for?: number
   readonly outcome?: 'drop' | 'throttle'
   readonly attack?: boolean
+  readonly upstream?: string
   readonly ui?: boolean
   readonly json?: boolean
 }
@@ -115,13 +117,14 @@ export function addBrokerCommands(
         'throttle',
       ]),
     )
+    .option('--upstream <url>', 'a broker to run a gateway for; default: a broker of its own')
     .option('--ui', 'serve the dashboard, and print its address')
     .option('--attack', 'show what an attacker gets through the policy, and end')
     .option('--json', 'print a line of JSON a second; with --attack, one line')
     .action(async (flags: DemoFlags) => {
       if (flags.attack) {
-        if (flags.for !== undefined || flags.outcome !== undefined || flags.ui) {
-          const remedy = 'leave out --for, --outcome and --ui'
+        if (flags.for !== undefined || flags.outcome !== undefined || flags.ui || flags.upstream) {
+          const remedy = 'leave out --for, --outcome, --ui and --upstream'
           throw new CommandError(`--attack runs by itself, with the policy as it is (${remedy})`, EXIT.usage)
         }
         const { runAttackDemo } = await import('./attack-simulation.ts')
@@ -136,6 +139,7 @@ export function addBrokerCommands(
         outcome: flags.outcome,
         ui: flags.ui ?? false,
         json: flags.json ?? false,
+        upstream: flags.upstream === undefined ? undefined : parseUpstream(flags.upstream),
       }
       done(await demo(options, terminal))
     })

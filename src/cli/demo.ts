@@ -16,8 +16,10 @@ import { startMqttServer } from './mqtt-server.ts'
 import { RedrawnLines } from './redrawn-lines.ts'
 import { resolvePolicyFiles } from './resolve-policy-files.ts'
 import { RuleCounts } from './rule-counts.ts'
+import type { RunningServer } from './run-server.ts'
 import { paintFor, type Terminal } from './terminal.ts'
 import { TerminationSignalWaiter } from './termination-signal-waiter.ts'
+import type { UpstreamAddress } from './upstreams/upstream.ts'
 
 const DRAW_EVERY_MS = 250
 const PRINT_EVERY_MS = 1_000
@@ -34,6 +36,8 @@ export interface DemoOptions {
   /** Serves the dashboard, too. */
   readonly ui: boolean
   readonly json: boolean
+  /** Broker behind a gateway; default: a broker of its own. */
+  readonly upstream?: UpstreamAddress | undefined
 }
 
 /**
@@ -50,7 +54,7 @@ export async function demo(options: DemoOptions, terminal: Terminal): Promise<nu
   const stop = new TerminationSignalWaiter()
   const closing: (() => Promise<void>)[] = [() => gate.close()]
   try {
-    const server = await startMqttServer({ gate, host: '127.0.0.1', port: 0 })
+    const server = await startServer(gate, options.upstream)
     closing.unshift(() => server.close(0))
     const dashboard = options.ui ? await startDemoDashboard(gate, server.limits) : undefined
     if (dashboard !== undefined) closing.unshift(dashboard.close)
@@ -80,6 +84,16 @@ export async function demo(options: DemoOptions, terminal: Terminal): Promise<nu
     stop.release()
     for (const close of closing) await close()
   }
+}
+
+/** Starts a broker, or a gateway in front of one, at a free port of this machine. */
+async function startServer(
+  gate: Gate,
+  upstream: UpstreamAddress | undefined,
+): Promise<Pick<RunningServer, 'port' | 'limits' | 'close'>> {
+  if (upstream === undefined) return startMqttServer({ gate, host: '127.0.0.1', port: 0 })
+  const { startLocalGateway } = await import('./start-gateway.ts')
+  return startLocalGateway(gate, upstream)
 }
 
 /** Returns the policy, with `exceeded` of all rules replaced if an outcome is given. */

@@ -155,6 +155,20 @@ describe('examples', () => {
     expect(output).toMatch(/ending: 1[89]\d dropped/)
   })
 
+  it('mqtt-gateway limits the clients of Mosquitto, and tells clients of MQTT 5', async () => {
+    await using broker = await startMosquitto()
+    await using example = await startExample('mqtt-gateway.js', [], { BROKER: broker.url })
+    const sinceMs = performance.now()
+    expectHeld(await deliver(example.port, { topic: 'fleet/x/t', count: 50 }), 20, 5, sinceMs)
+    await using client = await connectClient({ port: example.port, clientId: 'v5', protocolVersion: 5 })
+    const sent = Array.from({ length: 50 }, () => client.publish('fleet/y/t', 'x', { qos: 1 }))
+    const refused = (await Promise.allSettled(sent)).filter(({ status }) => status === 'rejected')
+    expect(refused.length).toBeGreaterThan(0)
+    expect(String((refused[0] as PromiseRejectedResult).reason)).toContain('Quota exceeded')
+    await client.close()
+    expect(await end(example)).toMatch(/ending: \d+ dropped, [1-9]\d* rejected/)
+  })
+
   it('dry-run refuses nothing and tells what it would have', async () => {
     await using example = await startExample('dry-run.js')
     expect(await deliver(example.port, { topic: 'fleet/x', count: 100 })).toBe(100)

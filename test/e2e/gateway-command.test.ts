@@ -175,6 +175,17 @@ describe('topicgate gateway', () => {
     }
   })
 
+  it('shows the demo in front of a broker, and says if that is not there', async () => {
+    await using mosquitto = await startMosquitto()
+    await using demo = startCommand('demo', '--upstream', mosquitto.url, '--for', '1s', '--json')
+    expect((await demo.ended).code).toBe(0)
+    const last = JSON.parse(demo.stdout.trimEnd().split('\n').at(-1)!) as object
+    expect(last).toMatchObject({ quiet: { devices: 10 } })
+    await using absent = startCommand('demo', '--upstream', 'mqtt://127.0.0.1:1', '--for', '1s')
+    expect((await absent.ended).code).toBe(69)
+    expect(absent.stderr).toContain('there is no MQTT broker at 127.0.0.1:1')
+  })
+
   it('says what is wrong with its options', async () => {
     using folder = new Folder()
     const policy = folder.file('policy.yaml', limitTo(3))
