@@ -1,10 +1,10 @@
+import type { PacketDecider } from '../../src/gateway/packet-pipe.ts'
+import { PASS, type PacketProblem, type PacketVerdict, SKIP, STOP } from '../../src/gateway/packet-walker.ts'
 import type { ClientDeliveries } from './client-deliveries.ts'
 import type { ClientPublishes } from './client-publishes.ts'
 import type { ClientSubscriptions } from './client-subscriptions.ts'
 import type { ConnectionState } from './connection-state.ts'
-import type { PacketDecider } from './packet-pipe.ts'
 import { PACKET } from './packet-types.ts'
-import { PASS, type PacketProblem, type PacketVerdict, SKIP, STOP } from './packet-walker.ts'
 import { withoutServerReference } from './read-connack.ts'
 
 /** Connection to the broker before and after it has accepted the client. */

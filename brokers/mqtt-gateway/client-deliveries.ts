@@ -1,13 +1,13 @@
 import type { Decision } from '../../src/core/decision.ts'
+import { PASS, type PacketVerdict, SKIP, STOP } from '../../src/gateway/packet-walker.ts'
+import { TopicDecoder } from '../../src/gateway/topic-decoder.ts'
 import type { SenderQueue } from '../../src/guard/guard.ts'
 import { reuseDecisionOnce } from '../../src/guard/reuse-decision-once.ts'
 import type { ConnectionState } from './connection-state.ts'
 import { PacketIds } from './packet-ids.ts'
 import { PACKET } from './packet-types.ts'
-import { PASS, type PacketVerdict, SKIP, STOP } from './packet-walker.ts'
 import { PublishLayout, PublishPacket } from './publish-packet.ts'
 import { TopicAliases } from './topic-aliases.ts'
-import { TopicDecoder } from './topic-decoder.ts'
 import { encodeAck } from './write-packets.ts'
 
 /** Messages from the broker to one client. Refused ones are acknowledged to the broker by the gateway. */

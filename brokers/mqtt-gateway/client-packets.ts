@@ -1,9 +1,9 @@
+import type { PacketDecider } from '../../src/gateway/packet-pipe.ts'
+import { PASS, type PacketProblem, type PacketVerdict, SKIP, STOP } from '../../src/gateway/packet-walker.ts'
 import type { ClientPublishes } from './client-publishes.ts'
 import type { ClientSubscriptions } from './client-subscriptions.ts'
 import type { ConnectionState } from './connection-state.ts'
-import type { PacketDecider } from './packet-pipe.ts'
 import { PACKET, REASON } from './packet-types.ts'
-import { PASS, type PacketProblem, type PacketVerdict, SKIP, STOP } from './packet-walker.ts'
 import { PINGRESP_PACKET } from './write-packets.ts'
 
 /** Client connection before and after the broker has accepted it. */

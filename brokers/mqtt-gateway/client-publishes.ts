@@ -1,4 +1,6 @@
 import type { Decision } from '../../src/core/decision.ts'
+import { PASS, type PacketVerdict, SKIP, STOP } from '../../src/gateway/packet-walker.ts'
+import { TopicDecoder } from '../../src/gateway/topic-decoder.ts'
 import type { SenderQueue } from '../../src/guard/guard.ts'
 import { reuseDecisionOnce } from '../../src/guard/reuse-decision-once.ts'
 import { degradeMessage } from '../../src/outcomes/degrade.ts'
@@ -6,10 +8,8 @@ import { redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
 import type { ConnectionState } from './connection-state.ts'
 import { PacketIds } from './packet-ids.ts'
 import { PACKET, type Qos, REASON } from './packet-types.ts'
-import { PASS, type PacketVerdict, SKIP, STOP } from './packet-walker.ts'
 import { PublishLayout, PublishPacket } from './publish-packet.ts'
 import { TopicAliases } from './topic-aliases.ts'
-import { TopicDecoder } from './topic-decoder.ts'
 import { encodeAck, encodeRefusedAck, encodeUserProperties } from './write-packets.ts'
 
 export interface ClientPublishesOptions {

@@ -1,10 +1,10 @@
 import type { Decision } from '../../src/core/decision.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Message, Operation, Sender } from '../../src/core/message.ts'
+import { PASS, type PacketVerdict, SKIP, STOP } from '../../src/gateway/packet-walker.ts'
 import type { SenderQueue } from '../../src/guard/guard.ts'
 import type { ConnectionState } from './connection-state.ts'
 import { PACKET, type Qos, REASON } from './packet-types.ts'
-import { PASS, type PacketVerdict, SKIP, STOP } from './packet-walker.ts'
 import { endOfText, readProperties } from './properties.ts'
 import { encodePacket, encodeSuback } from './write-packets.ts'
 

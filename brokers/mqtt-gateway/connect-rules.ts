@@ -1,8 +1,9 @@
 import { CONNECT_TOPIC } from '../../src/adapter/connect-topic.ts'
-import { type Decision, HARSHNESS, PASSED } from '../../src/core/decision.ts'
+import type { Decision } from '../../src/core/decision.ts'
 import { isPromise } from '../../src/core/maybe-promise.ts'
 import type { MaybePromise, Message, Operation, Sender } from '../../src/core/message.ts'
 import { PayloadReader } from '../../src/core/parse-payload.ts'
+import { peekDecision } from '../../src/gateway/peek-decision.ts'
 import { canEnactOutcome } from './capabilities.ts'
 import type { GatewayContext } from './gateway-context.ts'
 import type { WillFields } from './read-connect.ts'
@@ -98,7 +99,7 @@ export function admitConnect(
     return isTooLong || isUnsupported ? { ...decision, outcome: 'reject' } : decision
   }
   guard.senderQueue().admit<Message>(new ConnectMessage(sender, true), enact, message => {
-    const answer = peek(context, message)
+    const answer = peekDecision(context.gate, message)
     return isPromise(answer) ? answer.then(shorten) : shorten(answer)
   })
 }
@@ -119,7 +120,7 @@ export function peekWill(
   sender: Sender,
   will: WillFields,
 ): MaybePromise<Decision | undefined> {
-  const answer = peek(context, new WillMessage(sender, will))
+  const answer = peekDecision(context.gate, new WillMessage(sender, will))
   const toRefusal = (decision: Decision): Decision | undefined => (decision.allowed ? undefined : decision)
   return isPromise(answer) ? answer.then(toRefusal) : toRefusal(answer)
 }
@@ -127,25 +128,4 @@ export function peekWill(
 /** Charges the limits of a will whose client the broker has accepted. */
 export function chargeWill(context: GatewayContext, sender: Sender, will: WillFields): void {
   void context.guard.ask(new WillMessage(sender, will))
-}
-
-/** Returns the harshest decision about a message, and charges nothing. If the gate fails, the message passes. */
-function peek({ gate }: GatewayContext, message: Message): MaybePromise<Decision> {
-  try {
-    const decisions = gate.peek(message)
-    return isPromise(decisions) ? decisions.then(findHarshest, () => PASSED) : findHarshest(decisions)
-  } catch {
-    return PASSED
-  }
-}
-
-function findHarshest(decisions: readonly Decision[]): Decision {
-  let harshest = PASSED
-  for (const decision of decisions) {
-    if (decision.allowed) continue
-    const difference = HARSHNESS[decision.outcome] - HARSHNESS[harshest.outcome]
-    if (difference > 0 || (difference === 0 && decision.retryAfterMs > harshest.retryAfterMs))
-      harshest = decision
-  }
-  return harshest
 }

@@ -1,8 +1,8 @@
 import type { Decision } from '../../src/core/decision.ts'
 import type { Sender } from '../../src/core/message.ts'
+import type { PacketPipe } from '../../src/gateway/packet-pipe.ts'
+import type { PacketProblem } from '../../src/gateway/packet-walker.ts'
 import type { GatewayContext } from './gateway-context.ts'
-import type { PacketPipe } from './packet-pipe.ts'
-import type { PacketProblem } from './packet-walker.ts'
 import type { Explanation } from './write-packets.ts'
 
 /** An accepted connection, as used by its parts. */

@@ -5,6 +5,9 @@ import { type Decision, PASSED } from '../../src/core/decision.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import { isPromise } from '../../src/core/maybe-promise.ts'
 import type { Message, Operation, Sender } from '../../src/core/message.ts'
+import type { ClientPeer } from '../../src/gateway/client-peer.ts'
+import { PacketPipe } from '../../src/gateway/packet-pipe.ts'
+import { type PacketProblem, type PacketVerdict, SKIP, STOP } from '../../src/gateway/packet-walker.ts'
 import type { SenderQueue } from '../../src/guard/guard.ts'
 import { type BrokerConnection, BrokerPackets } from './broker-packets.ts'
 import { ClientDeliveries } from './client-deliveries.ts'
@@ -12,11 +15,10 @@ import { type ClientConnection, ClientPackets } from './client-packets.ts'
 import { ClientPublishes } from './client-publishes.ts'
 import { ClientSubscriptions } from './client-subscriptions.ts'
 import { admitConnect, chargeConnect, chargeFailedConnect, chargeWill, peekWill } from './connect-rules.ts'
+import { FIXED_HEADER } from './fixed-header.ts'
 import type { GatewayContext } from './gateway-context.ts'
-import type { ClientPeer, GatewayClient } from './options.ts'
-import { PacketPipe } from './packet-pipe.ts'
+import type { GatewayClient } from './options.ts'
 import { PACKET, REASON } from './packet-types.ts'
-import { type PacketProblem, type PacketVerdict, SKIP, STOP } from './packet-walker.ts'
 import { type Connack, readConnack, withoutServerReference } from './read-connack.ts'
 import { type Connect, readConnect, rewriteConnect, type WillFields } from './read-connect.ts'
 import { connackCode, disconnectCode, explainRefusal } from './refusal-codes.ts'
@@ -133,6 +135,7 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
     this.toBroker = new PacketPipe(
       client,
       new ClientPackets(this),
+      FIXED_HEADER,
       settings.maxPacketBytes,
       guard.clock,
       clientsPaused,
@@ -413,6 +416,7 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
     const toClient = new PacketPipe(
       upstream,
       new BrokerPackets(this),
+      FIXED_HEADER,
       settings.maxPacketBytes,
       guard.clock,
       brokerPaused,

@@ -1,8 +1,9 @@
 export { CONNECT_TOPIC } from '../../src/adapter/connect-topic.ts'
+export type { ClientPeer } from '../../src/gateway/client-peer.ts'
 export {
   type MqttGateway,
   type MqttGatewayStats,
   mqttGateway,
   type PacketCount,
 } from './mqtt-gateway.ts'
-export type { ClientPeer, GatewayClient, MqttGatewayOptions } from './options.ts'
+export type { GatewayClient, MqttGatewayOptions } from './options.ts'

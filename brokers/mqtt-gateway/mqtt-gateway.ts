@@ -2,11 +2,12 @@ import type { Duplex } from 'node:stream'
 import { assertSupported, warnUnsupportedOnReload } from '../../src/adapter/unsupported-outcomes.ts'
 import type { Sender } from '../../src/core/message.ts'
 import type { Gate } from '../../src/gate/gate.ts'
+import type { ClientPeer } from '../../src/gateway/client-peer.ts'
 import type { GuardStats } from '../../src/guard/guard.ts'
 import { findUnsupported } from './capabilities.ts'
 import { GatewayConnection } from './gateway-connection.ts'
 import { GatewayContext, type GatewayCounters, nameOfPacketType } from './gateway-context.ts'
-import type { ClientPeer, MqttGatewayOptions } from './options.ts'
+import type { MqttGatewayOptions } from './options.ts'
 
 const DRAIN_MS = 5_000
 

@@ -3,15 +3,8 @@ import { policyError } from '../../src/core/errors.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { MaybePromise, Sender } from '../../src/core/message.ts'
 import { checkOptionNames, type KnownOptions } from '../../src/core/option-names.ts'
+import type { ClientPeer } from '../../src/gateway/client-peer.ts'
 import { GUARD_OPTIONS, type GuardOptions, RENAMED_GUARD_OPTIONS } from '../../src/guard/guard.ts'
-
-/** Client side of an accepted socket, as far as the listener knows it. */
-export interface ClientPeer {
-  readonly ip: string
-  readonly port?: number | undefined
-  /** Present on TLS; `commonName` is that of the client certificate. */
-  readonly tls?: { readonly authorized: boolean; readonly commonName?: string | undefined } | undefined
-}
 
 /** A client that has sent its CONNECT. Until the broker has accepted it, its ids are claims. */
 export interface GatewayClient {

@@ -16,6 +16,7 @@ export const MODULES: Readonly<Record<string, readonly string[]>> = {
   gate: ['chain', 'topic', 'stores', 'outcomes', 'algorithms', 'core'],
   guard: ['gate', 'outcomes', 'core'],
   adapter: ['gate', 'chain', 'outcomes', 'conditions', 'core'],
+  gateway: ['gate', 'core'],
   publish: ['adapter', 'guard', 'gate', 'chain', 'outcomes', 'topic', 'core'],
   analytics: ['gate', 'chain', 'outcomes', 'core'],
   metrics: ['analytics', 'gate', 'chain', 'outcomes', 'core'],
@@ -41,7 +42,9 @@ export const MODULES: Readonly<Record<string, readonly string[]>> = {
     ...['core', 'algorithms', 'topic', 'conditions', 'outcomes', 'stores', 'chain', 'adapt', 'policy'],
     ...['gate', 'guard', 'analytics', 'metrics', 'admin', 'adapter'],
   ],
-  brokers: ['adapter', 'guard', 'publish', 'gate', 'chain', 'outcomes', 'conditions', 'topic', 'core'],
+  brokers: [
+    ...['adapter', 'gateway', 'guard', 'publish', 'gate', 'chain', 'outcomes', 'conditions', 'topic', 'core'],
+  ],
   cli: [
     'index',
     'admin',

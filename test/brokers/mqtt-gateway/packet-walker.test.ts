@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest'
+import { FIXED_HEADER } from '../../../brokers/mqtt-gateway/fixed-header.ts'
+import { encodePacket } from '../../../brokers/mqtt-gateway/write-packets.ts'
 import {
   PASS,
   type PacketHandler,
@@ -7,8 +9,7 @@ import {
   PacketWalker,
   SKIP,
   STOP,
-} from '../../../brokers/mqtt-gateway/packet-walker.ts'
-import { encodePacket } from '../../../brokers/mqtt-gateway/write-packets.ts'
+} from '../../../src/gateway/packet-walker.ts'
 import { random } from '../../support/random.ts'
 
 type Decide = (packet: Buffer, isComplete: boolean, body: number) => PacketVerdict
@@ -58,7 +59,7 @@ describe('a packet walker', () => {
   it('forwards neighbouring packets as one slice of the chunk', () => {
     const recorder = new Recorder(() => PASS)
     const chunk = Buffer.concat([packetOf(3, 10), packetOf(3, 200), packetOf(12, 0)])
-    new PacketWalker(recorder, 1_000).write(chunk)
+    new PacketWalker(recorder, FIXED_HEADER, 1_000).write(chunk)
     expect(recorder.decided).toEqual(['3:12', '3:203', '12:2'])
     expect(recorder.writes).toBe(1)
     expect(recorder.forwarded.equals(chunk)).toBe(true)
@@ -66,7 +67,7 @@ describe('a packet walker', () => {
 
   it('streams a long packet without waiting for its end', () => {
     const recorder = new Recorder(() => PASS)
-    const walker = new PacketWalker(recorder, 100_000)
+    const walker = new PacketWalker(recorder, FIXED_HEADER, 100_000)
     const packet = packetOf(3, 50_000)
     walker.write(packet.subarray(0, 10))
     expect(recorder.forwarded).toHaveLength(10)
@@ -79,7 +80,9 @@ describe('a packet walker', () => {
   it('returns the bytes from the packet at which the handler stops', () => {
     const recorder = new Recorder(packet => (packet[0]! >> 4 === 8 ? STOP : PASS))
     const rest = Buffer.concat([packetOf(8, 5), packetOf(3, 5)])
-    const unread = new PacketWalker(recorder, 1_000).write(Buffer.concat([packetOf(3, 5), rest]))
+    const unread = new PacketWalker(recorder, FIXED_HEADER, 1_000).write(
+      Buffer.concat([packetOf(3, 5), rest]),
+    )
     expect(unread?.equals(rest)).toBe(true)
     expect(recorder.forwarded.equals(packetOf(3, 5))).toBe(true)
   })
@@ -96,6 +99,7 @@ describe('a packet walker', () => {
         forward: bytes => order.push(`forward ${bytes.length}`),
         onProblem: () => {},
       },
+      FIXED_HEADER,
       1_000,
     )
     walker.write(Buffer.concat([packetOf(3, 5), packetOf(3, 6)]))
@@ -108,7 +112,7 @@ describe('a packet walker', () => {
   ])('reports a packet that is %s', (problem, packet) => {
     for (let at = 1; at < Math.min(packet.length, 7); at++) {
       const recorder = new Recorder(() => PASS)
-      const walker = new PacketWalker(recorder, 1_000)
+      const walker = new PacketWalker(recorder, FIXED_HEADER, 1_000)
       walker.write(packet.subarray(0, at))
       walker.write(packet.subarray(at))
       expect(recorder.problems).toEqual([problem])
@@ -119,7 +123,7 @@ describe('a packet walker', () => {
   it('decides a packet in many chunks once it has the bytes that it needs', () => {
     const packet = packetOf(3, 900_000)
     const recorder = new Recorder((_packet, isComplete) => (isComplete ? PASS : 900_004))
-    const walker = new PacketWalker(recorder, 1_000_000)
+    const walker = new PacketWalker(recorder, FIXED_HEADER, 1_000_000)
     for (let at = 0; at < packet.length; at += 100) {
       walker.write(packet.subarray(at, at + 100))
     }
@@ -141,7 +145,7 @@ it('decides and forwards the same packets wherever the bytes are split', () => {
     )
     const stream = Buffer.concat(packets)
     const recorder = new Recorder(decide)
-    const walker = new PacketWalker(recorder, 100_000)
+    const walker = new PacketWalker(recorder, FIXED_HEADER, 100_000)
     for (let at = 0; at < stream.length; ) {
       const bytes = 1 + Math.floor(next() ** 3 * (chance(0.3) ? 5 : 30_000))
       expect(walker.write(stream.subarray(at, at + bytes))).toBeUndefined()

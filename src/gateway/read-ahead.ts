@@ -1,6 +1,7 @@
 import {
   PASS,
   type PacketHandler,
+  type PacketHeader,
   type PacketProblem,
   type PacketVerdict,
   PacketWalker,
@@ -24,9 +25,9 @@ export class ReadAhead implements PacketHandler {
   #bytes = 0
   isActive = false
 
-  constructor(packets: OvertakingPackets, maxPacketBytes: number) {
+  constructor(packets: OvertakingPackets, header: PacketHeader, maxPacketBytes: number) {
     this.#packets = packets
-    this.#walker = new PacketWalker(this, maxPacketBytes)
+    this.#walker = new PacketWalker(this, header, maxPacketBytes)
   }
 
   get sizeBytes(): number {

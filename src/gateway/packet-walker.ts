@@ -1,5 +1,3 @@
-import { MAX_VARIABLE_BYTES } from './variable-integer.ts'
-
 /** Forwards the packet, also its bytes that are still to come. */
 export const PASS = 0
 /** Discards the packet, also its bytes that are still to come. */
@@ -23,8 +21,31 @@ export interface PacketHandler {
   onProblem(problem: PacketProblem): void
 }
 
+/** The header is read. */
+export const READ = 0
+/** The header ends behind the next line feed, which is not there yet. */
+export const NEEDS_LINE_END = -1
+export const MALFORMED = -2
+export const TOO_LARGE = -3
+
+/** READ, NEEDS_LINE_END, MALFORMED, TOO_LARGE, or the number of bytes of the packet that the header needs. */
+export type HeaderResult = number
+
+/** Reads the headers of a protocol's packets, and keeps the last one. */
+export interface PacketHeader {
+  /** Start of the bytes behind the header, and end of the packet, which may be behind the received bytes. */
+  readonly body: number
+  readonly end: number
+  /** Most bytes of a header that ends with a line. */
+  readonly maxLineBytes: number
+  /** Reads the header of the packet that begins at `start`. */
+  read(bytes: Buffer, start: number): HeaderResult
+}
+
 /** First size of the buffer that collects the start of an incomplete packet. */
 const FIRST_BYTES = 64
+
+const LINE_FEED = 10
 
 /**
  * Walks over the packets of one direction without decoding them. Neighbouring packets that pass are forwarded as one
@@ -32,13 +53,14 @@ const FIRST_BYTES = 64
  */
 export class PacketWalker {
   readonly #handler: PacketHandler
+  readonly #header: PacketHeader
   readonly #maxPacketBytes: number
   /** Bytes of the current packet that are still to come, after it was decided. */
   #bodyLeft = 0
   #isSkipping = false
   /** True after a problem: where the next packet begins is unknown. */
   #isFailed = false
-  /** Start of an incomplete packet: its buffer, the bytes in it, and the bytes it needs. */
+  /** Start of an incomplete packet: its buffer, the bytes in it, and the bytes it needs or NEEDS_LINE_END. */
   #start: Buffer | undefined
   #startBytes = 0
   #neededBytes = 0
@@ -47,8 +69,9 @@ export class PacketWalker {
   #runStart = 0
   #at = 0
 
-  constructor(handler: PacketHandler, maxPacketBytes: number) {
+  constructor(handler: PacketHandler, header: PacketHeader, maxPacketBytes: number) {
     this.#handler = handler
+    this.#header = header
     this.#maxPacketBytes = maxPacketBytes
   }
 
@@ -76,23 +99,18 @@ export class PacketWalker {
       if (this.#isSkipping) this.#runStart = at
     }
     this.#chunk = chunk
+    const header = this.#header
     while (at < length) {
-      let body = at + 1
-      let remaining = 0
-      let byte = 0x80
-      for (let shift = 0; byte >= 0x80 && body < length && shift < 28; shift += 7) {
-        byte = chunk[body++]!
-        remaining += (byte & 0x7f) << shift
-      }
       this.#at = at
-      if (byte >= 0x80) {
-        if (body - at > MAX_VARIABLE_BYTES) return this.#fail('malformed')
-        this.#collectStart(chunk, at, body - at + 1)
+      const result = header.read(chunk, at)
+      if (result !== READ) {
+        if (result === MALFORMED || result === TOO_LARGE) return this.#fail(toProblem(result))
+        this.#collectStart(chunk, at, result)
         break
       }
-      const end = body + remaining
+      const { end } = header
       if (end - at > this.#maxPacketBytes) return this.#fail('too large')
-      const verdict = this.#handler.decidePacket(chunk, at, body, end)
+      const verdict = this.#handler.decidePacket(chunk, at, header.body, end)
       if (verdict > 0) {
         this.#collectStart(chunk, at, verdict)
         break
@@ -159,26 +177,23 @@ export class PacketWalker {
   #completeStart(chunk: Buffer): number | Buffer {
     let taken = 0
     for (;;) {
-      const bytes = Math.min(this.#neededBytes - this.#startBytes, chunk.length - taken)
+      const bytes = this.#countMissing(chunk, taken)
       this.#append(chunk, taken, bytes)
       taken += bytes
-      if (this.#startBytes < this.#neededBytes) return taken
+      const needed = this.#neededBytes
+      const isLineOpen = needed === NEEDS_LINE_END && chunk[taken - 1] !== LINE_FEED
+      if (isLineOpen ? this.#startBytes <= this.#header.maxLineBytes : this.#startBytes < needed) return taken
       const start = this.#start!.subarray(0, this.#startBytes)
-      let body = 1
-      let remaining = 0
-      let byte = 0x80
-      for (let shift = 0; byte >= 0x80 && body < start.length && shift < 28; shift += 7) {
-        byte = start[body++]!
-        remaining += (byte & 0x7f) << shift
-      }
-      if (byte >= 0x80) {
-        if (body > MAX_VARIABLE_BYTES) return this.#failAtStart('malformed', chunk)
-        this.#neededBytes = body + 1
+      const header = this.#header
+      const result = isLineOpen ? TOO_LARGE : header.read(start, 0)
+      if (result !== READ) {
+        if (result === MALFORMED || result === TOO_LARGE) return this.#failAtStart(toProblem(result), chunk)
+        this.#neededBytes = result
         continue
       }
-      const end = body + remaining
+      const { end } = header
       if (end > this.#maxPacketBytes) return this.#failAtStart('too large', chunk)
-      const verdict = this.#handler.decidePacket(start, 0, body, end)
+      const verdict = this.#handler.decidePacket(start, 0, header.body, end)
       if (verdict > 0) {
         this.#neededBytes = verdict
         continue
@@ -190,6 +205,14 @@ export class PacketWalker {
       if (verdict === PASS) this.#handler.forward(start)
       return taken
     }
+  }
+
+  /** Returns the number of bytes of the chunk, from `from`, that the start of the packet needs. */
+  #countMissing(chunk: Buffer, from: number): number {
+    const available = chunk.length - from
+    if (this.#neededBytes !== NEEDS_LINE_END) return Math.min(this.#neededBytes - this.#startBytes, available)
+    const lineEnd = chunk.indexOf(LINE_FEED, from)
+    return lineEnd < 0 ? available : lineEnd + 1 - from
   }
 
   #failAtStart(problem: PacketProblem, chunk: Buffer): number {
@@ -210,4 +233,8 @@ export class PacketWalker {
     chunk.copy(start, this.#startBytes, from, from + bytes)
     this.#startBytes = total
   }
+}
+
+function toProblem(result: typeof MALFORMED | typeof TOO_LARGE): PacketProblem {
+  return result === MALFORMED ? 'malformed' : 'too large'
 }

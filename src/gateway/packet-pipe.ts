@@ -1,7 +1,8 @@
 import type { Duplex } from 'node:stream'
-import type { Clock } from '../../src/core/clock.ts'
+import type { Clock } from '../core/clock.ts'
 import {
   type PacketHandler,
+  type PacketHeader,
   type PacketProblem,
   type PacketVerdict,
   PacketWalker,
@@ -62,6 +63,7 @@ export class PacketPipe implements PacketHandler {
   constructor(
     input: Duplex,
     packets: PacketDecider,
+    header: PacketHeader,
     maxPacketBytes: number,
     clock: Clock,
     pausedTime: PausedTime,
@@ -71,8 +73,8 @@ export class PacketPipe implements PacketHandler {
     this.#clock = clock
     this.#pausedTime = pausedTime
     this.receivedAtMs = clock.now()
-    this.#walker = new PacketWalker(this, maxPacketBytes)
-    this.#readAhead = new ReadAhead(packets, maxPacketBytes)
+    this.#walker = new PacketWalker(this, header, maxPacketBytes)
+    this.#readAhead = new ReadAhead(packets, header, maxPacketBytes)
     input.on('data', this.#onData)
   }
 
