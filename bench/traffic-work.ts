@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises'
+import { parse } from 'yaml'
 import { packageFile } from '../src/core/package-files.ts'
 import { exempt, Gate, type GateOptions, limit, type Middleware, systemClock } from '../src/index.ts'
 import { CUT_JSON, jsonOf, NO_JSON } from './conditions-work.ts'
@@ -192,6 +194,25 @@ const POLICIES = {
 /** Names of the ready policies. */
 export const POLICY_FILES = Object.keys(POLICIES)
 
+interface WrittenPolicy {
+  readonly senders?: object
+  readonly rules: readonly {
+    readonly name: string
+    readonly on?: string
+    readonly topic?: string
+    readonly per?: string | readonly string[]
+  }[]
+}
+
+/** Returns a policy with the patterns and keys of another, whose rules are plain token buckets that are never reached. */
+function plainRulesOf(text: string): object {
+  const { senders, rules } = parse(text) as WrittenPolicy
+  const plain = rules
+    .filter(({ on = 'publish' }) => on === 'publish')
+    .map(({ name, topic, per }) => ({ name, topic, per, limit: '1000000/s burst 1000000000' }))
+  return { version: 1, senders, rules: plain }
+}
+
 function policyWorks(
   file: string,
   given: (typeof POLICIES)[keyof typeof POLICIES],
@@ -199,12 +220,19 @@ function policyWorks(
   const openGate = (options: GateOptions): Promise<Gate> =>
     Gate.fromPolicy(packageFile(`config/${file}`), { ...options, env: {} })
   const first = given.topics.slice(0, 1)
+  const openPlain = async (options: GateOptions): Promise<Gate> =>
+    Gate.fromPolicy(plainRulesOf(await readFile(packageFile(`config/${file}`), 'utf8')), options)
   return {
     [file]: {
       title: `\`${file}\`, no limit reached`,
       traffic: { topics: first },
       stepMs: given.stepMs,
       openGate,
+    },
+    [`${file} plain`]: {
+      title: `\`${file}\`, its keys as plain token buckets`,
+      traffic: { topics: first },
+      openGate: openPlain,
     },
     [`${file} topics`]: {
       title: `\`${file}\`, no limit reached, 4 topics each`,
