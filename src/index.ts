@@ -154,7 +154,8 @@ export {
   type WebhookStats,
 } from './metrics/index.ts'
 export type { OutcomeFunction } from './outcomes/exceeded.ts'
-export { lowerCaseFields, natsRefusalHeaders, rateLimitFields } from './outcomes/rate-limit-fields.ts'
+export { natsRefusalHeaders } from './outcomes/nats-refusal.ts'
+export { lowerCaseFields, rateLimitFields } from './outcomes/rate-limit-fields.ts'
 export { refusalText } from './outcomes/refusal-text.ts'
 export type { RefusalWords, RuleInfo } from './outcomes/rule-info.ts'
 export type { RedisCommands, ShareableBackend } from './stores/backend-connection.ts'

@@ -14,7 +14,6 @@ import { ClientDeliveries } from './client-deliveries.ts'
 import { type ClientConnection, ClientPackets } from './client-packets.ts'
 import { ClientPublishes } from './client-publishes.ts'
 import { ClientSubscriptions } from './client-subscriptions.ts'
-import { admitConnect, chargeConnect, chargeFailedConnect, chargeWill, peekWill } from './connect-rules.ts'
 import { FIXED_HEADER } from './fixed-header.ts'
 import type { GatewayContext } from './gateway-context.ts'
 import type { GatewayClient } from './options.ts'
@@ -22,6 +21,7 @@ import { PACKET, REASON } from './packet-types.ts'
 import { type Connack, readConnack, withoutServerReference } from './read-connack.ts'
 import { type Connect, readConnect, rewriteConnect, type WillFields } from './read-connect.ts'
 import { connackCode, disconnectCode, explainRefusal } from './refusal-codes.ts'
+import { chargeWill, peekWill } from './will-rules.ts'
 import {
   type Explanation,
   encodeDisconnect,
@@ -202,7 +202,7 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
     if (changed !== undefined) this.context.countRewrite(PACKET.connack)
     const packet = changed ?? bytes.subarray(start, end)
     if (connack.reasonCode !== 0) {
-      chargeFailedConnect(this.context, this.sender.ip)
+      this.context.connects.chargeFailure(this.sender.ip)
       this.toClient.insert(packet)
       this.#phase = 'closing'
       this.#endSoon()
@@ -210,7 +210,7 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
     }
     if (this.#connectDecision === undefined) {
       this.sender = this.#createSender(connack.assignedClientId ?? this.#nameOfAnonymous())
-      const answer = chargeConnect(this.context, this.sender)
+      const answer = this.context.connects.charge(this.sender)
       if (isPromise(answer)) {
         this.toClient.block('notOpen')
         void answer.then(decision => {
@@ -357,7 +357,7 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
       this.#refuseConnectWith(REASON.clientIdInvalid, undefined)
       return
     }
-    admitConnect(this.context, this.sender, (decision, message) => {
+    this.context.connects.admit(this.sender, (decision, message) => {
       if (this.#phase !== 'connecting') return
       if (!decision.allowed) {
         this.context.refusals.recordRefusal(message, decision)

@@ -1,6 +1,7 @@
 import type { Logger } from '../../src/core/logger.ts'
 import { pickOptions } from '../../src/core/option-names.ts'
 import type { Gate } from '../../src/gate/gate.ts'
+import { ConnectRules } from '../../src/gateway/connect-rules.ts'
 import { GUARD_OPTIONS, Guard, type GuardOptions } from '../../src/guard/guard.ts'
 import { RefusalLog } from '../../src/guard/refusal-log.ts'
 import { completeSettings, type MqttGatewayOptions, type MqttGatewaySettings } from './options.ts'
@@ -41,6 +42,7 @@ export class GatewayContext {
   readonly settings: MqttGatewaySettings
   readonly logger: Logger
   readonly refusals: RefusalLog
+  readonly connects: ConnectRules
   /** Time in which clients and the broker were not read, because the other side was slower. */
   readonly clientsPaused = { pausedMs: 0 }
   readonly brokerPaused = { pausedMs: 0 }
@@ -81,6 +83,7 @@ export class GatewayContext {
       logger: this.logger,
     })
     this.refusals = new RefusalLog(this.logger, this.guard.clock, message => gate.senderOf(message))
+    this.connects = new ConnectRules(gate, this.guard, 'mqtt', this.settings.maxConnectHoldMs)
     this.#updateLimits()
     gate.on('policy', this.#updateLimits)
   }

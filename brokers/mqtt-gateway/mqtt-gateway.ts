@@ -2,12 +2,15 @@ import type { Duplex } from 'node:stream'
 import { assertSupported, warnUnsupportedOnReload } from '../../src/adapter/unsupported-outcomes.ts'
 import type { Sender } from '../../src/core/message.ts'
 import type { Gate } from '../../src/gate/gate.ts'
+import { findUnsupported } from '../../src/gateway/capabilities.ts'
 import type { ClientPeer } from '../../src/gateway/client-peer.ts'
 import type { GuardStats } from '../../src/guard/guard.ts'
-import { findUnsupported } from './capabilities.ts'
 import { GatewayConnection } from './gateway-connection.ts'
 import { GatewayContext, type GatewayCounters, nameOfPacketType } from './gateway-context.ts'
 import type { MqttGatewayOptions } from './options.ts'
+
+/** Name in errors. */
+const NAME = 'the MQTT gateway'
 
 const DRAIN_MS = 5_000
 
@@ -50,12 +53,12 @@ export interface MqttGateway {
  * cannot enact, such as `retry`. A policy loaded later with such a rule logs a warning, and its messages are dropped.
  */
 export function mqttGateway(gate: Gate, options: MqttGatewayOptions): MqttGateway {
-  assertSupported(findUnsupported(gate))
+  assertSupported(findUnsupported(gate, NAME))
   const context = new GatewayContext(gate, options)
   const connections = new Set<GatewayConnection>()
   const onClosed = (connection: GatewayConnection): void => void connections.delete(connection)
   const detach = [
-    warnUnsupportedOnReload(gate, context.logger, () => findUnsupported(gate)),
+    warnUnsupportedOnReload(gate, context.logger, () => findUnsupported(gate, NAME)),
     gate.loadSources.add({ queueDepth: () => context.guard.stats().held }),
   ]
   let closing: Promise<void> | undefined

@@ -1,5 +1,5 @@
 import type { Decision } from '../../src/core/decision.ts'
-import { natsRefusalHeaders } from '../../src/outcomes/rate-limit-fields.ts'
+import { natsErrorBody, natsRefusalHeaders, TOO_MANY_REQUESTS } from '../../src/outcomes/nats-refusal.ts'
 import { redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
 import { refusalText } from '../../src/outcomes/refusal-text.ts'
 import { BaseMessageProcessor, type Handler } from './base-message-processor.ts'
@@ -8,16 +8,7 @@ import { extendHeaders } from './headers.ts'
 import type { LimiterState } from './limiter-state.ts'
 import type { ReceivedMessage } from './message.ts'
 
-/**
- * Body of a refusal. A JetStream client that publishes reads it as error 429. Without a body it would take the headers
- * for an invalid acknowledgement.
- */
-const TOO_MANY_REQUESTS = errorBody({ code: 429, err_code: 10_167, description: 'too many requests' })
-const HANDLER_FAILED = errorBody({ code: 500, description: 'the handler failed' })
-
-function errorBody(error: object): Uint8Array {
-  return new TextEncoder().encode(JSON.stringify({ error }))
-}
+const HANDLER_FAILED = natsErrorBody({ code: 500, description: 'the handler failed' })
 
 /**
  * Refused requests that this side answers: `none`; those rejected by a rule or held at the end (`rejected`); or all

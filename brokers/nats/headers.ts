@@ -1,3 +1,4 @@
+import { NO_HEADERS, readHeaderBlock } from '../../src/adapter/nats-header-block.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { MessageHeaders } from '../../src/core/message.ts'
 import { headerBlockOf } from './client-internals.ts'
@@ -5,14 +6,6 @@ import type { NatsHeaders, NatsMessage } from './client-types.ts'
 
 /** Creates empty headers: `headers` of the NATS client in use. */
 export type HeadersFactory = () => NatsHeaders
-
-const NO_HEADERS: MessageHeaders = Object.freeze(Object.create(null) as MessageHeaders)
-
-const LINE_END = '\r\n'
-/** Header name that the client decodes. */
-const NAME = /^[!-9;-~]*$/
-/** Part of a value that the client refuses. */
-const BREAK = /[\r\n]/
 
 /**
  * Returns the headers of a message as plain values: at most `MAX_SIZES.headerNames` names with `MAX_SIZES.headerValues`
@@ -25,7 +18,7 @@ const BREAK = /[\r\n]/
 export function readHeaders(message: NatsMessage): MessageHeaders {
   try {
     const block = Object.hasOwn(message, 'headers') ? undefined : headerBlockOf(message)
-    if (block !== undefined) return readBlock(block)
+    if (block !== undefined) return readHeaderBlock(block)
     if (hasLargeHeaders(message)) return NO_HEADERS
     const original = message.headers
     if (original === undefined) return NO_HEADERS
@@ -49,37 +42,6 @@ function hasLargeHeaders(message: NatsMessage): boolean {
   const headerBytes = sizeBytes - Buffer.byteLength(subject) - Buffer.byteLength(reply) - data.length
   // A header line has at least four bytes.
   return headerBytes > 4 * MAX_SIZES.natsHeaderLines
-}
-
-/** Decodes a block as the client does, as far as the bounds go. */
-function readBlock(block: Uint8Array): MessageHeaders {
-  const read = Object.create(null) as Record<string, string | string[]>
-  let names = 0
-  const isCut = block.length > MAX_SIZES.natsHeaderBytes
-  const sizeBytes = isCut ? MAX_SIZES.natsHeaderBytes : block.length
-  const text = Buffer.from(block.buffer, block.byteOffset, sizeBytes).toString()
-  // The first line is the version.
-  let start = text.indexOf(LINE_END) + LINE_END.length
-  if (start < LINE_END.length) return NO_HEADERS
-  for (let lines = 2; lines < MAX_SIZES.natsHeaderLines && start < text.length; lines++) {
-    const lineEnd = text.indexOf(LINE_END, start)
-    if (lineEnd < 0 && isCut) break
-    const end = lineEnd < 0 ? text.length : lineEnd
-    const line = text.slice(start, end)
-    const colon = line.indexOf(':')
-    if (colon >= 0) {
-      const name = line.slice(0, colon)
-      const value = line.slice(colon + 1).trim()
-      if (!NAME.test(name) || BREAK.test(value)) return NO_HEADERS
-      const before = read[name]
-      if (before === undefined) {
-        if (++names <= MAX_SIZES.headerNames) read[name] = value
-      } else if (typeof before === 'string') read[name] = [before, value]
-      else if (before.length < MAX_SIZES.headerValues) before.push(value)
-    }
-    start = end + LINE_END.length
-  }
-  return read
 }
 
 /** Returns new headers with those of a message and `added`, or undefined without a factory. */

@@ -51,23 +51,6 @@ export function lowerCaseFields(fields: Readonly<Record<string, string>>): Reado
   return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name.toLowerCase(), value]))
 }
 
-/**
- * Returns the headers of a reply that refuses a NATS request: error code 429 as in NATS services, and the fields.
- * Never status 503, because clients read it as "no responders".
- */
-export function natsRefusalHeaders(
-  decision: Decision,
-  ruleInfo: RuleInfo | undefined,
-  text: string,
-  options: RateLimitFieldOptions = {},
-): Readonly<Record<string, string>> {
-  return {
-    'Nats-Service-Error-Code': '429',
-    'Nats-Service-Error': printable(text),
-    ...rateLimitFields(decision, ruleInfo, options),
-  }
-}
-
 function seconds(ms: number): number {
   return Math.max(ms > 0 ? 1 : 0, Math.ceil(ms / 1_000))
 }
@@ -77,7 +60,8 @@ function quoted(text: string): string {
   return `"${printable(text).replace(/[\\"]/g, '\\$&')}"`
 }
 
-function printable(text: string): string {
+/** Returns a text as printable ASCII of at most `MAX_SIZES.fieldChars` characters. */
+export function printable(text: string): string {
   const encoded = text
     .slice(0, MAX_SIZES.fieldChars)
     .replace(/\p{Cs}/gu, '_')

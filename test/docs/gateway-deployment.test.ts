@@ -3,10 +3,10 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parse, parseAllDocuments } from 'yaml'
-import { findUnsupported } from '../../brokers/mqtt-gateway/capabilities.ts'
 import { ENV_VARIABLES } from '../../src/cli/environment-variables.ts'
 import { createProgram } from '../../src/cli/program.ts'
 import { Gate } from '../../src/gate/gate.ts'
+import { findUnsupported } from '../../src/gateway/capabilities.ts'
 import { fakeTerminal } from '../src/cli/fake-terminal.ts'
 import { ROOT } from '../support/built.ts'
 
@@ -156,7 +156,7 @@ describe('the manifest for Kubernetes', () => {
     const [mount] = topicgate.volumeMounts
     const file = readOption('policy')!.replace(`${mount!.mountPath}/`, '')
     await using gate = await Gate.fromPolicy(parse(config.data[file]!) as object)
-    expect(findUnsupported(gate)).toEqual([])
+    expect(findUnsupported(gate, 'the MQTT gateway')).toEqual([])
     expect(gate.rules().length).toBe(3)
   })
 })

@@ -16,7 +16,7 @@ export const MODULES: Readonly<Record<string, readonly string[]>> = {
   gate: ['chain', 'topic', 'stores', 'outcomes', 'algorithms', 'core'],
   guard: ['gate', 'outcomes', 'core'],
   adapter: ['gate', 'chain', 'outcomes', 'conditions', 'core'],
-  gateway: ['gate', 'core'],
+  gateway: ['adapter', 'guard', 'gate', 'core'],
   publish: ['adapter', 'guard', 'gate', 'chain', 'outcomes', 'topic', 'core'],
   analytics: ['gate', 'chain', 'outcomes', 'core'],
   metrics: ['analytics', 'gate', 'chain', 'outcomes', 'core'],

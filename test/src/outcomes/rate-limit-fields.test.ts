@@ -3,11 +3,8 @@ import { limit } from '../../../src/chain/rules/create-limit-middleware.ts'
 import type { Decision } from '../../../src/core/decision.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { Gate } from '../../../src/gate/gate.ts'
-import {
-  lowerCaseFields,
-  natsRefusalHeaders,
-  rateLimitFields,
-} from '../../../src/outcomes/rate-limit-fields.ts'
+import { natsRefusalHeaders } from '../../../src/outcomes/nats-refusal.ts'
+import { lowerCaseFields, rateLimitFields } from '../../../src/outcomes/rate-limit-fields.ts'
 import type { RuleInfo } from '../../../src/outcomes/rule-info.ts'
 
 function ruleInfoOf(rate: string, name = 'burst', algorithm?: 'fixed-window'): RuleInfo {

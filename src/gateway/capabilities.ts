@@ -1,14 +1,11 @@
-import {
-  describeUnsupported,
-  describeUnsupportedResourceLimits,
-} from '../../src/adapter/unsupported-outcomes.ts'
-import type { Outcome } from '../../src/core/decision.ts'
-import type { Operation } from '../../src/core/message.ts'
-import type { Gate } from '../../src/gate/gate.ts'
+import { describeUnsupported, describeUnsupportedResourceLimits } from '../adapter/unsupported-outcomes.ts'
+import type { Outcome } from '../core/decision.ts'
+import type { Operation } from '../core/message.ts'
+import type { Gate } from '../gate/gate.ts'
 
 const ANSWERED: ReadonlySet<Outcome> = new Set(['throttle', 'drop', 'reject', 'disconnect'])
 
-/** Outcomes that the gateway can enact, by action. */
+/** Outcomes that gateways can enact, by action. */
 const SUPPORTED: Readonly<Record<Operation, ReadonlySet<Outcome>>> = {
   // No `retry`: a client resends nothing while it keeps its connection.
   publish: new Set(['degrade', 'latest', 'throttle', 'queue', 'redirect', 'drop', 'reject', 'disconnect']),
@@ -21,23 +18,23 @@ const SUPPORTED: Readonly<Record<Operation, ReadonlySet<Outcome>>> = {
   accept: new Set(['drop', 'reject', 'disconnect']),
 }
 
-/** Returns true if the gateway can enact an outcome of an action. */
+/** Returns true if gateways can enact an outcome of an action. */
 export function canEnactOutcome(action: Operation, outcome: Outcome): boolean {
   return SUPPORTED[action].has(outcome)
 }
 
-/** Lists demands of the gate's rules that the gateway cannot meet, each with its remedy. */
-export function findUnsupported(gate: Gate): readonly string[] {
+/** Lists demands of the gate's rules that a gateway, such as `the MQTT gateway`, cannot meet, each with its remedy. */
+export function findUnsupported(gate: Gate, gateway: string): readonly string[] {
   const problems = gate.handlerMonitor.names.map(
     name =>
-      `the MQTT gateway cannot supply "${name}" with handler results, as a broker has no handlers (use the policy in a NATS or MQTT consumer)`,
+      `${gateway} cannot supply "${name}" with handler results, as a broker has no handlers (use the policy in a NATS or MQTT consumer)`,
   )
   for (const [action, supported] of Object.entries(SUPPORTED) as [Operation, ReadonlySet<Outcome>][]) {
     for (const [outcome, rules] of gate.outcomes(action)) {
       if (supported.has(outcome)) continue
       const remedy = `use ${[...supported].join(', ')}`
-      problems.push(describeUnsupported('the MQTT gateway', `"${outcome}" on ${action}`, rules, remedy))
+      problems.push(describeUnsupported(gateway, `"${outcome}" on ${action}`, rules, remedy))
     }
   }
-  return [...problems, ...describeUnsupportedResourceLimits(gate, 'the MQTT gateway')]
+  return [...problems, ...describeUnsupportedResourceLimits(gate, gateway)]
 }
