@@ -14,7 +14,7 @@ cd "${BASH_SOURCE[0]%/*}/.."
 readonly shims="$PWD/node_modules/.cache/topicgate/bin"
 
 # program | environment variable | Debian package | image; without an image it has to be installed
-readonly servers='
+servers='
 redis-server|TOPICGATE_REDIS_SERVER|redis-server|redis:7-alpine
 nats-server|TOPICGATE_NATS_SERVER|nats-server|nats:2-alpine
 mosquitto|TOPICGATE_MOSQUITTO|mosquitto|eclipse-mosquitto:2
@@ -24,6 +24,10 @@ prometheus|TOPICGATE_PROMETHEUS|prometheus|prom/prometheus
 promtool|TOPICGATE_PROMTOOL|prometheus|prom/prometheus
 chromium|TOPICGATE_CHROMIUM|chromium|
 '
+# Large, and for npm run test:long only.
+[[ "${TOPICGATE_LONG:-}" != 1 ]] || servers+='rabbitmq-server|TOPICGATE_RABBITMQ|rabbitmq-server|
+'
+readonly servers
 
 say() { printf 'ensure-servers: %s\n' "$*" >&2; }
 

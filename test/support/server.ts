@@ -28,6 +28,12 @@ export interface ServerRecipe {
   args(port: number, folder: string): readonly string[] | Promise<readonly string[]>
   /** A port to use instead of a free one, to come back after a crash. */
   readonly port?: number
+  /** Folders to look in before the PATH. */
+  readonly folders?: readonly string[]
+  /** Further variables of its environment. */
+  env?(port: number, folder: string): Readonly<Record<string, string>>
+  /** Default: 15,000. */
+  readonly startingMs?: number
 }
 
 const STARTING_MS = 15_000
@@ -51,6 +57,7 @@ async function startOnce(recipe: ServerRecipe, port: number): Promise<TestServer
   const folder = await mkdtemp(join(tmpdir(), `topicgate-${recipe.program}-`))
   const child = spawn(binary, await recipe.args(port, folder), {
     cwd: folder,
+    env: { ...process.env, ...recipe.env?.(port, folder) },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let output = ''
@@ -80,7 +87,7 @@ async function startOnce(recipe: ServerRecipe, port: number): Promise<TestServer
   }
 
   try {
-    await untilAccepting(child, port)
+    await untilAccepting(child, port, recipe.startingMs ?? STARTING_MS)
   } catch (cause) {
     await stop('SIGKILL')
     throw new Error(`${recipe.program} did not start on port ${port}; it printed:\n${output}`, { cause })
@@ -97,8 +104,8 @@ async function startOnce(recipe: ServerRecipe, port: number): Promise<TestServer
   }
 }
 
-async function untilAccepting(child: ChildProcess, port: number): Promise<void> {
-  const deadlineMs = performance.now() + STARTING_MS
+async function untilAccepting(child: ChildProcess, port: number, startingMs: number): Promise<void> {
+  const deadlineMs = performance.now() + startingMs
   while (performance.now() < deadlineMs) {
     if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null)
       throw new Error('it ended')
@@ -109,7 +116,7 @@ async function untilAccepting(child: ChildProcess, port: number): Promise<void> 
     }
     await new Promise(resolve => setTimeout(resolve, 10))
   }
-  throw new Error(`it accepted no connection within ${STARTING_MS} ms`)
+  throw new Error(`it accepted no connection within ${startingMs} ms`)
 }
 
 function accepts(port: number): Promise<boolean> {
@@ -124,10 +131,20 @@ function accepts(port: number): Promise<boolean> {
 }
 
 /** The path of a program: of its environment variable, else found on the PATH and in /usr/sbin. */
-export function findBinary({ program, variable }: Pick<ServerRecipe, 'program' | 'variable'>): string {
+export function findBinary({
+  program,
+  variable,
+  folders: own = [],
+}: Pick<ServerRecipe, 'program' | 'variable' | 'folders'>): string {
   const named = process.env[variable]
   if (named) return named
-  const folders = [SHIMS, ...(process.env.PATH ?? '').split(delimiter), '/usr/local/sbin', '/usr/sbin']
+  const folders = [
+    ...own,
+    SHIMS,
+    ...(process.env.PATH ?? '').split(delimiter),
+    '/usr/local/sbin',
+    '/usr/sbin',
+  ]
   for (const folder of folders) {
     const path = join(folder, program)
     if (isProgram(path)) return path
