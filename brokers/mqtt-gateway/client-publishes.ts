@@ -1,7 +1,7 @@
 import type { Decision } from '../../src/core/decision.ts'
 import { PASS, type PacketVerdict, SKIP, STOP } from '../../src/gateway/packet-walker.ts'
 import { TopicDecoder } from '../../src/gateway/topic-decoder.ts'
-import type { SenderQueue } from '../../src/guard/guard.ts'
+import type { SenderQueue, SenderQueueHooks } from '../../src/guard/guard.ts'
 import { reuseDecisionOnce } from '../../src/guard/reuse-decision-once.ts'
 import { degradeMessage } from '../../src/outcomes/degrade.ts'
 import { redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
@@ -45,6 +45,7 @@ export class ClientPublishes {
   readonly #downgradedIds = new PacketIds()
   /** Refused resends of QoS 2 that are forwarded all the same. */
   #resendsLeft: number
+  #isClientGone = false
   /** Called when no message is held or unacknowledged. */
   onIdle: (() => void) | undefined
 
@@ -77,6 +78,7 @@ export class ClientPublishes {
       return STOP
     }
     const { qos, id } = layout
+    if (this.#isClientGone && qos > 0) return SKIP
     if (this.#waiting.length > 0 || (qos > 0 && this.#isFull(id))) {
       connection.toBroker.block('window')
       return STOP
@@ -142,7 +144,20 @@ export class ClientPublishes {
     return isDowngraded
   }
 
-  /** Discards held messages, which their client sends again if it wants an acknowledgement. */
+  /**
+   * Lets held messages of QoS 0 pass in their turn, after their client has gone. Those of QoS 1 and 2 are discarded: their
+   * exchanges cannot be finished, and the client sends them again. `hooks` are those of the queue.
+   */
+  handleClientGone(hooks: SenderQueueHooks): void {
+    this.#isClientGone = true
+    this.#queue.detach(({ qos }) => qos === 0)
+    this.#queue.attach(hooks)
+    this.#inFlight.clear()
+    this.#waiting = this.#waiting.filter(({ qos }) => qos === 0)
+    this.#sendWaiting()
+  }
+
+  /** Discards held messages. */
   close(): void {
     this.#queue.detach()
     this.#waiting = []

@@ -8,7 +8,7 @@ import type { Message, Operation, Sender } from '../../src/core/message.ts'
 import type { ClientPeer } from '../../src/gateway/client-peer.ts'
 import { PacketPipe } from '../../src/gateway/packet-pipe.ts'
 import { type PacketProblem, type PacketVerdict, SKIP, STOP } from '../../src/gateway/packet-walker.ts'
-import type { SenderQueue } from '../../src/guard/guard.ts'
+import type { SenderQueue, SenderQueueHooks } from '../../src/guard/guard.ts'
 import { type BrokerConnection, BrokerPackets } from './broker-packets.ts'
 import { ClientDeliveries } from './client-deliveries.ts'
 import { type ClientConnection, ClientPackets } from './client-packets.ts'
@@ -70,6 +70,11 @@ class OrderedPacket implements Message {
   get size(): number {
     return this.packet.length
   }
+
+  /** As for messages that pass in their turn after their client has gone. */
+  get qos(): 0 {
+    return 0
+  }
 }
 
 /** A client connection and its connection to the broker. */
@@ -93,13 +98,28 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
   #will: WillFields | undefined
   #wantsExplanations = false
   #keepAliveMs = 0
+  #clientAliasMaximum = 0
   /** Decision about the accepted connect, while its CONNACK waits for it. */
   #connectDecision: Decision | undefined
   /** PINGREQs of the gateway that the broker has not answered. */
   #ownPings = 0
   #hasDisconnectFromBroker = false
+  #isClientGone = false
   #cancelTimer: () => void
   #cancelKeepAlive: (() => void) | undefined
+  readonly #queueHooks: SenderQueueHooks = {
+    onPause: () => this.toBroker.block('held'),
+    onResume: () => {
+      if (this.#queue.heldOwn === 0) this.toBroker.unblock('held')
+    },
+    onQueued: () => {
+      if (this.#queue.queued >= this.context.settings.maxQueuedPerSender) this.toBroker.block('queueFull')
+    },
+    onDequeued: () => {
+      if (this.#queue.queued <= this.context.settings.maxQueuedPerSender / 2)
+        this.toBroker.unblock('queueFull')
+    },
+  }
   #onDrained: (() => void) | undefined
 
   constructor(
@@ -112,24 +132,11 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
     this.#client = client
     this.#peer = peer
     this.#onClosed = onClosed
-    const { guard, settings, clientsPaused } = context
-    this.#queue = guard.senderQueue(
-      {
-        onPause: () => this.toBroker.block('held'),
-        onResume: () => {
-          if (this.#queue.heldOwn === 0) this.toBroker.unblock('held')
-        },
-        onQueued: () => {
-          if (this.#queue.queued >= settings.maxQueuedPerSender) this.toBroker.block('queueFull')
-        },
-        onDequeued: () => {
-          if (this.#queue.queued <= settings.maxQueuedPerSender / 2) this.toBroker.unblock('queueFull')
-        },
-      },
-      { waitsFully: true },
-    )
+    const { guard, settings, clientPauses } = context
+    this.#queue = guard.senderQueue(this.#queueHooks, { waitsFully: true })
     this.#cancelTimer = guard.clock.after(CONNECT_WITHIN_MS, () => this.#destroy())
-    client.on('error', () => this.#destroy())
+    // 'close' follows.
+    client.on('error', err => context.logger.debug({ err }, 'connection of a client failed'))
     client.on('end', () => this.#onClientEnd())
     client.on('close', () => this.#onClientEnd())
     this.toBroker = new PacketPipe(
@@ -138,12 +145,16 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
       FIXED_HEADER,
       settings.maxPacketBytes,
       guard.clock,
-      clientsPaused,
+      clientPauses,
     )
   }
 
   get toClient(): PacketPipe {
     return this.#toClient!
+  }
+
+  get isOpen(): boolean {
+    return this.#phase === 'open'
   }
 
   get isAuthenticating(): boolean {
@@ -202,6 +213,7 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
     if (changed !== undefined) this.context.countRewrite(PACKET.connack)
     const packet = changed ?? bytes.subarray(start, end)
     if (connack.reasonCode !== 0) {
+      this.context.counters.connectsFailed++
       this.context.connects.chargeFailure(this.sender.ip)
       this.toClient.insert(packet)
       this.#phase = 'closing'
@@ -269,12 +281,17 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
     const { counters } = this.context
     if (problem === 'malformed') counters.malformed++
     else counters.oversized++
-    if (this.isV5 && this.#phase === 'open') {
-      const code = problem === 'malformed' ? REASON.malformedPacket : REASON.packetTooLarge
-      this.answer(encodeDisconnect(code, undefined, this.clientMaxBytes), code)
-    }
+    const wasOpen = this.#phase === 'open'
     this.#phase = 'closing'
-    this.#endSoon()
+    this.toBroker.block('draining')
+    // Later, because packets before this one may not be forwarded yet.
+    setImmediate(() => {
+      if (this.isV5 && wasOpen) {
+        const code = problem === 'malformed' ? REASON.malformedPacket : REASON.packetTooLarge
+        this.answer(encodeDisconnect(code, undefined, this.clientMaxBytes), code)
+      }
+      this.#endSoon()
+    })
   }
 
   /**
@@ -342,6 +359,7 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
     this.clientMaxBytes = connect.maxPacketBytes
     this.#wantsExplanations = this.isV5 && connect.wantsProblemInformation
     this.#keepAliveMs = connect.keepAliveS * 1_000
+    this.#clientAliasMaximum = connect.topicAliasMaximum
     const { tls } = this.#peer
     const commonName = settings.usernameFrom === 'cn' && tls?.authorized === true ? tls.commonName : undefined
     this.#gatewayClient = {
@@ -408,7 +426,7 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
   }
 
   #connectPipes(upstream: Duplex): void {
-    const { guard, settings, brokerPaused } = this.context
+    const { guard, settings, brokerPauses } = this.context
     this.#upstream = upstream
     upstream.on('error', err => this.context.logger.debug({ err }, 'connection to the broker failed'))
     upstream.on('end', () => this.#onUpstreamEnd())
@@ -419,7 +437,7 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
       FIXED_HEADER,
       settings.maxPacketBytes,
       guard.clock,
-      brokerPaused,
+      brokerPauses,
     )
     this.#toClient = toClient
     toClient.reverse = this.toBroker
@@ -430,7 +448,7 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
 
   #open(connack: Connack, packet: Buffer): void {
     const { context } = this
-    const { guard, settings } = context
+    const { settings } = context
     this.#cancelTimer()
     if (connack.serverKeepAliveS !== undefined) this.#keepAliveMs = connack.serverKeepAliveS * 1_000
     this.publishes = new ClientPublishes(this, this.#queue, {
@@ -439,7 +457,7 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
       isSessionPresent: connack.isSessionPresent,
     })
     this.subscriptions = new ClientSubscriptions(this, this.#queue)
-    this.deliveries = new ClientDeliveries(this, guard.senderQueue(this.#deliveryHooks()), 0)
+    this.deliveries = new ClientDeliveries(this, this.#createDeliveryQueue(), this.#clientAliasMaximum)
     if (this.#will !== undefined && settings.wills === 'check') chargeWill(context, this.sender, this.#will)
     this.#will = undefined
     this.#phase = 'open'
@@ -448,11 +466,11 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
     this.toBroker.unblock('notOpen')
   }
 
-  #deliveryHooks() {
-    return {
+  #createDeliveryQueue(): SenderQueue {
+    return this.context.guard.senderQueue({
       onPause: () => this.toClient.block('held'),
       onResume: () => this.toClient.unblock('held'),
-    }
+    })
   }
 
   /** Keeps the broker's connection alive, and watches the client, while its packets wait unread. */
@@ -517,8 +535,9 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
   /** Calls `run` once when the publishes are done, or too late. */
   #when(withinMs: number, run: () => void, isDone: () => boolean): void {
     const { publishes, context } = this
+    // Later, because packets before the current one may not be forwarded yet.
     if (publishes === undefined || isDone()) {
-      run()
+      setImmediate(run)
       return
     }
     let isFinished = false
@@ -531,18 +550,23 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
     }
     const cancel = context.guard.clock.after(withinMs, finish)
     // Later, because the last acknowledgement is still being forwarded.
-    publishes.onIdle = () => {
-      if (isDone()) setImmediate(finish)
-    }
+    publishes.onIdle = () =>
+      void setImmediate(() => {
+        if (isDone()) finish()
+      })
   }
 
+  /** Handles the end of the client. Messages of QoS 0 that it sent before still pass in their turn. */
   #onClientEnd(): void {
-    if (this.#phase === 'closed') return
-    this.#close()
+    if (this.#phase === 'closed' || this.#isClientGone) return
+    this.#isClientGone = true
+    if (!this.isClosing && this.publishes !== undefined) {
+      this.publishes.handleClientGone(this.#queueHooks)
+      this.toBroker.unblock('held')
+    }
+    const isDone = (): boolean => this.publishes?.isIdle !== false && !this.toBroker.hasUnread
     // Without a DISCONNECT the broker publishes the will.
-    this.#upstream?.end()
-    this.#client.end()
-    this.#destroySoon()
+    this.#when(MAX_SIZES.holdMs, () => this.#endSoon(), isDone)
   }
 
   #onUpstreamEnd(): void {

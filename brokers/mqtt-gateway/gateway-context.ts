@@ -2,6 +2,7 @@ import type { Logger } from '../../src/core/logger.ts'
 import { pickOptions } from '../../src/core/option-names.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import { ConnectRules } from '../../src/gateway/connect-rules.ts'
+import type { PauseStats } from '../../src/gateway/packet-pipe.ts'
 import { GUARD_OPTIONS, Guard, type GuardOptions } from '../../src/guard/guard.ts'
 import { RefusalLog } from '../../src/guard/refusal-log.ts'
 import { completeSettings, type MqttGatewayOptions, type MqttGatewaySettings } from './options.ts'
@@ -18,6 +19,8 @@ export interface GatewayCounters {
   /** Clients disconnected by the policy. */
   disconnected: number
   connectsRefused: number
+  /** Refused by the broker. */
+  connectsFailed: number
   subscriptionsRefused: number
   /** Wills removed from a CONNECT. */
   willsRefused: number
@@ -43,9 +46,9 @@ export class GatewayContext {
   readonly logger: Logger
   readonly refusals: RefusalLog
   readonly connects: ConnectRules
-  /** Time in which clients and the broker were not read, because the other side was slower. */
-  readonly clientsPaused = { pausedMs: 0 }
-  readonly brokerPaused = { pausedMs: 0 }
+  /** Sockets that are not read, because the other side is slower or a message is held. */
+  readonly clientPauses: PauseStats = { paused: 0, pausedMs: 0 }
+  readonly brokerPauses: PauseStats = { paused: 0, pausedMs: 0 }
   /** Answers of the gateway to clients, and rewritten packets, by packet type. The key of an answer adds its code. */
   readonly answers = new Map<number, number>()
   readonly rewrites = new Map<number, number>()
@@ -56,6 +59,7 @@ export class GatewayContext {
     redirected: 0,
     disconnected: 0,
     connectsRefused: 0,
+    connectsFailed: 0,
     subscriptionsRefused: 0,
     willsRefused: 0,
     deliveriesRefused: 0,

@@ -5,6 +5,7 @@ import type { Gate } from '../../src/gate/gate.ts'
 import { findUnsupported } from '../../src/gateway/capabilities.ts'
 import type { ClientPeer } from '../../src/gateway/client-peer.ts'
 import type { GuardStats } from '../../src/guard/guard.ts'
+import { enforceBans } from './enforce-bans.ts'
 import { GatewayConnection } from './gateway-connection.ts'
 import { GatewayContext, type GatewayCounters, nameOfPacketType } from './gateway-context.ts'
 import type { MqttGatewayOptions } from './options.ts'
@@ -25,7 +26,10 @@ export interface MqttGatewayStats extends GuardStats, Readonly<GatewayCounters> 
   /** Packets that the gateway sent to clients itself; `code` is the reason code or return code. */
   readonly answers: readonly (PacketCount & { readonly code: number })[]
   readonly rewrites: readonly PacketCount[]
-  /** Milliseconds, of all connections together, in which one side was not read because the other one was slower. */
+  /** Sockets that are not read now, because the other side is slower or a message is held. */
+  readonly clientsUnread: number
+  readonly brokersUnread: number
+  /** Milliseconds for which sockets were not read, of all connections together. */
   readonly clientsPausedMs: number
   readonly brokerPausedMs: number
 }
@@ -59,6 +63,7 @@ export function mqttGateway(gate: Gate, options: MqttGatewayOptions): MqttGatewa
   const onClosed = (connection: GatewayConnection): void => void connections.delete(connection)
   const detach = [
     warnUnsupportedOnReload(gate, context.logger, () => findUnsupported(gate, NAME)),
+    enforceBans(gate, connections),
     gate.loadSources.add({ queueDepth: () => context.guard.stats().held }),
   ]
   let closing: Promise<void> | undefined
@@ -87,8 +92,10 @@ export function mqttGateway(gate: Gate, options: MqttGatewayOptions): MqttGatewa
         count,
       })),
       rewrites: Array.from(context.rewrites, ([type, count]) => ({ packet: nameOfPacketType(type), count })),
-      clientsPausedMs: context.clientsPaused.pausedMs,
-      brokerPausedMs: context.brokerPaused.pausedMs,
+      clientsUnread: context.clientPauses.paused,
+      brokersUnread: context.brokerPauses.paused,
+      clientsPausedMs: context.clientPauses.pausedMs,
+      brokerPausedMs: context.brokerPauses.pausedMs,
     }),
     senderOf: clientId => {
       for (const connection of connections) if (connection.clientId === clientId) return connection.sender

@@ -28,8 +28,9 @@ export type BlockReason = 'notOpen' | 'held' | 'queueFull' | 'window' | 'drainin
 /** Reason to stop reading a socket. */
 type PauseReason = 'outputFull' | 'answersFull' | 'readAheadFull'
 
-/** Time that the sockets of one side were not read, of all connections. */
-export interface PausedTime {
+/** Sockets of one side that are not read now, and the time that sockets were not read before. */
+export interface PauseStats {
+  paused: number
   pausedMs: number
 }
 
@@ -43,7 +44,7 @@ export class PacketPipe implements PacketHandler {
   readonly #walker: PacketWalker
   readonly #readAhead: ReadAhead
   readonly #clock: Clock
-  readonly #pausedTime: PausedTime
+  readonly #pauseStats: PauseStats
   readonly #blocked = new Set<BlockReason>()
   readonly #paused = new Set<PauseReason>()
   #pausedSinceMs: number | undefined
@@ -66,12 +67,12 @@ export class PacketPipe implements PacketHandler {
     header: PacketHeader,
     maxPacketBytes: number,
     clock: Clock,
-    pausedTime: PausedTime,
+    pauseStats: PauseStats,
   ) {
     this.#input = input
     this.#packets = packets
     this.#clock = clock
-    this.#pausedTime = pausedTime
+    this.#pauseStats = pauseStats
     this.receivedAtMs = clock.now()
     this.#walker = new PacketWalker(this, header, maxPacketBytes)
     this.#readAhead = new ReadAhead(packets, header, maxPacketBytes)
@@ -227,6 +228,7 @@ export class PacketPipe implements PacketHandler {
     if (this.#isClosed) return
     if (this.#paused.size === 0) {
       this.#pausedSinceMs = this.#clock.now()
+      this.#pauseStats.paused++
       this.#input.pause()
     }
     this.#paused.add(reason)
@@ -240,7 +242,8 @@ export class PacketPipe implements PacketHandler {
 
   #countPause(): void {
     if (this.#pausedSinceMs === undefined) return
-    this.#pausedTime.pausedMs += this.#clock.now() - this.#pausedSinceMs
+    this.#pauseStats.paused--
+    this.#pauseStats.pausedMs += this.#clock.now() - this.#pausedSinceMs
     this.#pausedSinceMs = undefined
   }
 }
