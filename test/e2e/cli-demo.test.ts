@@ -96,6 +96,6 @@ describe('topicgate demo --attack', () => {
   it('takes neither a duration nor an outcome', async () => {
     await using demo = startCommand('demo', '--attack', '--for', '3s')
     expect((await demo.ended).code).toBe(2)
-    expect(demo.stderr).toContain('leave out --for, --outcome and --ui')
+    expect(demo.stderr).toContain('leave out --for, --outcome, --ui and --upstream')
   })
 })

@@ -10,9 +10,16 @@ export class AcceptRules {
   readonly #gate: Gate
   readonly #log: (decision: Decision & { readonly ip: string }) => void
   #refused = 0
+  /** True if a rule can refuse sockets; otherwise the gate is not asked, and counts no decisions about them. */
+  #isLimited = false
+  readonly #updateIsLimited = (): void => {
+    this.#isLimited = this.#gate.outcomes('accept').size > 0
+  }
 
   constructor(gate: Gate, logger: Logger | undefined) {
     this.#gate = gate
+    this.#updateIsLimited()
+    gate.on('policy', this.#updateIsLimited)
     this.#log = sampleLog(({ ip, rule, reason }, suppressed) =>
       logger?.warn({ ip, rule, reason, suppressed }, 'a socket was closed before its handshake'),
     )
@@ -22,9 +29,13 @@ export class AcceptRules {
     return this.#refused
   }
 
+  close(): void {
+    this.#gate.off('policy', this.#updateIsLimited)
+  }
+
   /** Calls `accept` if the socket may be accepted. A socket of unknown address may. */
   check(socket: Socket, ip: string | undefined, accept: () => void): void {
-    if (ip === undefined) {
+    if (ip === undefined || !this.#isLimited) {
       accept()
       return
     }

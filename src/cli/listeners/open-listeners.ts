@@ -170,6 +170,7 @@ export async function openListeners(
     const closed = servers.map(server => new Promise<void>(resolve => server.close(() => resolve())))
     for (const socket of sockets) socket.destroy()
     silent.clear()
+    acceptRules.close()
     await Promise.all(closed)
   }
   try {

@@ -171,6 +171,19 @@ describe('rules on: accept', () => {
   })
 })
 
+it('a policy without rules on: accept counts no decisions about sockets, and one that is applied later does', async () => {
+  await using gate = new Gate()
+  const decisions: string[] = []
+  gate.on('decision', (_decision, message) => decisions.push(message.on))
+  await start({ gate })
+  const first = openTcp(server!.port)
+  await until(() => !first.connecting)
+  await gate.apply({ rules: [{ name: 'none', on: 'accept', per: 'ip', limit: '1/hour', exceeded: 'drop' }] })
+  const [second, third] = [openTcp(server!.port), openTcp(server!.port)]
+  await until(() => second.closed || third.closed)
+  expect(decisions).toEqual(['accept', 'accept'])
+})
+
 it('an address may do a bounded number of TLS handshakes at the same time', async () => {
   const ca = await start({})
   const silent = Array.from({ length: MAX_SIZES.tlsHandshakesPerAddress + 3 }, () => openTcp(server!.tlsPort))
