@@ -1,4 +1,4 @@
-import { readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { indexAlgorithms } from '../algorithms/custom.ts'
 import type { CustomAlgorithm } from '../algorithms/custom-algorithm-types.ts'
 import { PolicyError, type Problem } from '../core/errors.ts'
@@ -13,6 +13,7 @@ import { withHint } from './hints.ts'
 import { findDuplicateNames, mergePolicies } from './overlay.ts'
 import { convertPolicyObject } from './parse-policy-object.ts'
 import { type PolicyParseResult, parseYaml } from './parse-yaml.ts'
+import { readDocumentText } from './read-document-text.ts'
 import type { PolicyDocument } from './schema.ts'
 import { type Located, parsePolicyPath, placeOf } from './source-positions.ts'
 import { validateForm } from './validate-form.ts'
@@ -97,7 +98,7 @@ async function read(
     return { root: undefined, problems: [{ message, remedy: 'give a path, YAML text or an object' }] }
   }
   if (!(await isPath(part))) return parseYaml(part, textEnv, turns)
-  const text = await readText(part)
+  const text = await readDocumentText(part, 'policy', 'count by captures instead of listing topics')
   return typeof text === 'string'
     ? { ...(await parseYaml(text, env, turns, part)), file: part }
     : { root: undefined, problems: [{ file: part, ...text }], file: part }
@@ -110,28 +111,6 @@ async function isPath(text: string): Promise<boolean> {
     return (await stat(text)).isFile()
   } catch {
     return false
-  }
-}
-
-/** Returns the text of a file, or the problem of reading it. */
-async function readText(
-  file: string,
-): Promise<string | { readonly message: string; readonly remedy: string }> {
-  try {
-    const bytes = (await stat(file)).size
-    if (bytes > MAX_SIZES.policyBytes) {
-      const remedy = 'count by captures instead of listing topics'
-      return { message: `the file has ${bytes} bytes; a policy has at most ${MAX_SIZES.policyBytes}`, remedy }
-    }
-    return new TextDecoder('utf-8', { fatal: true }).decode(await readFile(file))
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code
-    if (code === 'ERR_ENCODING_INVALID_ENCODED_DATA') {
-      return { message: 'the file is not UTF-8', remedy: 'save it as UTF-8' }
-    }
-    const reason =
-      code === 'ENOENT' ? 'there is no such file' : code === 'EISDIR' ? 'it is a folder' : String(code)
-    return { message: `the policy cannot be read: ${reason}`, remedy: 'check the path and its permissions' }
   }
 }
 
