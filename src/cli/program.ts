@@ -6,6 +6,7 @@ import { addBrokerCommands } from './commands-broker.ts'
 import { addGatewayCommand } from './commands-gateway.ts'
 import { addPasswordCommand } from './commands-passwd.ts'
 import { addPolicyCommands } from './commands-policy.ts'
+import { addRolloutCommands } from './commands-rollout.ts'
 import { addSetupCommands } from './commands-setup.ts'
 import { addTokenCommands } from './commands-token.ts'
 import { type Terminal, write } from './terminal.ts'
@@ -53,6 +54,7 @@ export function createProgram(terminal: Terminal, done: (exitCode: number) => vo
     .showHelpAfterError('(topicgate --help lists the commands)')
     .showSuggestionAfterError()
   addPolicyCommands(program, terminal, done)
+  addRolloutCommands(program, terminal, done)
   addBrokerCommands(program, terminal, done)
   addGatewayCommand(program, terminal, done)
   addAdminCommands(program, terminal, done)

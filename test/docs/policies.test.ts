@@ -9,7 +9,11 @@ import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
 import { ROOT } from '../structure/project.ts'
 import { BLOCKS, placeOf } from './pages.ts'
 
-const policies = BLOCKS.filter(({ language }) => language === 'yaml').map(block => ({
+/** Files of tests are run by the commands beside them. */
+const isTestFile = ({ words }: { readonly words: readonly string[] }): boolean =>
+  words.some(word => word.endsWith('.test.yaml'))
+
+const policies = BLOCKS.filter(block => block.language === 'yaml' && !isTestFile(block)).map(block => ({
   ...block,
   place: placeOf(block),
 }))

@@ -34,6 +34,21 @@ describe('topicgate as a program', () => {
     expect([(await command.ended).code, command.stderr]).toEqual([0, ''])
   })
 
+  it('runs tests again when the policy changes, until it is ended', async () => {
+    using folder = new Folder()
+    const policy = (limit: number): string =>
+      folder.file('policy.yaml', `rules: [{ name: a, limit: ${limit}/s }]`)
+    policy(3)
+    const test = '{ name: three pass, steps: [{ send: { topic: a, times: 3 }, expect: { refused: 0 } }] }'
+    const file = folder.file('policy.test.yaml', `policy: policy.yaml\ntests: [${test}]`)
+    await using command = startCommand('test', file, '--watch')
+    await command.line(/^1 passed, 0 failed$/)
+    policy(2)
+    await command.line(/^0 passed, 1 failed$/)
+    command.signal('SIGTERM')
+    expect((await command.ended).code).toBe(0)
+  })
+
   it('replays a capture that fills the pipe more than once', async () => {
     using folder = new Folder()
     const lines = Array.from(

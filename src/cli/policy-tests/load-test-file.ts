@@ -1,0 +1,157 @@
+import { dirname, join } from 'node:path'
+import { parseSenderId } from '../../admin/sender-id.ts'
+import { PolicyError, type Position, type Problem } from '../../core/errors.ts'
+import { nearest } from '../../core/option-names.ts'
+import { Gate, MemoryStore } from '../../index.ts'
+import { type LoadedDocument, type LoadedPolicy, loadDocument, loadPolicy } from '../../policy/index.ts'
+import { READY_POLICIES, resolvePolicyFiles } from '../resolve-policy-files.ts'
+import type { Terminal } from '../terminal.ts'
+import { type PolicyTest, TEST_FILE_FORMAT, type TestDocument } from './test-file-format.ts'
+
+/** A file of tests and its policy, both valid. */
+export interface PolicyTestFile {
+  readonly file: string
+  readonly tests: readonly PolicyTest[]
+  readonly policy: LoadedPolicy
+  /** Names of the rules in force that a gate decides by, in order; those of all tiers last. */
+  readonly rules: readonly string[]
+  /** Names of the exemptions in force; unnamed ones as `exempt[2]`. */
+  readonly exemptions: readonly string[]
+  /** Returns the position of a value in the file. */
+  locate(path: string, at?: 'key' | 'value'): Position
+  /** Resolves the name of a file beside the test file. */
+  resolve(name: string): string
+}
+
+/**
+ * Loads a file of tests and the policy it names. Rejects with PolicyError that lists all problems of the file, or of its
+ * policy.
+ */
+export async function loadTestFile(file: string, env: Terminal['env']): Promise<PolicyTestFile> {
+  const document = await loadDocument(file, TEST_FILE_FORMAT, env)
+  const { tests, policy: named } = document.value
+  const resolve = (name: string): string => join(dirname(file), name)
+  const names = typeof named === 'string' ? [named] : named
+  const paths = names.map(name => (READY_POLICIES.includes(name) ? name : resolve(name)))
+  const policy = await loadPolicy(await resolvePolicyFiles(paths, env), { env })
+  const rules = await findRules(policy, env)
+  const exemptions = (policy.document.exempt ?? []).flatMap(({ name, enabled }, index) =>
+    enabled === false ? [] : [name ?? `exempt[${index}]`],
+  )
+  const problems = tests.flatMap((test, index) =>
+    findTestProblems(test, `tests[${index}]`, { rules, exemptions }),
+  )
+  problems.push(...findRepeatedNames(document))
+  if (problems.length > 0) {
+    throw new PolicyError(
+      problems.map(problem => ({ ...document.locate(problem.path ?? '', 'key'), ...problem })),
+    )
+  }
+  return { file, tests, policy, rules, exemptions, locate: document.locate, resolve }
+}
+
+async function findRules({ document }: LoadedPolicy, env: Terminal['env']): Promise<readonly string[]> {
+  const gate = await Gate.fromPolicy(document, { store: new MemoryStore(), load: 'none', env })
+  const disabled = new Set(
+    (document.rules ?? []).flatMap(({ name, enabled }) => (enabled === false ? name : [])),
+  )
+  const rules = gate.rules().filter(name => !disabled.has(name))
+  await gate.close()
+  return rules
+}
+
+interface KnownNames {
+  readonly rules: readonly string[]
+  readonly exemptions: readonly string[]
+}
+
+function findRepeatedNames({ value: { tests } }: LoadedDocument<TestDocument>): readonly Problem[] {
+  return tests.flatMap(({ name }, index) =>
+    tests.findIndex(each => each.name === name) < index
+      ? [
+          {
+            path: `tests[${index}].name`,
+            message: `the name ${JSON.stringify(name)} is used twice`,
+            remedy: 'give each test its own name',
+          },
+        ]
+      : [],
+  )
+}
+
+/** Returns the problems that a schema cannot find. */
+function findTestProblems(test: PolicyTest, path: string, known: KnownNames): readonly Problem[] {
+  const { steps, replay, expect } = test
+  if ((steps === undefined) === (replay === undefined)) {
+    const message = steps === undefined ? 'the test has no steps' : 'the test has both steps and replay'
+    return [{ path, message, remedy: 'write steps, or replay with the name of a capture' }]
+  }
+  const problems: Problem[] = []
+  if (!hasExpectation(expect) && !(steps ?? []).some(step => hasExpectation(step.expect))) {
+    problems.push({ path, message: 'the test expects nothing', remedy: 'add expect: { refused: 0 }' })
+  }
+  let hasSent = false
+  for (const [index, step] of (steps ?? []).entries()) {
+    const at = `${path}.steps[${index}]`
+    const words = (['send', 'wait', 'handled'] as const).filter(word => step[word] !== undefined)
+    if (words.length !== 1) {
+      const message = words.length === 0 ? 'the step does nothing' : `the step has ${words.join(' and ')}`
+      problems.push({ path: at, message, remedy: 'write one of send, wait and handled' })
+    }
+    if (step.expect !== undefined && step.send === undefined) {
+      problems.push({
+        path: `${at}.expect`,
+        message: 'there is nothing to expect',
+        remedy: 'move it to a send',
+      })
+    }
+    if (step.send !== undefined && step.send.topic === undefined && !isWithoutTopic(step.send.on)) {
+      problems.push({ path: `${at}.send`, message: '`topic` is missing', remedy: 'write topic: a/b' })
+    }
+    if (step.handled !== undefined && !hasSent) {
+      problems.push({ path: at, message: 'no message was sent before it', remedy: 'put a send before it' })
+    }
+    if (step.send !== undefined) hasSent = true
+    const { by, exemption, shadow = {} } = step.expect ?? {}
+    const named = [...(by === undefined ? [] : [['by', by] as const]), ...keysIn('shadow', shadow)]
+    for (const [word, name] of named)
+      problems.push(...unknownName(`${at}.expect.${word}`, name, 'rule', known.rules))
+    if (exemption !== undefined)
+      problems.push(...unknownName(`${at}.expect.exemption`, exemption, 'exemption', known.exemptions))
+  }
+  for (const [word, name] of keysIn('rules', expect?.rules ?? {}))
+    problems.push(...unknownName(`${path}.expect.${word}`, name, 'rule', known.rules))
+  for (const [word, name] of keysIn('exemptions', expect?.exemptions ?? {}))
+    problems.push(...unknownName(`${path}.expect.${word}`, name, 'exemption', known.exemptions))
+  for (const [word, name] of keysIn('senders', expect?.senders ?? {})) {
+    if (parseSenderId(name) !== undefined) continue
+    const message = `${JSON.stringify(name)} is not a sender`
+    problems.push({
+      path: `${path}.expect.${word}`,
+      message,
+      remedy: 'write its part before it, as client:d7',
+    })
+  }
+  return problems
+}
+
+function hasExpectation(expect: object | undefined): boolean {
+  return expect !== undefined && Object.keys(expect).length > 0
+}
+
+function isWithoutTopic(on: string | undefined): boolean {
+  return on === 'connect' || on === 'accept'
+}
+
+/** Returns the path and the key of each entry of an object. */
+function keysIn(word: string, entries: object): readonly (readonly [string, string])[] {
+  return Object.keys(entries).map(key => [`${word}[${JSON.stringify(key)}]`, key] as const)
+}
+
+function unknownName(path: string, name: string, noun: string, known: readonly string[]): readonly Problem[] {
+  if (known.includes(name)) return []
+  const near = nearest(name, known)
+  const some = known.slice(0, 20).join(', ')
+  const remedy = near !== undefined ? `did you mean ${near}?` : some === '' ? undefined : `use one of ${some}`
+  return [{ path, message: `the policy decides by no ${noun} ${JSON.stringify(name)}`, remedy }]
+}

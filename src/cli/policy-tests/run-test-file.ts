@@ -1,0 +1,108 @@
+import { PolicyError, type Position, type Problem } from '../../core/errors.ts'
+import type { Paint, Terminal } from '../terminal.ts'
+import { checkSendExpectation, checkTotalsExpectation, type Unmet } from './check-expectations.ts'
+import { DecisionTotals } from './decision-totals.ts'
+import { loadTestFile, type PolicyTestFile } from './load-test-file.ts'
+import { type TestDecision, TestPlayer } from './play-test.ts'
+import type { PolicyCoverage } from './policy-coverage.ts'
+
+/** An expectation that was not met, with its place in the file. */
+export interface TestFailure extends Position {
+  readonly expected: string
+  readonly seen: string
+}
+
+/** The first message of a test that was not decided as expected. */
+export interface WrongMessage {
+  /** Number of the message in its test, from 1. */
+  readonly number: number
+  /** Every step of its decision, as lines. */
+  readonly explanation: readonly string[]
+}
+
+export interface TestResult extends Position {
+  readonly name: string
+  /** Empty if the test passed. */
+  readonly failures: readonly TestFailure[]
+  /** Undefined if the test passed, or if no single message is wrong. */
+  readonly firstWrong: WrongMessage | undefined
+}
+
+/** Results of a file of tests. */
+export interface TestFileResult {
+  readonly file: string
+  /** Problems of the file or its policy; its tests then did not run to their end. */
+  readonly problems: readonly Problem[]
+  readonly tests: readonly TestResult[]
+  /** Files whose change may change the results. */
+  readonly readFiles: readonly string[]
+}
+
+/** Runs all tests of a file. Problems of the file, its policy or a capture are part of the result. */
+export async function runTestFile(
+  path: string,
+  coverage: PolicyCoverage,
+  paint: Paint,
+  terminal: Terminal,
+): Promise<TestFileResult> {
+  const tests: TestResult[] = []
+  let readFiles: readonly string[] = [path]
+  try {
+    const file = await loadTestFile(path, terminal.env)
+    const captures = file.tests.flatMap(({ replay }) => (replay === undefined ? [] : [file.resolve(replay)]))
+    readFiles = [path, ...file.policy.files, ...captures]
+    const player = new TestPlayer(file, terminal)
+    const recordCoverage = coverage.recorderFor(file)
+    for (const [index, { name }] of file.tests.entries()) {
+      const unmet = await findUnmet(file, index, player, recordCoverage)
+      const failures = unmet.map(({ at, each: { path, expected, seen } }) => ({
+        ...file.locate(`${at}.expect.${path}`, 'key'),
+        expected,
+        seen,
+      }))
+      const wrong = Math.min(...unmet.map(({ each }) => each.firstWrong ?? Infinity))
+      const firstWrong =
+        wrong === Infinity
+          ? undefined
+          : { number: wrong + 1, explanation: await player.explain(index, wrong, paint) }
+      tests.push({ ...file.locate(`tests[${index}].name`), name, failures, firstWrong })
+    }
+    return { file: path, problems: [], tests, readFiles }
+  } catch (error) {
+    if (!(error instanceof PolicyError)) throw error
+    const named = error.problems.flatMap(({ file }) => file ?? [])
+    return { file: path, problems: error.problems, tests, readFiles: [...readFiles, ...named] }
+  }
+}
+
+interface LocatedUnmet {
+  /** Path of the test or step. */
+  readonly at: string
+  readonly each: Unmet
+}
+
+async function findUnmet(
+  { tests }: PolicyTestFile,
+  index: number,
+  player: TestPlayer,
+  recordCoverage: (decision: TestDecision['decision']) => void,
+): Promise<readonly LocatedUnmet[]> {
+  const test = tests[index]!
+  const totals = new DecisionTotals(test.expect)
+  // Decisions of steps without expectations are only counted: there may be a million.
+  const byStep = (test.steps ?? []).map(({ expect }): TestDecision[] | undefined => expect && [])
+  await player.play(index, (each, gate) => {
+    totals.record(each, gate)
+    recordCoverage(each.decision)
+    if (each.step !== undefined) byStep[each.step]?.push(each)
+  })
+  const unmet: LocatedUnmet[] = []
+  for (const [step, { expect }] of (test.steps ?? []).entries()) {
+    const at = `tests[${index}].steps[${step}]`
+    if (expect === undefined) continue
+    for (const each of checkSendExpectation(expect, byStep[step] ?? [])) unmet.push({ at, each })
+  }
+  const at = `tests[${index}]`
+  for (const each of checkTotalsExpectation(test.expect ?? {}, totals)) unmet.push({ at, each })
+  return unmet
+}

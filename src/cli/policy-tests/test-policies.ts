@@ -1,0 +1,140 @@
+import { existsSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { watchPolicy } from '../../policy/index.ts'
+import { CommandError, EXIT } from '../command-error.ts'
+import { paintFor, type Terminal, write } from '../terminal.ts'
+import { TerminationSignalWaiter } from '../termination-signal-waiter.ts'
+import { countResults, describeCoverage, describeResults } from './describe-results.ts'
+import { junitReport } from './junit-report.ts'
+import { type CoverageReport, PolicyCoverage } from './policy-coverage.ts'
+import { runTestFile, type TestFileResult } from './run-test-file.ts'
+
+export interface TestPoliciesOptions {
+  /** Files of tests. */
+  readonly files: readonly string[]
+  /** Lists rules and exemptions that no test decided by. */
+  readonly coverage: boolean
+  /** File for a JUnit report. */
+  readonly junit?: string | undefined
+  readonly json: boolean
+  /** Runs the tests again after each change, until SIGINT or SIGTERM. */
+  readonly watch: boolean
+}
+
+/** Runs tests of policies on a virtual clock. Exit code 1 if a test failed or a file could not be run. */
+export async function testPolicies(options: TestPoliciesOptions, terminal: Terminal): Promise<number> {
+  if (options.watch) return await watchTests(options, terminal)
+  const run = await runAll(options, terminal)
+  await report(run, options, terminal)
+  const { failed, broken } = countResults(run.results)
+  return failed + broken > 0 ? EXIT.failed : EXIT.fine
+}
+
+interface TestRun {
+  readonly results: readonly TestFileResult[]
+  readonly coverage: PolicyCoverage
+}
+
+async function runAll(options: TestPoliciesOptions, terminal: Terminal): Promise<TestRun> {
+  const coverage = new PolicyCoverage()
+  const isPlain = options.json || options.junit !== undefined
+  const paint = isPlain ? plain : paintFor(terminal.stdout, terminal.env)
+  const results: TestFileResult[] = []
+  for (const file of options.files) results.push(await runTestFile(file, coverage, paint, terminal))
+  return { results, coverage }
+}
+
+async function report(
+  { results, coverage }: TestRun,
+  options: TestPoliciesOptions,
+  { stdout, env }: Terminal,
+): Promise<void> {
+  if (options.junit !== undefined) await writeReport(options.junit, junitReport(results))
+  const uncovered = options.coverage ? coverage.reports() : undefined
+  if (options.json) {
+    await write(stdout, `${JSON.stringify(toJson(results, uncovered))}\n`)
+    return
+  }
+  const lines = [...describeResults(results, paintFor(stdout, env)), ...describeCoverage(uncovered ?? [])]
+  await write(stdout, `${lines.join('\n')}\n`)
+}
+
+function plain(_style: string, text: string): string {
+  return text
+}
+
+async function writeReport(path: string, report: string): Promise<void> {
+  try {
+    await writeFile(path, report)
+  } catch (cause) {
+    throw new CommandError(`--junit ${path}: ${(cause as Error).message}`, EXIT.failed, { cause })
+  }
+}
+
+function toJson(
+  results: readonly TestFileResult[],
+  coverage: readonly CoverageReport[] | undefined,
+): unknown {
+  return {
+    ...countResults(results),
+    files: results.map(({ file, problems, tests }) => ({
+      file,
+      problems,
+      tests: tests.map(({ name, line, failures, firstWrong }) => ({
+        name,
+        line,
+        ok: failures.length === 0,
+        failures,
+        firstWrong,
+      })),
+    })),
+    coverage,
+  }
+}
+
+/** Runs the tests now and after each change of a file that they read. */
+async function watchTests(options: TestPoliciesOptions, terminal: Terminal): Promise<number> {
+  const termination = new TerminationSignalWaiter()
+  // Watches do not keep the process alive.
+  const keepAlive = setInterval(() => {}, 2 ** 30)
+  const files = new Set(options.files)
+  let watch = watchOnce(files)
+  try {
+    for (;;) {
+      const run = await runAll(options, terminal)
+      const read = run.results.flatMap(({ readFiles }) => readFiles)
+      if (read.some(file => !files.has(file))) {
+        for (const file of read) files.add(file)
+        await watch.close()
+        watch = watchOnce(files)
+      }
+      await report(run, options, terminal)
+      terminal.stderr.write('waiting for a change of a file; Ctrl-C ends it\n')
+      const signal = await Promise.race([watch.changed, termination.received])
+      if (signal !== undefined) return EXIT.fine
+      // Watched again before the tests run, so that no change is missed.
+      await watch.close()
+      watch = watchOnce(files)
+    }
+  } finally {
+    await watch.close()
+    clearInterval(keepAlive)
+    termination.release()
+  }
+}
+
+interface FileWatch {
+  /** Resolves at the first change. */
+  readonly changed: Promise<undefined>
+  close(): Promise<void>
+}
+
+function watchOnce(files: ReadonlySet<string>): FileWatch {
+  let onChange: () => void = () => {}
+  const changed = new Promise<undefined>(resolve => {
+    onChange = () => resolve(undefined)
+  })
+  const existing = [...files].filter(file => existsSync(file))
+  const watch = watchPolicy(existing, async () => onChange(), { signal: false })
+  return { changed, close: () => watch.close() }
+}
