@@ -15,7 +15,8 @@ export const READY_POLICIES: readonly string[] = [
 /** Policies for publishers with the quotas of cloud services, included in the same way. */
 export const SERVICE_QUOTA_POLICIES: readonly string[] = ['aws-iot-core', 'azure-iot-hub', 'adafruit-io']
 
-const POLICY_NAMES: readonly string[] = [...READY_POLICIES, ...SERVICE_QUOTA_POLICIES]
+/** Names that commands accept in place of a file. */
+export const POLICY_NAMES: readonly string[] = [...READY_POLICIES, ...SERVICE_QUOTA_POLICIES]
 
 /**
  * Returns the policy files of the command line, else those of TOPICGATE_POLICY. Throws CommandError if there are none.

@@ -4,7 +4,7 @@ import { PolicyError, type Position, type Problem } from '../../core/errors.ts'
 import { nearest } from '../../core/option-names.ts'
 import { Gate, MemoryStore } from '../../index.ts'
 import { type LoadedDocument, type LoadedPolicy, loadDocument, loadPolicy } from '../../policy/index.ts'
-import { READY_POLICIES, resolvePolicyFiles } from '../resolve-policy-files.ts'
+import { POLICY_NAMES, resolvePolicyFiles } from '../resolve-policy-files.ts'
 import type { Terminal } from '../terminal.ts'
 import { type PolicyTest, TEST_FILE_FORMAT, type TestDocument } from './test-file-format.ts'
 
@@ -32,7 +32,7 @@ export async function loadTestFile(file: string, env: Terminal['env']): Promise<
   const { tests, policy: named } = document.value
   const resolve = (name: string): string => join(dirname(file), name)
   const names = typeof named === 'string' ? [named] : named
-  const paths = names.map(name => (READY_POLICIES.includes(name) ? name : resolve(name)))
+  const paths = names.map(name => (POLICY_NAMES.includes(name) ? name : resolve(name)))
   const policy = await loadPolicy(await resolvePolicyFiles(paths, env), { env })
   const rules = await findRules(policy, env)
   const exemptions = (policy.document.exempt ?? []).flatMap(({ name, enabled }, index) =>
