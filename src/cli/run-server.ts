@@ -90,6 +90,7 @@ export async function runServer(
   let health: HealthServer | undefined
   let monitoring: Monitoring | undefined
   let admin: AdminServer | undefined
+  const watches: ReturnType<typeof watchPolicy>[] = []
   try {
     const runningMonitoring = await startMonitoring(gate, log, options)
     monitoring = runningMonitoring
@@ -107,7 +108,7 @@ export async function runServer(
     const reload = async (): Promise<void> => {
       if (isLimiting) await gate.apply(listPolicy())
     }
-    const watches = [watchPolicy(files, reload)]
+    watches.push(watchPolicy(files, reload))
     for (const { files: reloadable, reload: reloadFiles, name } of prepared.files) {
       const onError = (error: unknown): void =>
         logFileError(log, error, `the ${name} was not reloaded, the old one stays`)
@@ -143,18 +144,17 @@ export async function runServer(
     serving = false
     const { connections, held } = server.limits.stats()
     log.info({ signal, connections, held }, 'ending')
+  } finally {
+    // Also after a failed start: a listener would keep the process alive.
+    stop.release()
     for (const watch of watches) await watch.close()
     await admin?.close()
-    await server.close(DRAIN_MS)
-    await runningMonitoring.close()
-    log.info('ended')
-  } finally {
-    stop.release()
-    await admin?.close()
-    await health?.close()
+    await server?.close(DRAIN_MS)
     await monitoring?.close()
+    await health?.close()
     await gate.close()
   }
+  log.info('ended')
   return EXIT.fine
 }
 
