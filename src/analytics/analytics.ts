@@ -6,7 +6,13 @@ import type { Message, Sender } from '../core/message.ts'
 import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import type { Gate } from '../gate/gate.ts'
 import type { RuleInfo } from '../outcomes/rule-info.ts'
-import { type AnalyticsSnapshot, combineSummaries, type SnapshotRange } from './combine-summaries.ts'
+import {
+  type AnalyticsSnapshot,
+  combineSummaries,
+  listRefusedClients,
+  type SnapshotRange,
+  type TopList,
+} from './combine-summaries.ts'
 import { AnalyticsHistory } from './history.ts'
 import { RefusalAggregator } from './refusal-aggregator.ts'
 import {
@@ -91,6 +97,12 @@ export class Analytics {
   snapshot(range: SnapshotRange = '1h'): AnalyticsSnapshot {
     this.#closeDueSlice()
     return combineSummaries(this.#history.summaries(), range, this.#clock.now())
+  }
+
+  /** Returns the most refused clients of a range. Cheaper than a snapshot. */
+  refusedClients(range: SnapshotRange, count: number): TopList {
+    this.#closeDueSlice()
+    return listRefusedClients(this.#history.summaries(), range, this.#clock.now(), count)
   }
 
   totals(): DecisionTotals {

@@ -1,6 +1,7 @@
 import { policyError } from '../core/errors.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
 import { quote } from '../core/units.ts'
-import type { NameCount } from './heavy-hitters.ts'
+import { HeavyHitters, type NameCount } from './heavy-hitters.ts'
 import { type Grain, SPAN_LENGTHS, Summary, spanStart } from './span-summary.ts'
 
 /** Ranges of a snapshot: the open span and those before, such as 12 of five minutes, 24 hours, 7 days. */
@@ -56,15 +57,7 @@ export function combineSummaries(
   range: SnapshotRange,
   nowMs: number,
 ): AnalyticsSnapshot {
-  if (!Object.hasOwn(SNAPSHOT_RANGES, range)) {
-    throw policyError(
-      'range',
-      `${quote(range)} is not a range`,
-      `use ${Object.keys(SNAPSHOT_RANGES).join(', ')}`,
-    )
-  }
-  const { grain, spans } = SNAPSHOT_RANGES[range]
-  const fromMs = spanStart(grain, nowMs) - (spans - 1) * SPAN_LENGTHS[grain]
+  const { grain, fromMs } = spansOf(range, nowMs)
   const sum = new Summary(grain, fromMs)
   for (const one of summaries) if (one.grain === grain && one.startMs >= fromMs) sum.merge(one)
   const { total, blocked, clients, topics, rules } = sum
@@ -84,6 +77,30 @@ export function combineSummaries(
     hourly: historyOf(summaries, 'hour', HISTORY_HOURS, nowMs),
     daily: historyOf(summaries, 'day', HISTORY_DAYS, nowMs),
   }
+}
+
+/** Lists the most refused clients of a range that ends now. Throws PolicyError for an unknown range. */
+export function listRefusedClients(
+  summaries: readonly Summary[],
+  range: SnapshotRange,
+  nowMs: number,
+  count: number,
+): TopList {
+  const { grain, fromMs } = spansOf(range, nowMs)
+  const clients = new HeavyHitters(MAX_SIZES.analyticsNames)
+  for (const one of summaries)
+    if (one.grain === grain && one.startMs >= fromMs) clients.merge(one.clients.record())
+  return { error: clients.error, list: clients.top(count) }
+}
+
+/** Returns the grain of the spans of a range and the start of the first. Throws PolicyError for an unknown range. */
+function spansOf(range: SnapshotRange, nowMs: number): { readonly grain: Grain; readonly fromMs: number } {
+  if (!Object.hasOwn(SNAPSHOT_RANGES, range)) {
+    const remedy = `use ${Object.keys(SNAPSHOT_RANGES).join(', ')}`
+    throw policyError('range', `${quote(range)} is not a range`, remedy)
+  }
+  const { grain, spans } = SNAPSHOT_RANGES[range]
+  return { grain, fromMs: spanStart(grain, nowMs) - (spans - 1) * SPAN_LENGTHS[grain] }
 }
 
 function historyOf(

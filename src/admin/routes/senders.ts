@@ -19,8 +19,8 @@ const list = defineRoute({
       const named = senders.slice(0, limit).map(({ name: id, count }) => ({ id, name: nameOf(id), count }))
       return { body: { by, measuredMs, error, senders: named } }
     }
-    const { clients } = state.analytics.snapshot(range).topBlocked
-    const senders = clients.list.slice(0, limit).map(({ name, count }) => {
+    const clients = state.analytics.refusedClients(range, limit)
+    const senders = clients.list.map(({ name, count }) => {
       const sender = state.refusals.senderNamed(name)
       return { id: sender === undefined ? `client:${name}` : senderId(sender), name, count }
     })

@@ -52,6 +52,18 @@ describe('the admin API', () => {
     expect((await scene.call('GET', `${BASE}/rules/none`)).status).toBe(404)
   })
 
+  it('lists as many refused senders as are asked for', async () => {
+    scene = await openAdminScene()
+    for (let count = 0; count < 12; count++) flood(`d${count}`, 51 + count)
+    const list = async (query: string): Promise<readonly string[]> => {
+      const { body } = await scene.call('GET', `${BASE}/senders${query}`)
+      return (body as { readonly senders: readonly { readonly id: string }[] }).senders.map(({ id }) => id)
+    }
+    expect(await list('')).toHaveLength(10)
+    const all = await list('?limit=100')
+    expect([all.length, all[0], all.at(-1)]).toEqual([12, 'client:d11', 'client:d0'])
+  })
+
   it('counts what a rule in shadow would have refused', async () => {
     const trial = { name: 'trial', topic: 'fleet/#', per: 'client', limit: '5/day', shadow: true }
     scene = await openAdminScene({ policy: { ...POLICY, rules: [...POLICY.rules, trial] } })
