@@ -30,15 +30,22 @@ export interface DashboardScene {
   readonly tokens: Readonly<Record<Role, string>>
   /** Messages that arrived from the flooding device. */
   readonly delivered: () => number
+  /** Lets the devices publish, if they do not yet. */
+  startTraffic(): void
   /** Sends a request to the admin API as admin, or with another role. */
   call(method: string, path: string, role?: Role, body?: unknown): Promise<Response>
   /** Opens a page of its own, with a token of this role. */
-  open(role: Role, options?: BrowserContextOptions, base?: string): Promise<WatchedPage>
+  open(
+    role: Role,
+    options?: BrowserContextOptions,
+    base?: string,
+    prepare?: (page: Page) => Promise<void>,
+  ): Promise<WatchedPage>
   closePages(): Promise<void>
   close(): Promise<void>
 }
 
-export async function openDashboardScene(): Promise<DashboardScene> {
+export async function openDashboardScene(hasTraffic = true): Promise<DashboardScene> {
   const folder = new Folder()
   const tokenFile = join(folder.path, 'tokens')
   const made = ROLES.map(role => createToken(role, role))
@@ -64,11 +71,16 @@ export async function openDashboardScene(): Promise<DashboardScene> {
   const devices = await Promise.all(
     ['flooder', 'quiet'].map(clientId => connectClient({ port: Number(port), clientId })),
   )
-  const timer = setInterval(() => sendOnce(devices), FLOOD_TICK_MS)
+  let timer: NodeJS.Timeout | undefined
+  const startTraffic = (): void => {
+    timer ??= setInterval(() => sendOnce(devices), FLOOD_TICK_MS)
+  }
+  if (hasTraffic) startTraffic()
   const browser = await launchChromium()
   return {
     url,
     tokens,
+    startTraffic,
     delivered: () => subscriber.messages.filter(({ topic }) => topic.endsWith('/flooder')).length,
     call: (method, path, role = 'admin', body = undefined) =>
       fetch(`${url}/api/v1/${path}`, {
@@ -76,9 +88,10 @@ export async function openDashboardScene(): Promise<DashboardScene> {
         headers: { authorization: `Bearer ${tokens[role]}`, 'content-type': 'application/json' },
         body: body === undefined ? null : JSON.stringify(body),
       }),
-    async open(role, options = {}, base = url) {
+    async open(role, options = {}, base = url, prepare = async () => {}) {
       const context = await browser.newContext(options)
       const page = await context.newPage()
+      await prepare(page)
       const faults: string[] = []
       page.on('pageerror', error => faults.push(String(error)))
       page.on('console', message => {

@@ -47,6 +47,32 @@ async function refusedByBan(): Promise<number> {
   return card.refusals.filter(({ reason }) => reason === 'banned').reduce((sum, { count }) => sum + count, 0)
 }
 
+describe('the dashboard without traffic', () => {
+  it('shows a client that begins to flood within two seconds of the page', async () => {
+    const quiet = await openDashboardScene(false)
+    try {
+      const { page, faults } = await quiet.open('viewer', {}, undefined, each => each.clock.install())
+      const clients = page.getByRole('table', { name: 'Clients' })
+      await clients.getByText('none').waitFor()
+      // From here on, time passes on the page only when the test says so.
+      await page.clock.pauseAt(new Date(Date.now() + 60_000))
+      quiet.startTraffic()
+      await until(async () => {
+        const summary = (await (await quiet.call('GET', 'summary')).json()) as { readonly blocked: number }
+        return summary.blocked > 0
+      })
+      const answered = page.waitForResponse(response => response.url().includes('/senders?'))
+      await page.clock.runFor(1_600)
+      await answered
+      await page.clock.runFor(400)
+      await clients.getByRole('link', { name: 'flooder' }).waitFor()
+      expect(faults).toEqual([])
+    } finally {
+      await quiet.close()
+    }
+  })
+})
+
 describe('the dashboard', () => {
   it('shows a flooding client first; a ban from its card stops it, and undo lets it go on', async () => {
     const { page, faults } = await scene.open('operator')
