@@ -325,6 +325,27 @@ async function insight(): Promise<string> {
   )
 }
 
+async function observers(): Promise<string> {
+  const rows: string[][] = []
+  for (const refused of ['0', '20']) {
+    const run = (): Promise<Findings> => runCell('observers', ['50000', refused, '30'])
+    const { found } = await alternate(rounds, { found: run })
+    rows.push([
+      `${refused} % refused`,
+      Math.round(found!.perSecond!).toLocaleString('en'),
+      nanoseconds(found!.aloneNs!),
+      nanoseconds(found!.observedNs!),
+      `${found!.ratio!.toFixed(3)}×`,
+      `${found!.totalRatio!.toFixed(3)}×`,
+    ])
+  }
+  return section(
+    'Dashboard and tail',
+    'CPU of the broker process per message, all threads: 100 publishers at QoS 0 over TCP, 100-byte payloads, three rules, no subscriber. In turns of 1.5 seconds without observers, and with the overview of one dashboard and one `topicgate tail`: their event streams and what the page reads. The admin server runs in both. `ratio` is the median over neighbouring turns, `of the sums` that of all turns together.',
+    table(['work', 'messages/s', 'alone', 'observed', 'ratio', 'of the sums'], rows),
+  )
+}
+
 async function scale(): Promise<string> {
   const run = (keys: string) => (): Promise<Findings> => runCell('scale', [keys], MORE_MEMORY)
   const found = await alternate(rounds, { '10,000': run('10000'), '1,000,000': run('1000000') })
@@ -360,6 +381,7 @@ const PARTS = {
   mqtt,
   natsKv,
   insight,
+  observers,
   loading,
   start,
   connects,
@@ -370,7 +392,7 @@ const ORDER = [
   ...['Conditions', 'aedes'],
   ...['A flood at aedes', 'Memory a key'],
   ...['A flood of unknown clients', 'Idle keys going', 'SQLite', 'Redis', 'Leases', 'NATS', 'MQTT consumers'],
-  ...['NATS as a store', 'Analytics', 'Loading a policy', 'Start', 'Connections'],
+  ...['NATS as a store', 'Analytics', 'Dashboard and tail', 'Loading a policy', 'Start', 'Connections'],
 ]
 for (const name of positionals.length === 0 ? Object.keys(PARTS) : positionals) {
   const part = PARTS[name as keyof typeof PARTS]
