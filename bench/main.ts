@@ -143,6 +143,35 @@ async function broker(): Promise<string> {
   )
 }
 
+async function gateway(): Promise<string> {
+  const cell = (subject: string): CellSpec => ['gateway', [subject, '100000'], []] as const
+  const { pipe, walk, limits, refusing } = await alternateSlices(rounds, SLICES, {
+    pipe: cell('pipe'),
+    walk: cell('walk'),
+    limits: cell('limits'),
+    refusing: cell('refusing'),
+  })
+  const row = (name: string, found: typeof pipe): string[] => [
+    name,
+    nanoseconds(found!.cpuNs!),
+    Math.round(1e9 / found!.cpuNs!).toLocaleString('en'),
+    `${(found!.ratio ?? 1).toFixed(2)}×`,
+  ]
+  return section(
+    'MQTT gateway',
+    `CPU of the gateway process per message: ten publishers of QoS 0 at full speed over TCP, 100-byte payloads, and a broker that discards them, each in a process of its own. "pipe" is two Node sockets joined by \`pipe\`; three rules. The ratio is the median over ${rounds} rounds of new processes that take turns of 100,000 messages.`,
+    table(
+      ['work', 'CPU', 'messages per CPU second', 'ratio'],
+      [
+        row('pipe', pipe),
+        row('gateway without rules', walk),
+        row('gateway, all pass', limits),
+        row('gateway, all refused', refusing),
+      ],
+    ),
+  )
+}
+
 async function sqlite(): Promise<string> {
   const rows: string[][] = []
   for (const driver of ['better-sqlite3', 'libsql']) {
@@ -371,6 +400,7 @@ const PARTS = {
   patterns,
   conditions,
   broker,
+  gateway,
   memory,
   unknownClients,
   expiry,
@@ -389,7 +419,7 @@ const PARTS = {
 /** Their titles, in the order of the page. */
 const ORDER = [
   ...['Real traffic', 'A decision', 'A change of factor', 'Where the time goes', 'Topic patterns'],
-  ...['Conditions', 'aedes'],
+  ...['Conditions', 'aedes', 'MQTT gateway'],
   ...['A flood at aedes', 'Memory a key'],
   ...['A flood of unknown clients', 'Idle keys going', 'SQLite', 'Redis', 'Leases', 'NATS', 'MQTT consumers'],
   ...['NATS as a store', 'Analytics', 'Dashboard and tail', 'Loading a policy', 'Start', 'Connections'],
