@@ -1,4 +1,9 @@
+import { mqttGateway } from '../../../brokers/mqtt-gateway/index.ts'
 import { Analytics } from '../../../src/analytics/analytics.ts'
+import { collectGatewayMetrics } from '../../../src/cli/gateway-metrics.ts'
+import { parseUpstream } from '../../../src/cli/upstreams/upstream.ts'
+import { UpstreamPool } from '../../../src/cli/upstreams/upstream-pool.ts'
+import { SILENT } from '../../../src/core/logger.ts'
 import {
   adaptive,
   aimd,
@@ -43,4 +48,25 @@ export async function exportedMetrics(): Promise<readonly MetricFamily[]> {
   await check()
   const webhook = new Webhook({ url: 'http://127.0.0.1/', secret: 's', clock })
   return collectMetrics({ analytics, durations, store, guards: [new Guard(gate)], gate, webhook })
+}
+
+/** Returns the metrics that a gateway has besides. Each has a sample. */
+export async function gatewayMetrics(): Promise<readonly MetricFamily[]> {
+  await using gate = new Gate()
+  const connectUpstream = (): Promise<never> => Promise.reject(new Error('there is no broker'))
+  const gateway = mqttGateway(gate, { connectUpstream })
+  const pool = new UpstreamPool({
+    addresses: [parseUpstream('mqtt://127.0.0.1:1')],
+    secureContext: undefined,
+    sendsProxyHeader: false,
+    logger: SILENT,
+  })
+  const stats = {
+    ...gateway.stats(),
+    answers: [{ packet: 'connack', code: 0x97, count: 1 }],
+    rewrites: [{ packet: 'publish', count: 1 }],
+  }
+  pool.close()
+  await gateway.close({ graceMs: 0 })
+  return [...collectGatewayMetrics(stats), ...pool.collectMetrics()]
 }

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { parse, stringify } from 'yaml'
 import type { MetricFamily } from '../../../src/metrics/metric-family.ts'
 import { ROOT } from '../../support/built.ts'
-import { exportedMetrics } from './exported-metrics.ts'
+import { exportedMetrics, gatewayMetrics } from './exported-metrics.ts'
 import { findGroupingLabels, findMetricNames } from './promql-names.ts'
 import { promtool } from './promtool.ts'
 
@@ -43,9 +43,12 @@ const rules = (
 ).groups.flatMap(group => group.rules)
 
 let families: readonly MetricFamily[]
+/** Those and the metrics of gateways. */
+let all: readonly MetricFamily[]
 let folder: string
 beforeAll(async () => {
   families = await exportedMetrics()
+  all = [...families, ...(await gatewayMetrics())]
   folder = mkdtempSync(join(tmpdir(), 'topicgate-promtool-'))
 })
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -60,7 +63,7 @@ function copied(name: string, content: string): string {
 /** Returns the series that a query can select: those of all metrics, and those that rules record. */
 function knownSeries(): ReadonlySet<string> {
   return new Set([
-    ...families.flatMap(({ name, type }) =>
+    ...all.flatMap(({ name, type }) =>
       type === 'histogram' ? ['_bucket', '_sum', '_count'].map(end => name + end) : [name],
     ),
     ...rules.flatMap(({ record }) => record ?? []),
@@ -73,7 +76,7 @@ function unknownNames(expressions: readonly string[]): readonly string[] {
 }
 
 function unknownLabels(expressions: readonly string[]): readonly string[] {
-  const labels = families.flatMap(({ samples }) => samples.flatMap(each => Object.keys(each.labels)))
+  const labels = all.flatMap(({ samples }) => samples.flatMap(each => Object.keys(each.labels)))
   const known = new Set([...labels, 'le', 'job', 'instance'])
   return expressions.flatMap(findGroupingLabels).filter(label => !known.has(label))
 }
@@ -132,11 +135,11 @@ describe('the Prometheus rules', () => {
     const { tests } = parse(text('prometheus/topicgate.rules.test.yml')) as {
       readonly tests: readonly { readonly alert_rule_test: readonly AlertTest[] }[]
     }
-    const all = tests.flatMap(({ alert_rule_test }) => alert_rule_test)
+    const tested = tests.flatMap(({ alert_rule_test }) => alert_rule_test)
     const alerts = rules.flatMap(({ alert }) => alert ?? [])
     for (const fires of [true, false]) {
-      const tested = all.filter(({ exp_alerts }) => exp_alerts.length > 0 === fires)
-      expect([...new Set(tested.map(({ alertname }) => alertname))].sort()).toEqual([...alerts].sort())
+      const matching = tested.filter(({ exp_alerts }) => exp_alerts.length > 0 === fires)
+      expect([...new Set(matching.map(({ alertname }) => alertname))].sort()).toEqual([...alerts].sort())
     }
   })
 
@@ -188,7 +191,7 @@ describe('the Grafana dashboard', () => {
 
   it('shows every metric but the bytes held', () => {
     const shown = new Set(queries.flatMap(findMetricNames))
-    const hidden = families.filter(({ name }) => !shown.has(name) && !shown.has(`${name}_bucket`))
+    const hidden = all.filter(({ name }) => !shown.has(name) && !shown.has(`${name}_bucket`))
     expect(hidden.map(({ name }) => name)).toEqual(['topicgate_guard_held_bytes'])
   })
 
@@ -200,6 +203,7 @@ describe('the Grafana dashboard', () => {
       'Shadow',
       'Adaptive factor and breakers',
       'Runtime entries and policy',
+      'Gateway',
     ])
   })
 
