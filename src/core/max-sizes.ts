@@ -107,6 +107,16 @@ export const MAX_SIZES = {
   /** Bytes and lines of NATS message headers that are read. Why: decoding by the client takes quadratic time. */
   natsHeaderBytes: 65_536,
   natsHeaderLines: 512,
+  /**
+   * Bytes of a NATS payload, as in nats-server, and of the lines of clients and servers. The line of a server may list
+   * the addresses of a cluster.
+   */
+  natsPayloadBytes: 67_108_864,
+  natsClientLineBytes: 65_536,
+  natsServerLineBytes: 1_048_576,
+  /** Subscriptions of one NATS connection by which a gateway finds reply subjects, and characters of the subject of each. */
+  replySubscriptions: 65_536,
+  replySubjectChars: 256,
   /** Messages held for one sender, and for all senders of a guard. */
   heldPerSender: 1_000,
   heldTotal: 100_000,

@@ -5,7 +5,7 @@ import { readText } from './project.ts'
 const ENTRY_POINTS = [
   'src/index.ts',
   ...['brokers/aedes/index.ts', 'brokers/mqtt/index.ts', 'brokers/nats/index.ts'],
-  'brokers/mqtt-gateway/index.ts',
+  ...['brokers/mqtt-gateway/index.ts', 'brokers/nats-gateway/index.ts'],
   ...['src/stores/nats-kv/index.ts', 'src/stores/redis/index.ts', 'src/stores/sqlite/index.ts'],
   ...['src/adapt/index.ts', 'src/metrics/index.ts'],
 ]

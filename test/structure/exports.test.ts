@@ -316,11 +316,17 @@ describe('public entry points', () => {
       [
         "CONNECT_TOPIC",
         "mqttGateway",
+        "natsGateway",
         "type ClientPeer",
         "type GatewayClient",
         "type MqttGateway",
         "type MqttGatewayOptions",
         "type MqttGatewayStats",
+        "type NatsConnectingClient",
+        "type NatsGateway",
+        "type NatsGatewayClient",
+        "type NatsGatewayOptions",
+        "type NatsGatewayStats",
         "type PacketCount",
       ]
     `)

@@ -1,0 +1,155 @@
+import type { Decision } from '../../src/core/decision.ts'
+import { PASS, type PacketVerdict, SKIP, STOP } from '../../src/gateway/packet-walker.ts'
+import { TopicDecoder } from '../../src/gateway/topic-decoder.ts'
+import type { SenderQueue } from '../../src/guard/guard.ts'
+import { reuseDecisionOnce } from '../../src/guard/reuse-decision-once.ts'
+import { degradeMessage } from '../../src/outcomes/degrade.ts'
+import { natsRefusalHeaders, TOO_MANY_REQUESTS } from '../../src/outcomes/nats-refusal.ts'
+import { redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
+import { refusalText } from '../../src/outcomes/refusal-text.ts'
+import type { ConnectionState } from './connection-state.ts'
+import { LineTokens } from './line-tokens.ts'
+import { LINE_END_BYTES, MessageLayout, PublishMessage } from './publish-message.ts'
+import { encodeDelivery } from './write-lines.ts'
+
+/** Tokens of `PUB subject size`. */
+const PUB_TOKENS = 3
+
+const NO_HEADERS: Readonly<Record<string, string>> = {}
+
+/** Publishes of one client: their decisions, and the answers to them. */
+export class ClientPublishes {
+  readonly #connection: ConnectionState
+  readonly #queue: SenderQueue
+  readonly #tokens = new LineTokens()
+  readonly #layout = new MessageLayout()
+  readonly #subjects = new TopicDecoder()
+
+  constructor(connection: ConnectionState, queue: SenderQueue) {
+    this.#connection = connection
+    this.#queue = queue
+  }
+
+  decidePublish(bytes: Buffer, start: number, body: number, end: number, hasHeaders: boolean): PacketVerdict {
+    const connection = this.#connection
+    const layout = this.#layout
+    if (end - body - LINE_END_BYTES > connection.maxPayloadBytes) {
+      connection.onProblem('too large')
+      return STOP
+    }
+    if (!this.#readLayout(bytes, start, body, end, hasHeaders)) {
+      connection.onProblem('malformed')
+      return STOP
+    }
+    const { guard, exempt } = connection.context
+    const subject = this.#subjects.decode(bytes, layout.subjectStart, layout.subjectEnd)
+    if (exempt.has(subject)) return PASS
+    if (bytes.length < end) return end - start
+    const message = new PublishMessage('publish', connection.sender, subject, bytes, start, body, end, layout)
+    if (this.#queue.pending === 0) {
+      const answer = guard.ask(message)
+      if ((answer as Decision).outcome === 'deliver') return PASS
+      this.#queue.admit(message, this.#enact, reuseDecisionOnce(answer, guard))
+    } else this.#queue.admit(message, this.#enact)
+    if (!message.isEnacted) message.detach()
+    return SKIP
+  }
+
+  /** Returns true if a publish goes before held ones. */
+  isUrgent(bytes: Buffer, start: number, body: number, end: number, hasHeaders: boolean): boolean {
+    const { maxPayloadBytes, context } = this.#connection
+    if (end - body - LINE_END_BYTES > maxPayloadBytes) return false
+    if (!this.#readLayout(bytes, start, body, end, hasHeaders)) return false
+    const { subjectStart, subjectEnd } = this.#layout
+    return context.exempt.isUrgent(this.#subjects.decode(bytes, subjectStart, subjectEnd))
+  }
+
+  #readLayout(bytes: Buffer, start: number, body: number, end: number, hasHeaders: boolean): boolean {
+    this.#tokens.read(bytes, start, body)
+    return this.#layout.read(bytes, this.#tokens, PUB_TOKENS, hasHeaders, end - body - LINE_END_BYTES)
+  }
+
+  readonly #enact = (decision: Decision, message: PublishMessage): void => {
+    message.isEnacted = true
+    const { isClosing, context, toServer } = this.#connection
+    if (isClosing) {
+      if (decision.allowed) context.gate.forgetPayload(message)
+      return
+    }
+    if (decision.outcome === 'deliver') toServer.insert(message.encode())
+    else if (decision.outcome === 'degrade') this.#degrade(decision, message)
+    else this.#refuse(decision, message)
+  }
+
+  #degrade(decision: Decision, message: PublishMessage): void {
+    const { context, hasHeaders, toServer } = this.#connection
+    const plan = context.gate.ruleOf(decision.rule)?.exceeded.degrade
+    if (plan === undefined) {
+      toServer.insert(message.encode())
+      return
+    }
+    context.counters.degraded++
+    const { payload, headers } = degradeMessage(plan, message, decision)
+    toServer.insert(message.encodeAs({ payload, added: hasHeaders ? headers : NO_HEADERS }))
+  }
+
+  #refuse(decision: Decision, message: PublishMessage): void {
+    const connection = this.#connection
+    const { context } = connection
+    // A message superseded by a newer one is not a refusal.
+    if (decision.reason !== 'superseded') context.refusals.recordRefusal(message, decision)
+    switch (decision.outcome) {
+      case 'disconnect':
+        connection.disconnect(decision)
+        return
+      case 'redirect':
+        if (this.#redirect(decision, message)) return
+        break
+      case 'reject':
+      case 'drop':
+        break
+      default:
+        if (decision.reason !== 'superseded') context.counters.unsupported++
+    }
+    connection.confirm()
+    if (this.#reply(decision, message)) context.counters.rejected++
+    else if (decision.reason !== 'superseded') context.counters.dropped++
+  }
+
+  /** Sends a message to another subject. Returns false if it must be dropped. */
+  #redirect(decision: Decision, message: PublishMessage): boolean {
+    const { context, hasHeaders, toServer } = this.#connection
+    const ruleInfo = context.gate.ruleOf(decision.rule)
+    const plan = ruleInfo?.exceeded.redirect
+    if (plan?.dialect !== 'nats') {
+      context.counters.unsupported++
+      return false
+    }
+    const subject = redirectTopic(plan, message, decision, ruleInfo?.capturesOf(message.topic))
+    if (subject === undefined) return false
+    context.counters.redirected++
+    const added = hasHeaders ? redirectHeaders(plan, message, decision) : NO_HEADERS
+    toServer.insert(message.encodeAs({ subject, added }))
+    return true
+  }
+
+  /**
+   * Answers a refused request, so that `request()` and a JetStream publish fail at once. Returns false if this connection
+   * does not subscribe to its reply subject.
+   */
+  #reply(decision: Decision, message: PublishMessage): boolean {
+    const connection = this.#connection
+    const { gate } = connection.context
+    const { reply } = message
+    if (reply === '') return false
+    const answer = connection.subscriptionTable.answer(reply)
+    if (answer === undefined) return false
+    const ruleInfo = gate.ruleOf(decision.rule)
+    const headers = connection.hasHeaders
+      ? natsRefusalHeaders(decision, ruleInfo, refusalText(decision, connection.sender, ruleInfo))
+      : undefined
+    connection.toClient.insert(encodeDelivery(reply, answer.sid, headers, TOO_MANY_REQUESTS))
+    if (answer.maximum !== undefined) connection.unsubscribe(answer.sid, answer.maximum)
+    return true
+  }
+}

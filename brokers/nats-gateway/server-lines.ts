@@ -1,0 +1,66 @@
+import type { PacketDecider } from '../../src/gateway/packet-pipe.ts'
+import { PASS, type PacketProblem, type PacketVerdict, SKIP, STOP } from '../../src/gateway/packet-walker.ts'
+import type { ClientDeliveries } from './client-deliveries.ts'
+import type { ConnectionState } from './connection-state.ts'
+import { OPERATION, readOperation } from './operations.ts'
+import { PONG_LINE } from './write-lines.ts'
+
+/** Connection to the server before and after it has accepted the client. */
+export interface ServerConnection extends ConnectionState {
+  readonly deliveries: ClientDeliveries | undefined
+  /** Handles an INFO. */
+  handleInfo(line: string): void
+  /** Returns true if a PONG answers a PING of the gateway. */
+  handlePong(): boolean
+  /** Returns true if a +OK confirms a line of the gateway. */
+  handleOk(): boolean
+  /** Handles an -ERR, which also reaches the client. */
+  handleError(): void
+}
+
+/** Decides about the lines of the server. */
+export class ServerLines implements PacketDecider {
+  readonly #connection: ServerConnection
+
+  constructor(connection: ServerConnection) {
+    this.#connection = connection
+  }
+
+  decidePacket(bytes: Buffer, start: number, body: number, end: number): PacketVerdict {
+    const connection = this.#connection
+    const operation = readOperation(bytes, start)
+    switch (operation) {
+      case OPERATION.msg:
+      case OPERATION.hmsg:
+        if (connection.deliveries === undefined) break
+        return connection.deliveries.decideDelivery(bytes, start, body, end, operation === OPERATION.hmsg)
+      case OPERATION.info:
+        connection.handleInfo(bytes.toString('utf8', start, end))
+        return SKIP
+      case OPERATION.ping:
+        if (!connection.toServer.isBlocked) return PASS
+        // The answer of the client waits unread.
+        connection.toServer.insert(PONG_LINE)
+        return SKIP
+      case OPERATION.pong:
+        return connection.handlePong() ? SKIP : PASS
+      case OPERATION.ok:
+        return connection.handleOk() ? SKIP : PASS
+      case OPERATION.error:
+        connection.handleError()
+        return PASS
+    }
+    connection.onProblem('malformed')
+    return STOP
+  }
+
+  overtake(bytes: Buffer, start: number): PacketVerdict {
+    if (readOperation(bytes, start) !== OPERATION.ping) return PASS
+    this.#connection.toServer.insert(PONG_LINE)
+    return SKIP
+  }
+
+  onProblem(problem: PacketProblem): void {
+    this.#connection.onProblem(problem)
+  }
+}
