@@ -39,7 +39,8 @@ export function readConnect(line: Buffer, nonce: string | undefined): Connect | 
     jwt: identity.jwt,
     lang: text('lang'),
     version: text('version'),
-    isVerbose: fields.get('verbose') === true,
+    // Servers confirm lines unless the client says no.
+    isVerbose: fields.get('verbose') !== false,
     acceptsHeaders: fields.get('headers') === true,
     acceptsInfo: fields.get('protocol') === 1,
   }

@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { startServer, type TestServer } from './server.ts'
 
 export interface NatsServer extends TestServer {
@@ -5,9 +7,9 @@ export interface NatsServer extends TestServer {
   readonly url: string
 }
 
-/** Starts a NATS server, with JetStream if asked for. `args` are further ones of nats-server. */
+/** Starts a NATS server, with JetStream if asked for. `args` are further ones of nats-server, `config` is its file. */
 export async function startNats(
-  options: { jetstream?: boolean; args?: readonly string[]; port?: number } = {},
+  options: { jetstream?: boolean; args?: readonly string[]; config?: string; port?: number } = {},
 ): Promise<NatsServer> {
   const server = await startServer({
     program: 'nats-server',
@@ -15,9 +17,16 @@ export async function startNats(
     args: (port, folder) => [
       ...['--addr', '127.0.0.1', '--port', String(port)],
       ...(options.jetstream ? ['--jetstream', '--store_dir', folder] : []),
+      ...(options.config === undefined ? [] : ['--config', writeConfig(folder, options.config)]),
       ...(options.args ?? []),
     ],
     ...(options.port === undefined ? {} : { port: options.port }),
   })
   return { ...server, url: `nats://127.0.0.1:${server.port}` }
+}
+
+function writeConfig(folder: string, text: string): string {
+  const path = join(folder, 'server.conf')
+  writeFileSync(path, text)
+  return path
 }
