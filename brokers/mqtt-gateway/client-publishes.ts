@@ -6,6 +6,7 @@ import { reuseDecisionOnce } from '../../src/guard/reuse-decision-once.ts'
 import { degradeMessage } from '../../src/outcomes/degrade.ts'
 import { redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
 import type { ConnectionState } from './connection-state.ts'
+import { OrderedAnswers } from './ordered-answers.ts'
 import { PacketIds } from './packet-ids.ts'
 import { PACKET, type Qos, REASON } from './packet-types.ts'
 import { PublishLayout, PublishPacket } from './publish-packet.ts'
@@ -38,6 +39,7 @@ export class ClientPublishes {
   readonly #window: number
   /** Ids of forwarded messages that the broker has not acknowledged. */
   readonly #inFlight = new Set<number>()
+  readonly #answers: OrderedAnswers
   #waiting: WaitingPublish[] = []
   /** Ids of QoS 2 whose PUBREC the gateway has sent: it answers their PUBREL. */
   readonly #answeredIds = new PacketIds()
@@ -53,6 +55,10 @@ export class ClientPublishes {
     this.#connection = connection
     this.#queue = queue
     this.#window = options.window
+    this.#answers = new OrderedAnswers(isFull => {
+      if (isFull) connection.toBroker.block('answers')
+      else connection.toBroker.unblock('answers')
+    })
     this.#aliases = options.topicAliasMaximum > 0 ? new TopicAliases(options.topicAliasMaximum) : undefined
     this.#resendsLeft = options.isSessionPresent ? options.window : 0
   }
@@ -131,6 +137,7 @@ export class ClientPublishes {
    */
   handleBrokerAck(type: number, id: number, reasonCode: number): boolean {
     const isRefused = reasonCode >= REASON.unspecified
+    if (type !== PACKET.pubcomp) this.#answers.onAck(id)
     if (type === PACKET.pubrec && !isRefused) return false
     const isDowngraded = type === PACKET.puback && this.#downgradedIds.delete(id)
     if (isDowngraded) {
@@ -138,7 +145,7 @@ export class ClientPublishes {
       if (isRefused) {
         const packet = encodeRefusedAck(PACKET.pubrec, id, reasonCode, undefined, connection.clientMaxBytes)
         connection.answer(packet, reasonCode)
-      } else this.#sendPubrec(id)
+      } else this.#answerPubrec(id)
     }
     if (this.#inFlight.delete(id)) this.#sendWaiting()
     return isDowngraded
@@ -153,6 +160,7 @@ export class ClientPublishes {
     this.#queue.detach(({ qos }) => qos === 0)
     this.#queue.attach(hooks)
     this.#inFlight.clear()
+    this.#answers.clear()
     this.#waiting = this.#waiting.filter(({ qos }) => qos === 0)
     this.#sendWaiting()
   }
@@ -162,6 +170,7 @@ export class ClientPublishes {
     this.#queue.detach()
     this.#waiting = []
     this.#inFlight.clear()
+    this.#answers.clear()
   }
 
   #isFull(id: number): boolean {
@@ -170,7 +179,10 @@ export class ClientPublishes {
 
   /** Passes the current packet as it came, or with its topic if the broker does not know its alias. */
   #pass(message: PublishPacket, alias: number | undefined): PacketVerdict {
-    if (message.qos > 0) this.#inFlight.add(message.id)
+    if (message.qos > 0) {
+      this.#inFlight.add(message.id)
+      this.#answers.expectAck(message.id)
+    }
     if (alias === undefined || this.#aliases === undefined || this.#aliases.isKnownToReceiver(alias))
       return PASS
     this.#aliases.markKnownToReceiver(alias)
@@ -277,15 +289,17 @@ export class ClientPublishes {
     const type = qos === 1 ? PACKET.puback : PACKET.pubrec
     const code = REASON.quotaExceeded
     const explanation = connection.explain(decision)
-    connection.answer(encodeRefusedAck(type, id, code, explanation, connection.clientMaxBytes), code)
+    const packet = encodeRefusedAck(type, id, code, explanation, connection.clientMaxBytes)
+    this.#answers.send(() => connection.answer(packet, code))
   }
 
   #acknowledge({ qos, id }: PublishPacket): void {
-    if (qos === 1) this.#connection.answer(encodeAck(PACKET.puback, id), REASON.success)
-    else if (qos === 2) this.#sendPubrec(id)
+    if (qos === 1)
+      this.#answers.send(() => this.#connection.answer(encodeAck(PACKET.puback, id), REASON.success))
+    else if (qos === 2) this.#answers.send(() => this.#answerPubrec(id))
   }
 
-  #sendPubrec(id: number): void {
+  #answerPubrec(id: number): void {
     this.#answeredIds.add(id)
     this.#connection.answer(encodeAck(PACKET.pubrec, id), REASON.success)
   }
@@ -293,6 +307,7 @@ export class ClientPublishes {
   /** Sends a message to the broker, or lets it wait for room in the broker's window. */
   #send(packet: Buffer, qos: Qos, id: number): void {
     const { toBroker } = this.#connection
+    if (qos > 0) this.#answers.expectAck(id)
     if (this.#waiting.length > 0 || (qos > 0 && this.#isFull(id))) {
       this.#waiting.push({ packet, qos, id })
       toBroker.block('window')

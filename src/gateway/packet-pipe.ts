@@ -23,7 +23,7 @@ export interface PacketDecider extends OvertakingPackets {
 }
 
 /** Reason to leave packets unread. */
-export type BlockReason = 'notOpen' | 'held' | 'queueFull' | 'window' | 'draining'
+export type BlockReason = 'notOpen' | 'held' | 'queueFull' | 'window' | 'answers' | 'draining'
 
 /** Reason to stop reading a socket. */
 type PauseReason = 'outputFull' | 'answersFull' | 'readAheadFull'
