@@ -17,7 +17,6 @@ export interface ClientConnection extends ConnectionState {
   readonly isAuthenticating: boolean
   /** Sends a packet to the broker behind the messages that are held now. Returns false if none is. */
   sendInOrder(packet: Buffer): boolean
-  onDisconnectPacket(): void
 }
 
 /** Decides about the packets of a client. */
@@ -41,11 +40,8 @@ export class ClientPackets implements PacketDecider {
       case PACKET.pubrel:
         return this.#decidePubrel(bytes, start, body, end)
       case PACKET.unsubscribe:
-        if (bytes.length < end) return end - start
-        return connection.sendInOrder(bytes.subarray(start, end)) ? SKIP : PASS
       case PACKET.disconnect:
         if (bytes.length < end) return end - start
-        connection.onDisconnectPacket()
         return connection.sendInOrder(bytes.subarray(start, end)) ? SKIP : PASS
       case PACKET.connect:
         // A second CONNECT is a protocol error [MQTT-3.1.0-2].

@@ -1,22 +1,22 @@
 import type { Duplex } from 'node:stream'
-import { createSender } from '../../src/chain/senders/sender-state.ts'
-import { canonicalIp } from '../../src/conditions/cidr.ts'
 import { type Decision, PASSED } from '../../src/core/decision.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import { isPromise } from '../../src/core/maybe-promise.ts'
-import type { Message, Operation, Sender } from '../../src/core/message.ts'
+import type { Sender } from '../../src/core/message.ts'
 import type { ClientPeer } from '../../src/gateway/client-peer.ts'
 import { PacketPipe } from '../../src/gateway/packet-pipe.ts'
 import { type PacketProblem, type PacketVerdict, SKIP, STOP } from '../../src/gateway/packet-walker.ts'
 import type { SenderQueue, SenderQueueHooks } from '../../src/guard/guard.ts'
 import { type BrokerConnection, BrokerPackets } from './broker-packets.ts'
 import { ClientDeliveries } from './client-deliveries.ts'
+import { ClientIdentity } from './client-identity.ts'
 import { type ClientConnection, ClientPackets } from './client-packets.ts'
 import { ClientPublishes } from './client-publishes.ts'
 import { ClientSubscriptions } from './client-subscriptions.ts'
 import { FIXED_HEADER } from './fixed-header.ts'
 import type { GatewayContext } from './gateway-context.ts'
-import type { GatewayClient } from './options.ts'
+import { HeldKeepAlive } from './held-keep-alive.ts'
+import { OrderedPacket } from './ordered-packet.ts'
 import { PACKET, REASON } from './packet-types.ts'
 import { type Connack, readConnack, withoutServerReference } from './read-connack.ts'
 import { type Connect, readConnect, rewriteConnect, type WillFields } from './read-connect.ts'
@@ -27,7 +27,6 @@ import {
   encodeDisconnect,
   encodeRefusedConnack,
   NORMAL_DISCONNECT_PACKET,
-  PINGREQ_PACKET,
   toReturnCode,
 } from './write-packets.ts'
 
@@ -49,34 +48,6 @@ const UNKNOWN_SENDER: Sender = Object.freeze({})
  */
 type Phase = 'connecting' | 'dialing' | 'authenticating' | 'open' | 'closing' | 'closed'
 
-/** A packet that keeps its place behind held messages; no rule applies to it. */
-class OrderedPacket implements Message {
-  readonly sender: Sender
-  readonly packet: Buffer
-
-  constructor(sender: Sender, packet: Buffer) {
-    this.sender = sender
-    this.packet = packet
-  }
-
-  get topic(): string {
-    return ''
-  }
-
-  get on(): Operation {
-    return 'subscribe'
-  }
-
-  get size(): number {
-    return this.packet.length
-  }
-
-  /** As for messages that pass in their turn after their client has gone. */
-  get qos(): 0 {
-    return 0
-  }
-}
-
 /** A client connection and its connection to the broker. */
 export class GatewayConnection implements ClientConnection, BrokerConnection {
   readonly context: GatewayContext
@@ -94,19 +65,17 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
   #toClient: PacketPipe | undefined
   #upstream: Duplex | undefined
   #phase: Phase = 'connecting'
-  #gatewayClient: GatewayClient | undefined
+  #identity: ClientIdentity | undefined
   #will: WillFields | undefined
   #wantsExplanations = false
   #keepAliveMs = 0
   #clientAliasMaximum = 0
   /** Decision about the accepted connect, while its CONNACK waits for it. */
   #connectDecision: Decision | undefined
-  /** PINGREQs of the gateway that the broker has not answered. */
-  #ownPings = 0
   #hasDisconnectFromBroker = false
   #isClientGone = false
   #cancelTimer: () => void
-  #cancelKeepAlive: (() => void) | undefined
+  #keepAlive: HeldKeepAlive | undefined
   readonly #queueHooks: SenderQueueHooks = {
     onPause: () => this.toBroker.block('held'),
     onResume: () => {
@@ -221,7 +190,7 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
       return SKIP
     }
     if (this.#connectDecision === undefined) {
-      this.sender = this.#createSender(connack.assignedClientId ?? this.#nameOfAnonymous())
+      this.sender = this.#identity!.accept(connack.assignedClientId)
       const answer = this.context.connects.charge(this.sender)
       if (isPromise(answer)) {
         this.toClient.block('notOpen')
@@ -245,14 +214,8 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
     return true
   }
 
-  onDisconnectPacket(): void {
-    // The client closes its socket next.
-  }
-
   handlePingresp(): boolean {
-    if (this.#ownPings === 0) return false
-    this.#ownPings--
-    return true
+    return this.#keepAlive?.handlePingresp() === true
   }
 
   onBrokerDisconnect(): void {
@@ -323,52 +286,15 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
     })
   }
 
-  #createSender(assignedClientId: string | undefined): Sender {
-    const { clientId, username, peer } = this.#gatewayClient!
-    return createSender({
-      client: assignedClientId || clientId || undefined,
-      user: username || undefined,
-      ip: canonicalIp(peer.ip),
-      ...this.#identify(this.#gatewayClient!),
-    })
-  }
-
-  /** Returns the address of the socket: before MQTT 5 a client without an id does not get to know the one it has. */
-  #nameOfAnonymous(): string | undefined {
-    if (this.#gatewayClient?.clientId !== '') return undefined
-    const { ip, port } = this.#peer
-    return port === undefined ? ip : `${ip}:${port}`
-  }
-
-  #identify(client: GatewayClient): Partial<Sender> | undefined {
-    const { settings, logger } = this.context
-    try {
-      return settings.identify?.(client)
-    } catch (err) {
-      logger.error(
-        { err, client: client.clientId },
-        'identify threw an error, the sender is used without its fields',
-      )
-      return undefined
-    }
-  }
-
   #onConnect(connect: Connect): void {
-    const { settings } = this.context
     this.isV5 = connect.version === 5
     this.clientMaxBytes = connect.maxPacketBytes
     this.#wantsExplanations = this.isV5 && connect.wantsProblemInformation
     this.#keepAliveMs = connect.keepAliveS * 1_000
     this.#clientAliasMaximum = connect.topicAliasMaximum
-    const { tls } = this.#peer
-    const commonName = settings.usernameFrom === 'cn' && tls?.authorized === true ? tls.commonName : undefined
-    this.#gatewayClient = {
-      clientId: connect.clientId,
-      username: commonName ?? connect.username,
-      version: connect.version,
-      peer: this.#peer,
-    }
-    this.sender = this.#createSender(undefined)
+    const identity = new ClientIdentity(this.context, connect, this.#peer)
+    this.#identity = identity
+    this.sender = identity.claimed
     this.#cancelTimer()
     this.#cancelTimer = this.context.guard.clock.after(CONNACK_WITHIN_MS, () => this.#destroy())
     if (connect.clientId.length > MAX_SIZES.hashedChars) {
@@ -383,11 +309,11 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
         return
       }
       this.#phase = 'dialing'
-      void this.#dial(connect, this.#gatewayClient!, commonName)
+      void this.#dial(connect, identity)
     })
   }
 
-  async #dial(connect: Connect, client: GatewayClient, username: string | undefined): Promise<void> {
+  async #dial(connect: Connect, { client, commonName }: ClientIdentity): Promise<void> {
     const { counters, settings, logger } = this.context
     const withoutWill = await this.#mustRemoveWill(connect)
     let upstream: Duplex
@@ -407,9 +333,11 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
     }
     this.#phase = 'authenticating'
     this.#connectPipes(upstream)
-    const isChanged = withoutWill || username !== undefined
+    const isChanged = withoutWill || commonName !== undefined
     if (isChanged) this.context.countRewrite(PACKET.connect)
-    this.toBroker.insert(isChanged ? rewriteConnect(connect, { withoutWill, username }) : connect.packet)
+    this.toBroker.insert(
+      isChanged ? rewriteConnect(connect, { withoutWill, username: commonName }) : connect.packet,
+    )
     this.#will = withoutWill ? undefined : connect.will
   }
 
@@ -462,7 +390,9 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
     this.#will = undefined
     this.#phase = 'open'
     this.toClient.insert(packet)
-    this.#watchKeepAlive()
+    this.#keepAlive = new HeldKeepAlive(context.guard.clock, this.toBroker, this.#keepAliveMs, () =>
+      this.#closeSilentClient(),
+    )
     this.toBroker.unblock('notOpen')
   }
 
@@ -473,28 +403,8 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
     })
   }
 
-  /** Keeps the broker's connection alive, and watches the client, while its packets wait unread. */
-  #watchKeepAlive(): void {
-    if (this.#keepAliveMs === 0) return
-    const { clock } = this.context.guard
-    this.#cancelKeepAlive = clock.after(this.#keepAliveMs / 2, () => {
-      if (this.isClosing) return
-      if (this.toBroker.isBlocked) {
-        if (
-          !this.toBroker.isInputPaused &&
-          clock.now() - this.toBroker.receivedAtMs > this.#keepAliveMs * 1.5
-        ) {
-          this.#closeSilentClient()
-          return
-        }
-        this.#ownPings++
-        this.toBroker.insert(PINGREQ_PACKET)
-      }
-      this.#watchKeepAlive()
-    })
-  }
-
   #closeSilentClient(): void {
+    if (this.isClosing) return
     this.#phase = 'closing'
     if (this.isV5) {
       const code = REASON.keepAliveTimeout
@@ -516,7 +426,7 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
   #refuseConnectWith(reasonCode: number, explanation: Explanation | undefined): void {
     if (this.isClosing) return
     const code = this.isV5 ? reasonCode : toReturnCode(reasonCode)
-    if (this.#gatewayClient !== undefined)
+    if (this.#identity !== undefined)
       this.answer(encodeRefusedConnack(this.isV5, code, explanation, this.clientMaxBytes), code)
     // The broker must not publish the will of a client that it was told to forget.
     if (this.#phase === 'authenticating') this.#upstream?.write(NORMAL_DISCONNECT_PACKET)
@@ -605,7 +515,7 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
     if (this.#phase === 'closed') return
     this.#phase = 'closed'
     this.#cancelTimer()
-    this.#cancelKeepAlive?.()
+    this.#keepAlive?.close()
     const { counters } = this.context
     counters.bytesFromClients += this.toBroker.receivedBytes
     counters.bytesFromBroker += this.#toClient?.receivedBytes ?? 0
