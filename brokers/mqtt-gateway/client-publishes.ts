@@ -1,7 +1,8 @@
 import type { Decision } from '../../src/core/decision.ts'
+import type { Sender } from '../../src/core/message.ts'
 import { PASS, type PacketVerdict, SKIP, STOP } from '../../src/gateway/packet-walker.ts'
 import { TopicDecoder } from '../../src/gateway/topic-decoder.ts'
-import type { SenderQueue, SenderQueueHooks } from '../../src/guard/guard.ts'
+import type { Guard, SenderQueue, SenderQueueHooks } from '../../src/guard/guard.ts'
 import { reuseDecisionOnce } from '../../src/guard/reuse-decision-once.ts'
 import { degradeMessage } from '../../src/outcomes/degrade.ts'
 import { redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
@@ -32,6 +33,10 @@ interface WaitingPublish {
 /** Publishes of one client: their decisions, the answers to them, and the window of the broker. */
 export class ClientPublishes {
   readonly #connection: ConnectionState
+  /** Fields of the connection that each message needs. */
+  readonly #isV5: boolean
+  readonly #sender: Sender
+  readonly #guard: Guard
   readonly #queue: SenderQueue
   readonly #layout = new PublishLayout()
   readonly #topics = new TopicDecoder()
@@ -53,6 +58,9 @@ export class ClientPublishes {
 
   constructor(connection: ConnectionState, queue: SenderQueue, options: ClientPublishesOptions) {
     this.#connection = connection
+    this.#isV5 = connection.isV5
+    this.#sender = connection.sender
+    this.#guard = connection.context.guard
     this.#queue = queue
     this.#window = options.window
     this.#answers = new OrderedAnswers(isFull => {
@@ -74,23 +82,22 @@ export class ClientPublishes {
   }
 
   decidePacket(bytes: Buffer, start: number, body: number, end: number): PacketVerdict {
-    const connection = this.#connection
     if (bytes.length < end) return end - start
     const layout = this.#layout
-    const read = layout.read(bytes, start, body, end, connection.isV5)
+    const read = layout.read(bytes, start, body, end, this.#isV5)
     if (read !== true) {
       if (read !== false) return read
-      connection.onProblem('malformed')
+      this.#connection.onProblem('malformed')
       return STOP
     }
     const { qos, id } = layout
     if (this.#isClientGone && qos > 0) return SKIP
     if (this.#waiting.length > 0 || (qos > 0 && this.#isFull(id))) {
-      connection.toBroker.block('window')
+      this.#connection.toBroker.block('window')
       return STOP
     }
     if (qos === 2 && this.#answeredIds.has(id)) {
-      connection.answer(encodeAck(PACKET.pubrec, id), REASON.success)
+      this.#connection.answer(encodeAck(PACKET.pubrec, id), REASON.success)
       return SKIP
     }
     let topic = this.#topics.decode(bytes, layout.topicStart, layout.topicEnd)
@@ -104,21 +111,11 @@ export class ClientPublishes {
     }
     // The broker closes the connection.
     if (topic === '') return PASS
-    const { guard } = connection.context
-    const message = new PublishPacket(
-      'publish',
-      connection.sender,
-      topic,
-      bytes,
-      start,
-      end,
-      layout,
-      connection.isV5,
-    )
+    const message = new PublishPacket('publish', this.#sender, topic, bytes, start, end, layout, this.#isV5)
     if (this.#queue.pending === 0) {
-      const answer = guard.ask(message)
+      const answer = this.#guard.ask(message)
       if ((answer as Decision).outcome === 'deliver') return this.#pass(message, alias)
-      this.#queue.admit(message, this.#enact, reuseDecisionOnce(answer, guard))
+      this.#queue.admit(message, this.#enact, reuseDecisionOnce(answer, this.#guard))
     } else this.#queue.admit(message, this.#enact)
     if (!message.isEnacted) message.detach()
     return SKIP

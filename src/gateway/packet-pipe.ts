@@ -175,6 +175,8 @@ export class PacketPipe implements PacketHandler {
 
   #walk(chunk: Buffer): void {
     this.#isWalking = true
+    // The start of a packet and what follows it are two writes.
+    if (this.#walker.hasStart && this.#output !== undefined) this.#cork(this.#output)
     const unread = this.#walker.write(chunk)
     this.#isWalking = false
     if (this.#isClosed) return

@@ -80,6 +80,11 @@ export class PacketWalker {
     return this.#bodyLeft === 0
   }
 
+  /** True if the start of an incomplete packet is kept. */
+  get hasStart(): boolean {
+    return this.#start !== undefined
+  }
+
   /** Walks a chunk. Returns the unread bytes if the handler stopped. */
   write(chunk: Buffer): Buffer | undefined {
     if (this.#isFailed) return undefined
