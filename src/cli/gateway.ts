@@ -3,8 +3,9 @@ import type { TlsFileOptions } from './listeners/tls-certificates.ts'
 import { runServer, type ServerOptions } from './run-server.ts'
 import { type GatewayServerOptions, startGateway } from './start-gateway.ts'
 import type { Terminal } from './terminal.ts'
-import { readUpstreamTls, type UpstreamAddress, type UpstreamTlsFiles } from './upstreams/upstream.ts'
+import type { UpstreamAddress } from './upstreams/upstream.ts'
 import { UpstreamPool } from './upstreams/upstream-pool.ts'
+import { UpstreamTls, type UpstreamTlsFiles } from './upstreams/upstream-tls.ts'
 
 export interface GatewayCommandOptions extends ServerOptions, GatewayServerOptions {
   readonly upstreams: readonly UpstreamAddress[]
@@ -17,14 +18,18 @@ export interface GatewayCommandOptions extends ServerOptions, GatewayServerOptio
 export function runGateway(options: GatewayCommandOptions, terminal: Terminal): Promise<number> {
   return runServer(options, terminal, async logger => {
     const access = await openBrokerAccess({ tls: options.tls }, logger)
-    const secureContext = options.upstreams.some(({ isTls }) => isTls)
-      ? await readUpstreamTls(options.upstreamTls)
+    const tls = options.upstreams.some(({ isTls }) => isTls)
+      ? await UpstreamTls.open(options.upstreamTls, logger)
       : undefined
+    const brokerFiles =
+      tls === undefined || tls.files.length === 0
+        ? []
+        : [{ name: 'certificate for brokers', files: tls.files, reload: () => tls.reload() }]
     const { upstreams: addresses, sendsProxyHeader } = options
     return {
-      files: reloadableFilesOf(access),
+      files: [...reloadableFilesOf(access), ...brokerFiles],
       start: gate => {
-        const pool = new UpstreamPool({ addresses, secureContext, sendsProxyHeader, logger })
+        const pool = new UpstreamPool({ addresses, tls, sendsProxyHeader, logger })
         return startGateway(options, gate, pool, access.certificates, logger)
       },
     }

@@ -10,8 +10,9 @@ import { DEFAULT_MAX_PACKET_BYTES, type ListenerPorts, openListeners } from './l
 import type { TlsCertificates } from './listeners/tls-certificates.ts'
 import type { RunningServer } from './run-server.ts'
 import { checkCertificates, checkProxyHeaders } from './server-checks.ts'
-import { readUpstreamTls, type UpstreamAddress } from './upstreams/upstream.ts'
+import type { UpstreamAddress } from './upstreams/upstream.ts'
 import { UpstreamPool } from './upstreams/upstream-pool.ts'
+import { UpstreamTls } from './upstreams/upstream-tls.ts'
 
 export interface GatewayServerOptions extends ListenerPorts {
   readonly host: string
@@ -111,10 +112,10 @@ export async function startGateway(
 /** Starts a gateway in front of one broker at a free port of this machine. Throws CommandError if that is not reachable. */
 export async function startLocalGateway(gate: Gate, upstream: UpstreamAddress): Promise<RunningServer> {
   const files = { caFile: undefined, certFile: undefined, keyFile: undefined }
-  const secureContext = upstream.isTls ? await readUpstreamTls(files) : undefined
+  const tls = upstream.isTls ? await UpstreamTls.open(files, SILENT) : undefined
   const pool = new UpstreamPool({
     addresses: [upstream],
-    secureContext,
+    tls,
     sendsProxyHeader: false,
     logger: SILENT,
   })

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, connect as connectTcp, createServer, type Socket } from 'node:net'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { readProxyHeader } from '../../src/adapter/proxy-header.ts'
@@ -93,6 +93,29 @@ describe('topicgate gateway', () => {
     await until(() => subscriber.messages.at(-1)?.text === 'last')
     // Both are localhost, the common name.
     expect(subscriber.messages.map(({ text }) => text)).toEqual(['a0', 'a1', 'last'])
+  })
+
+  it('loads changed files for TLS to brokers at SIGHUP', async () => {
+    using folder = new Folder()
+    using otherFolder = new Folder()
+    const { certFile, keyFile } = await makeCertificate(folder.path)
+    const other = await makeCertificate(otherFolder.path)
+    const config = [`certfile ${certFile}`, `keyfile ${keyFile}`, 'user root']
+    await using mosquitto = await startMosquitto({ config })
+    await using gateway = startCommand(
+      ...['gateway', folder.file('policy.yaml', limitTo(3)), '--port', '0'],
+      ...['--upstream', mosquitto.url.replace('mqtt:', 'mqtts:'), '--upstream-ca', other.certFile],
+    )
+    const port = Number((await logged(gateway, /ready/)).port)
+    await expect(connectClient({ port })).rejects.toThrow('Server unavailable')
+    writeFileSync(other.certFile, 'not a certificate')
+    gateway.signal('SIGHUP')
+    expect(await logged(gateway, /certificate for brokers was not reloaded/)).toMatchObject({ level: 50 })
+    copyFileSync(certFile, other.certFile)
+    gateway.signal('SIGHUP')
+    await logged(gateway, /TLS files for brokers reloaded/)
+    await using client = await connectClient({ port })
+    expect(client.connack.returnCode).toBe(0)
   })
 
   it('tells brokers the addresses that a proxy in front of it has reported', async () => {

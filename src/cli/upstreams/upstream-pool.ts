@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
 import type { Socket } from 'node:net'
-import type { SecureContext } from 'node:tls'
 import { encodeProxyHeader, LOCAL_PROXY_HEADER } from '../../adapter/encode-proxy-header.ts'
 import type { ServerCheck } from '../../admin/index.ts'
 import { canonicalIp } from '../../conditions/cidr.ts'
 import type { Logger, MetricFamily } from '../../index.ts'
 import { askForConnack, connectToUpstream, type UpstreamAddress } from './upstream.ts'
+import type { UpstreamTls } from './upstream-tls.ts'
 
 const CHECK_EVERY_MS = 5_000
 const CONNECT_MS = 5_000
@@ -13,7 +13,7 @@ const CONNECT_MS = 5_000
 export interface UpstreamPoolOptions {
   readonly addresses: readonly UpstreamAddress[]
   /** For brokers over TLS. */
-  readonly secureContext: SecureContext | undefined
+  readonly tls: UpstreamTls | undefined
   /** True if brokers get a PROXY header, version 2, with the address of the client. */
   readonly sendsProxyHeader: boolean
   readonly logger: Logger
@@ -126,8 +126,8 @@ export class UpstreamPool {
   }
 
   #open(upstream: Upstream, headerFor: (socket: Socket) => Buffer): Promise<Socket> {
-    const { secureContext, sendsProxyHeader } = this.#options
-    return connectToUpstream(upstream, secureContext, sendsProxyHeader ? headerFor : undefined, CONNECT_MS)
+    const { tls, sendsProxyHeader } = this.#options
+    return connectToUpstream(upstream, tls?.context, sendsProxyHeader ? headerFor : undefined, CONNECT_MS)
   }
 
   #setHealthy(upstream: Upstream, isHealthy: boolean, err?: unknown): void {

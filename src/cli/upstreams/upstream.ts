@@ -1,16 +1,6 @@
-import { readFile } from 'node:fs/promises'
 import { connect as connectTcp, isIP, type Socket } from 'node:net'
-import { connect as connectTls, createSecureContext, type SecureContext } from 'node:tls'
+import { connect as connectTls, type SecureContext } from 'node:tls'
 import { CommandError, EXIT } from '../command-error.ts'
-
-/** Files in PEM for connections to brokers over TLS. */
-export interface UpstreamTlsFiles {
-  /** Authorities of the certificates of brokers. Default: those of Node. */
-  readonly caFile: string | undefined
-  /** Certificate and key that the gateway shows to brokers. */
-  readonly certFile: string | undefined
-  readonly keyFile: string | undefined
-}
 
 /** Address of a broker. */
 export interface UpstreamAddress {
@@ -35,20 +25,6 @@ export function parseUpstream(text: string): UpstreamAddress {
   const port = url.port === '' ? defaultPort : Number(url.port)
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
   return { name: `${url.hostname}:${port}`, host, port, isTls: url.protocol === 'mqtts:' }
-}
-
-/** Reads the files for TLS. Throws CommandError if one cannot be used. */
-export async function readUpstreamTls(files: UpstreamTlsFiles): Promise<SecureContext> {
-  const read = async (file: string | undefined): Promise<Buffer | undefined> =>
-    file === undefined ? undefined : readFile(file)
-  try {
-    const [ca, cert, key] = await Promise.all([files.caFile, files.certFile, files.keyFile].map(read))
-    return createSecureContext({ ca, cert, key })
-  } catch (cause) {
-    const { code = 'not in PEM' } = cause as NodeJS.ErrnoException
-    const names = 'the file of --upstream-ca, --upstream-cert or --upstream-key'
-    throw new CommandError(`${names} cannot be used: ${code} (name files in PEM)`, EXIT.usage, { cause })
-  }
 }
 
 /** Connects to a broker; sends `header` first, before TLS. Rejects if it is not connected in time. */

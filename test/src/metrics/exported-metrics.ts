@@ -57,7 +57,7 @@ export async function gatewayMetrics(): Promise<readonly MetricFamily[]> {
   const gateway = mqttGateway(gate, { connectUpstream })
   const pool = new UpstreamPool({
     addresses: [parseUpstream('mqtt://127.0.0.1:1')],
-    secureContext: undefined,
+    tls: undefined,
     sendsProxyHeader: false,
     logger: SILENT,
   })

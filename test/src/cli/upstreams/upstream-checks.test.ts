@@ -28,7 +28,7 @@ it('finds brokers that are away, close at once, or speak another protocol', asyn
   ]
   const pool = new UpstreamPool({
     addresses: urls.map(parseUpstream),
-    secureContext: undefined,
+    tls: undefined,
     sendsProxyHeader: false,
     logger: SILENT,
   })
