@@ -48,6 +48,7 @@ export interface JetStreamAccess {
   addStream(name: string, subjects: readonly string[]): Promise<void>
   addConsumer(stream: string, name: string, settings?: ConsumerSettings): Promise<PullConsumer>
   deleteConsumer(stream: string, name: string): Promise<void>
+  bindConsumer(stream: string, name: string): Promise<PullConsumer>
   ordered(stream: string): Promise<PullConsumer>
   publish(subject: string, payload?: string | Uint8Array): Promise<unknown>
   state(stream: string, consumer: string): Promise<ConsumerState>
@@ -99,6 +100,7 @@ function access(manager: Manager, client: Client): JetStreamAccess {
     deleteConsumer: async (stream, name) => {
       await manager.consumers.delete(stream, name)
     },
+    bindConsumer: async (stream, name) => (await client.consumers.get(stream, name)) as PullConsumer,
     ordered: async stream => (await client.consumers.get(stream)) as PullConsumer,
     publish: (subject, payload) => client.publish(subject, payload),
     state: (stream, consumer) => manager.consumers.info(stream, consumer),
