@@ -1,27 +1,37 @@
 import { createReadStream } from 'node:fs'
 import type { Readable } from 'node:stream'
-import type { CaptureReader, CaptureRecord } from './capture-format.ts'
+import type { CaptureRecord } from './capture-format.ts'
 import { CommandError, EXIT } from './command-error.ts'
 import { formatCount } from './format.ts'
 import { LineError, LineSplitter } from './line-splitter.ts'
 
+/** Parses lines of a capture. `read` throws LineError for an invalid one. */
+export interface CaptureLineReader<T> {
+  read(line: string): T
+}
+
 /** A capture in a file or on the standard input, read line by line. */
-export class CaptureFileReader {
+export class CaptureFileReader<T = CaptureRecord> {
   readonly #path: string
   readonly #stdin: Readable
-  readonly #reader: CaptureReader
+  readonly #reader: CaptureLineReader<T>
   #line = 0
   #read = 0
 
   /** `-` is the standard input. */
-  constructor(path: string, stdin: Readable, reader: CaptureReader) {
+  constructor(path: string, stdin: Readable, reader: CaptureLineReader<T>) {
     this.#path = path
     this.#stdin = stdin
     this.#reader = reader
   }
 
+  /** Number of the line that was read last, from 1. */
+  get line(): number {
+    return this.#line
+  }
+
   /** Yields the messages in order, in chunks. Pass errors to `describe`. */
-  async *chunks(): AsyncGenerator<Iterable<CaptureRecord>> {
+  async *chunks(): AsyncGenerator<Iterable<T>> {
     const splitter = new LineSplitter()
     for await (const chunk of this.#open()) yield this.#readAll(splitter.push(chunk as Buffer))
     yield this.#readAll(splitter.end())
@@ -49,7 +59,7 @@ export class CaptureFileReader {
     return this.#path === '-' ? this.#stdin : createReadStream(this.#path, { highWaterMark: 1 << 18 })
   }
 
-  *#readAll(lines: Iterator<string>): Generator<CaptureRecord> {
+  *#readAll(lines: Iterator<string>): Generator<T> {
     for (;;) {
       // Count before reading, so that errors of an incomplete line have its number.
       this.#line++

@@ -1,4 +1,7 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
+import { CommandError, EXIT } from './command-error.ts'
+import { parseLoadArgument } from './parse-argument-values.ts'
+import { appendFailCondition, type FailCondition } from './policy-diff/fail-condition.ts'
 import type { Terminal } from './terminal.ts'
 
 interface TestFlags {
@@ -8,7 +11,14 @@ interface TestFlags {
   readonly watch?: boolean
 }
 
-/** Adds the commands that check a change of a policy before it is in force: test. */
+interface DiffFlags {
+  readonly capture?: string
+  readonly failOn?: readonly FailCondition[]
+  readonly load?: number
+  readonly json?: boolean
+}
+
+/** Adds the commands that check a change of a policy before it is in force: test and diff. */
 export function addRolloutCommands(
   program: Command,
   terminal: Terminal,
@@ -26,5 +36,31 @@ export function addRolloutCommands(
       const { testPolicies } = await import('./policy-tests/test-policies.ts')
       const { coverage = false, junit, json = false, watch = false } = flags
       done(await testPolicies({ files, coverage, junit, json, watch }, terminal))
+    })
+
+  program
+    .command('diff')
+    .description('show what differs between two policies, and how they decide a capture')
+    .argument('<old>', 'the policy in force')
+    .argument('<new>', 'the policy that is to replace it')
+    .option('--capture <file>', 'a capture that both decide: JSON lines; - for the standard input')
+    .addOption(
+      new Option(
+        '--fail-on <condition>',
+        'exit with 1 if it holds, as "newly-refused > 0.1%"; may be given several times',
+      ).argParser(appendFailCondition),
+    )
+    .option(
+      '--load <share>',
+      'load for adaptive limits, such as 80%; default: limits as written',
+      parseLoadArgument,
+    )
+    .option('--json', 'print JSON')
+    .action(async (old: string, now: string, flags: DiffFlags) => {
+      const { capture, failOn = [], load, json = false } = flags
+      if (failOn.length > 0 && capture === undefined)
+        throw new CommandError('--fail-on needs decisions: add --capture capture.jsonl', EXIT.usage)
+      const { diffPolicies } = await import('./policy-diff/diff-policies.ts')
+      done(await diffPolicies({ old, new: now, capture, failOn, load, json }, terminal))
     })
 }

@@ -106,7 +106,7 @@ function showCount(count: number): string {
 }
 
 /** Names a sender by its first known part; never shows an API key. */
-function nameSender({ device, client, user, ip, apiKey }: Sender): string {
+export function nameSender({ device, client, user, ip, apiKey }: Sender): string {
   const [kind, name] = isNonEmptyString(device)
     ? ['device', device]
     : isNonEmptyString(client)

@@ -1,5 +1,5 @@
+import { type Comparison, holds, isTooHigh, isTooLow } from '../comparison.ts'
 import { formatCount, formatWait } from '../format.ts'
-import { type Comparison, holds, isTooHigh, isTooLow } from './comparison.ts'
 import type { DecisionCount, DecisionTotals } from './decision-totals.ts'
 import type { TestDecision } from './play-test.ts'
 import type { SendExpectation, TotalsExpectation } from './test-file-format.ts'

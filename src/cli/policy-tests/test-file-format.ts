@@ -4,7 +4,7 @@ import { PolicyError } from '../../core/errors.ts'
 import { MESSAGE_OPERATIONS } from '../../core/message.ts'
 import { parseBytes, parseDuration } from '../../core/units.ts'
 import { encodeSchemaError, type FileFormat } from '../../policy/index.ts'
-import { parseCountComparison, parseDurationComparison, parseShareComparison } from './comparison.ts'
+import { parseCountComparison, parseDurationComparison, parseShareComparison } from '../comparison.ts'
 
 /** Maximum messages of one `send`, and results of one `handled`. */
 const MAX_TIMES = 1_000_000

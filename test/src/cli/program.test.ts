@@ -13,7 +13,7 @@ describe('the command line', () => {
   it('helps those who ask', async () => {
     const { exitCode, out } = await runCommand(['--help'])
     expect(exitCode).toBe(0)
-    for (const command of ['validate', 'explain', 'replay', 'test', 'broker', 'demo'])
+    for (const command of ['validate', 'explain', 'replay', 'test', 'diff', 'broker', 'demo'])
       expect(out).toContain(`  ${command} `)
     expect((await runCommand(['broker', '--help'])).out).toContain('--proxy-protocol')
   })

@@ -1,5 +1,5 @@
-import { policyError } from '../../core/errors.ts'
-import { parseDuration, parsePercent, quote } from '../../core/units.ts'
+import { policyError } from '../core/errors.ts'
+import { parseDuration, parsePercent, quote } from '../core/units.ts'
 
 const OPERATORS = ['=', '<', '<=', '>', '>='] as const
 

@@ -1,0 +1,117 @@
+import { basename } from 'node:path'
+import { withoutControls } from '../../core/errors.ts'
+import { Gate, MemoryStore } from '../../index.ts'
+import { type LoadedPolicy, loadPolicy } from '../../policy/index.ts'
+import { CaptureFileReader } from '../capture-file.ts'
+import { CaptureReader, type CaptureRecord } from '../capture-format.ts'
+import { EXIT } from '../command-error.ts'
+import { ReplayEngine } from '../replay-engine.ts'
+import { resolvePolicyFiles } from '../resolve-policy-files.ts'
+import { paintFor, type Terminal, write } from '../terminal.ts'
+import { VirtualClock } from '../virtual-clock.ts'
+import { comparePolicies } from './compare-policies.ts'
+import { DECISION_CHANGES, DecisionChanges } from './decision-changes.ts'
+import { describeDecisionChanges, describePolicyChanges } from './describe-diff.ts'
+import { type FailCondition, isMet } from './fail-condition.ts'
+
+export interface DiffPoliciesOptions {
+  readonly old: string
+  readonly new: string
+  /** Capture that both policies decide; `-` is the standard input. */
+  readonly capture?: string | undefined
+  /** Conditions for exit code 1; they need a capture. */
+  readonly failOn: readonly FailCondition[]
+  /** Load for adaptive limits, 0 to 1; default: limits are used as written. */
+  readonly load?: number | undefined
+  readonly json: boolean
+}
+
+/**
+ * Prints the differences of two policies and, with a capture, of their decisions. Exit code 1 if a condition of `failOn`
+ * holds. Rejects with PolicyError, or with CommandError for an unreadable capture.
+ */
+export async function diffPolicies(options: DiffPoliciesOptions, terminal: Terminal): Promise<number> {
+  const { stdout, stderr, env } = terminal
+  const [old, now] = [await load(options.old, env), await load(options.new, env)]
+  const changes = comparePolicies(old.document, now.document)
+  const decisions =
+    options.capture === undefined
+      ? undefined
+      : await decideCapture(old, now, options.capture, options, terminal)
+  if (options.json) {
+    const totals =
+      decisions && Object.fromEntries(DECISION_CHANGES.map(change => [change, decisions.totals(change)]))
+    await write(
+      stdout,
+      `${JSON.stringify({ changes, messages: decisions?.messages, decisions: totals }, null, 2)}\n`,
+    )
+  } else {
+    const names = [old, now].map(({ files }) =>
+      files.map(file => withoutControls(basename(file))).join(' + '),
+    )
+    const lines = [names.join(' → '), '', ...describePolicyChanges(changes, paintFor(stdout, env))]
+    if (decisions !== undefined) lines.push('', ...describeDecisionChanges(decisions))
+    await write(stdout, `${lines.join('\n')}\n`)
+  }
+  const met = options.failOn.filter(condition => decisions !== undefined && isMet(condition, decisions))
+  for (const { text } of met) await write(stderr, `failed: ${withoutControls(text)}\n`)
+  return met.length > 0 ? EXIT.failed : EXIT.fine
+}
+
+async function load(file: string, env: Terminal['env']): Promise<LoadedPolicy> {
+  return loadPolicy(await resolvePolicyFiles([file], env), { env })
+}
+
+/** A policy that decides the messages of a capture. */
+class CaptureDecider {
+  readonly gate: Gate
+  readonly reader: CaptureReader
+  readonly engine: ReplayEngine
+
+  constructor(gate: Gate, clock: VirtualClock) {
+    this.gate = gate
+    this.reader = new CaptureReader(gate.dialect)
+    this.engine = new ReplayEngine(gate, clock)
+  }
+}
+
+async function openDecider({ document }: LoadedPolicy, load: number | undefined): Promise<CaptureDecider> {
+  const clock = new VirtualClock()
+  const store = new MemoryStore({ clock })
+  return new CaptureDecider(await Gate.fromPolicy(document, { clock, store, load: load ?? 'none' }), clock)
+}
+
+async function decideCapture(
+  oldPolicy: LoadedPolicy,
+  newPolicy: LoadedPolicy,
+  path: string,
+  { load }: DiffPoliciesOptions,
+  { stdin }: Terminal,
+): Promise<DecisionChanges> {
+  const old = await openDecider(oldPolicy, load)
+  const now = await openDecider(newPolicy, load)
+  // Each policy gets messages of its own: a gate keeps its state on the sender.
+  const reader = {
+    read: (line: string): readonly [CaptureRecord, CaptureRecord] => [
+      old.reader.read(line),
+      now.reader.read(line),
+    ],
+  }
+  const capture = new CaptureFileReader(path, stdin, reader)
+  const changes = new DecisionChanges()
+  try {
+    for await (const records of capture.chunks()) {
+      for (const [before, after] of records) {
+        const line = capture.line
+        const decisions = [old.engine.decide(before), now.engine.decide(after)] as const
+        changes.record(line, after.message.sender, await decisions[0], await decisions[1])
+      }
+    }
+  } catch (error) {
+    throw capture.toCommandError(error)
+  } finally {
+    await old.gate.close()
+    await now.gate.close()
+  }
+  return changes
+}
