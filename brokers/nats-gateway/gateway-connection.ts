@@ -72,6 +72,8 @@ export class GatewayConnection implements ClientConnection, ServerConnection {
   /** +OK lines that confirm lines of the gateway. */
   #ownOks = 0
   #isClientGone = false
+  /** Checks whether the end of the connection need not wait any more. */
+  #checkIdle: (() => void) | undefined
   #cancelTimer: () => void
   #onDrained: (() => void) | undefined
 
@@ -101,6 +103,7 @@ export class GatewayConnection implements ClientConnection, ServerConnection {
       },
       { waitsFully: true },
     )
+    this.#queue.onIdle = () => this.#checkIdle?.()
     this.#cancelTimer = guard.clock.after(CONNECT_WITHIN_MS, () => this.#destroy())
     // 'close' follows.
     client.on('error', err => context.logger.debug({ err }, 'connection of a client failed'))
@@ -356,6 +359,7 @@ export class GatewayConnection implements ClientConnection, ServerConnection {
     this.deliveries = new ClientDeliveries(this, deliveryQueue)
     this.#phase = 'open'
     this.toServer.unblock('notOpen')
+    this.#checkIdle?.()
   }
 
   #refuseConnect(decision: Decision): void {
@@ -390,25 +394,28 @@ export class GatewayConnection implements ClientConnection, ServerConnection {
 
   /** Calls `run` once when no message of the client is held or unread, or too late. */
   #whenIdle(withinMs: number, run: () => void): void {
-    const isIdle = (): boolean =>
-      this.#phase !== 'open' ||
-      (this.#queue.pending === 0 && (this.toServer.isBlockedBy('draining') || !this.toServer.hasUnread))
     let isFinished = false
     const finish = (): void => {
       if (isFinished) return
       isFinished = true
       cancel()
-      this.#queue.onIdle = undefined
+      this.#checkIdle = undefined
       run()
     }
     const cancel = this.context.guard.clock.after(withinMs, finish)
     // Later, because lines before the current one may not be forwarded yet.
     const check = (): void =>
       void setImmediate(() => {
-        if (isIdle()) finish()
+        if (this.#isIdle) finish()
       })
-    this.#queue.onIdle = check
+    this.#checkIdle = check
     check()
+  }
+
+  get #isIdle(): boolean {
+    if (this.#phase === 'authenticating' || this.#queue.pending > 0) return false
+    // What is unread while the gateway closes stays with the client.
+    return this.isClosing || this.toServer.isBlockedBy('draining') || !this.toServer.hasUnread
   }
 
   /** Ends both sockets after their last bytes. */
@@ -437,7 +444,7 @@ export class GatewayConnection implements ClientConnection, ServerConnection {
     const { counters } = this.context
     counters.bytesFromClients += this.toServer.receivedBytes
     counters.bytesFromServer += this.#toClient?.receivedBytes ?? 0
-    this.#queue.onIdle = undefined
+    this.#checkIdle = undefined
     this.#queue.detach()
     this.deliveries?.close()
     this.toServer.close()

@@ -3,6 +3,7 @@ import { assertSupported, warnUnsupportedOnReload } from '../../src/adapter/unsu
 import type { Gate } from '../../src/gate/gate.ts'
 import { findUnsupported } from '../../src/gateway/capabilities.ts'
 import type { ClientPeer } from '../../src/gateway/client-peer.ts'
+import { enforceBans } from '../../src/gateway/enforce-bans.ts'
 import type { GuardStats } from '../../src/guard/guard.ts'
 import { GatewayConnection } from './gateway-connection.ts'
 import { GatewayContext, type GatewayCounters } from './gateway-context.ts'
@@ -54,6 +55,7 @@ export function natsGateway(gate: Gate, options: NatsGatewayOptions): NatsGatewa
   const onClosed = (connection: GatewayConnection): void => void connections.delete(connection)
   const detach = [
     warnUnsupportedOnReload(gate, context.logger, findProblems),
+    enforceBans(gate, connections),
     gate.loadSources.add({ queueDepth: () => context.guard.stats().held }),
   ]
   let closing: Promise<void> | undefined

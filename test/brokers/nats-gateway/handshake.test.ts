@@ -167,6 +167,19 @@ describe('a connect', () => {
     expect(client.lines).toEqual(["-ERR 'Authorization Violation'"])
   })
 
+  it('ends when its client is banned', async () => {
+    const gate = natsGate()
+    await using scene = await startGateway({ gate })
+    await using client = await RawClient.open(scene.port)
+    await using other = await RawClient.open(scene.port)
+    await Promise.all([client.connect({ user: 'alice' }), other.connect({ user: 'bob' })])
+    await gate.bans.add({ user: 'alice', reason: 'x', for: '1h' })
+    await client.closes()
+    expect(client.lines).toEqual(['PONG', "-ERR 'Authorization Violation'"])
+    await other.flush()
+    expect(other.count('PONG')).toBe(2)
+  })
+
   it('ends if no server is there', async () => {
     const failing = { connectUpstream: () => Promise.reject(new Error('away')) }
     await using scene = await startGateway({ gateway: failing })

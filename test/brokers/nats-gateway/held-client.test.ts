@@ -90,6 +90,20 @@ it('messages of a client that has gone still pass in their turn', async () => {
   expect(scene.gateway.stats()).toMatchObject({ held: 0, dropped: 0 })
 })
 
+it('messages of a client that goes before it is accepted reach the server', async () => {
+  await using scene = await startGateway()
+  await using watcher = await RawClient.open(scene.server.port)
+  await watcher.connect()
+  watcher.send('SUB > 1\r\n')
+  await watcher.flush()
+  const client = await RawClient.open(scene.port)
+  client.socket.end('CONNECT {}\r\nPUB a 1\r\nx\r\nPUB a 1\r\ny\r\n')
+  await client.closes()
+  await until(() => scene.gateway.stats().connections === 0)
+  await watcher.flush()
+  expect(watcher.count('MSG a 1 1')).toBe(2)
+})
+
 it('closing asks clients to go, and lets held messages pass', async () => {
   await using scene = await startGateway({ gate: throttling('20/s burst 1') })
   await using watcher = await RawClient.open(scene.server.port)

@@ -1,14 +1,23 @@
-import type { Gate } from '../../src/gate/gate.ts'
-import type { GatewayConnection } from './gateway-connection.ts'
+import type { Decision } from '../core/decision.ts'
+import type { Sender } from '../core/message.ts'
+import type { Gate } from '../gate/gate.ts'
+
+/** A connection of a gateway. */
+interface BannableConnection {
+  /** True once the broker has accepted the client. */
+  readonly isOpen: boolean
+  readonly sender: Sender
+  disconnect(decision: Decision): void
+}
 
 /** Connections that are checked in one turn of the event loop. */
 const SLICE = 500
 
 /** Disconnects clients that are banned while they are connected. Returns a function that stops it. */
-export function enforceBans(gate: Gate, connections: ReadonlySet<GatewayConnection>): () => void {
+export function enforceBans(gate: Gate, connections: ReadonlySet<BannableConnection>): () => void {
   let isScheduled = false
   let isStopped = false
-  const checkSlice = (left: Iterator<GatewayConnection>): void => {
+  const checkSlice = (left: Iterator<BannableConnection>): void => {
     for (let count = 0; count < SLICE; count++) {
       const { value: connection, done } = left.next()
       if (done === true || isStopped) return
