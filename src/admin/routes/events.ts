@@ -6,6 +6,9 @@ import { type EventType, eventText } from '../state/event-stream.ts'
 import type { SentRefusal } from '../state/refusal-feed.ts'
 import { textStream } from '../text-stream.ts'
 
+/** Events of this time are sent together: at most five writes a second for each stream. */
+const PAUSE_MS = 200
+
 const events = defineRoute({
   method: 'GET',
   path: '/events',
@@ -41,7 +44,7 @@ const events = defineRoute({
           return undefined
         },
         () => reader.close(),
-        'retry: 2000\n\n',
+        { first: 'retry: 2000\n\n', pauseMs: PAUSE_MS },
       ),
       {
         headers: {
