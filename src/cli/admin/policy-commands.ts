@@ -17,7 +17,7 @@ interface RuleRow {
   readonly denied: number
 }
 
-/** Adds the commands of the policy and its rules: policy, rules, reload. */
+/** Adds the commands of the policy and its rules: policy, rules, promote, reload. */
 export function addPolicyAdminCommands(program: Command, add: AddAdminCommand, action: SetAction): void {
   const withReason = (command: Command): Command =>
     command.requiredOption('--reason <text>', 'the reason, for the audit log')
@@ -144,6 +144,16 @@ export function addPolicyAdminCommands(program: Command, add: AddAdminCommand, a
       changed(client, 'PUT', `/rules/${segment(name!)}`, { enabled, reason }),
     )
   }
+  const promote = withReason(add(program, 'promote', 'let a rule in shadow refuse, in the overlay'))
+  promote.argument('<rule>', 'its name')
+  action(promote, async (client, [name], { reason }) => {
+    const path = `/rules/${segment(name!)}`
+    const { observed, shadow } = await client.get<{ observed: boolean; shadow: number }>(path)
+    if (!observed) throw new CommandError(`rule ${printable(name!)} is not in shadow`, EXIT.failed)
+    const { json, lines } = await changed(client, 'PUT', path, { shadow: false, reason })
+    const messages = shadow === 1 ? '1 message' : `${formatCount(shadow)} messages`
+    return { json, lines: [`${printable(name!)} refuses from now on; in shadow: ${messages}`, ...lines] }
+  })
   const rm = withReason(add(rules, 'rm', 'remove a rule of the overlay')).argument('<name>', 'its name')
   action(rm, (client, [name], { reason }) =>
     changed(client, 'DELETE', `/rules/${segment(name!)}?reason=${segment(String(reason))}`),

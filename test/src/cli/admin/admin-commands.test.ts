@@ -105,6 +105,23 @@ describe('the commands of operators', () => {
     expect((await run('tier', 'set', 'user:ann', 'lead', ...reason)).err).toContain('there is no tier "lead"')
   })
 
+  it('promote a rule in shadow, so that it refuses', async () => {
+    const reason = ['--reason', 'two weeks in shadow']
+    const message = { topic: 'promoted/a', sender: { client: 'promoted' }, size: 1 }
+    await run('rules', 'add', 'trial', '--limit', '1/s', '--topic', 'promoted/#', '--shadow', ...reason)
+    await scene.gate.check(message)
+    expect(await scene.gate.check(message)).toMatchObject({ allowed: true, shadow: ['trial'] })
+    const { exitCode, out } = await run('promote', 'trial', ...reason)
+    expect(exitCode).toBe(0)
+    expect(out).toContain('trial refuses from now on; in shadow: 1 message\n')
+    expect((await run('rules', 'ls')).out).toMatch(/trial +on/)
+    expect(await scene.gate.check(message)).toMatchObject({ allowed: false, rule: 'trial' })
+    const again = await run('promote', 'trial', ...reason)
+    expect([again.exitCode, again.err]).toEqual([1, 'error: rule trial is not in shadow\n'])
+    expect((await run('promote', 'nothing', ...reason)).err).toContain('there is no rule')
+    expect((await run('rules', 'rm', 'trial', ...reason)).exitCode).toBe(0)
+  })
+
   it('change rules and the overlay, with versions', async () => {
     const reason = ['--reason', 'test']
     expect(
