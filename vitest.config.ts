@@ -11,6 +11,7 @@ const MORE_IN_LONG = [
   'test/src/policy/load-policy.test.ts',
   'test/e2e/aedes-suite.test.ts',
   'test/e2e/{packet-fuzz,gateway-packet-fuzz}.test.ts',
+  'test/brokers/nats-gateway/{control-line,fuzz}.test.ts',
   'test/e2e/store-fault-matrix.test.ts',
 ]
 const isLong = process.env.TOPICGATE_LONG === '1'
