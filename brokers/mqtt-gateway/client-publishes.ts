@@ -50,8 +50,7 @@ export class ClientPublishes {
   readonly #answeredIds = new PacketIds()
   /** Ids of QoS 2 that were forwarded at QoS 1. */
   readonly #downgradedIds = new PacketIds()
-  /** Refused resends of QoS 2 that are forwarded all the same. */
-  #resendsLeft: number
+  readonly #isSessionPresent: boolean
   #isClientGone = false
   /** Called when no message is held or unacknowledged. */
   onIdle: (() => void) | undefined
@@ -68,7 +67,7 @@ export class ClientPublishes {
       else connection.toBroker.unblock('answers')
     })
     this.#aliases = options.topicAliasMaximum > 0 ? new TopicAliases(options.topicAliasMaximum) : undefined
-    this.#resendsLeft = options.isSessionPresent ? options.window : 0
+    this.#isSessionPresent = options.isSessionPresent
   }
 
   /** True if no message waits or is unacknowledged. */
@@ -230,15 +229,11 @@ export class ClientPublishes {
       return
     }
     context.refusals.recordRefusal(message, decision)
-    if (
-      message.qos === 2 &&
-      message.duplicate &&
-      this.#resendsLeft > 0 &&
-      decision.outcome !== 'disconnect'
-    ) {
-      // The broker may hold this message of an earlier connection. Only it can finish the exchange.
-      this.#resendsLeft--
-      this.#send(message.encode(), message.qos, message.id)
+    const isResent = message.qos === 2 && message.duplicate && this.#isSessionPresent
+    if (isResent && decision.outcome !== 'disconnect') {
+      // The broker may hold this message of an earlier connection. Then the PUBREL, which it gets, releases it.
+      counters.dropped++
+      this.#answers.send(() => connection.answer(encodeAck(PACKET.pubrec, message.id), REASON.success))
       return
     }
     switch (decision.outcome) {
