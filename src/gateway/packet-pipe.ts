@@ -51,6 +51,7 @@ export class PacketPipe implements PacketHandler {
   #output: Duplex | undefined
   /** Packets of the gateway that wait for the end of a forwarded one. */
   #inserts: Buffer[] = []
+  #insertsBytes = 0
   #isWalking = false
   #isCorked = false
   #isClosed = false
@@ -123,6 +124,8 @@ export class PacketPipe implements PacketHandler {
     this.#walker.flush()
     if (!this.#walker.isBetweenPackets) {
       this.#inserts.push(packet)
+      this.#insertsBytes += packet.length
+      if (this.#insertsBytes >= UNSENT_BYTES) this.reverse?.pauseForAnswers()
       return
     }
     this.#cork(this.#output)
@@ -212,6 +215,8 @@ export class PacketPipe implements PacketHandler {
   #writeInserts(): void {
     const inserts = this.#inserts
     this.#inserts = []
+    this.#insertsBytes = 0
+    this.reverse?.resumeAfterAnswers()
     for (const packet of inserts) this.insert(packet)
   }
 
