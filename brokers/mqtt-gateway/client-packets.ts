@@ -79,6 +79,10 @@ export class ClientPackets implements PacketDecider {
     }
   }
 
+  onReadAheadFull(): void {
+    this.#connection.publishes?.releaseIfStuck()
+  }
+
   onProblem(problem: PacketProblem): void {
     this.#connection.onProblem(problem)
   }

@@ -44,6 +44,10 @@ export class ClientPublishes {
   readonly #window: number
   /** Ids of forwarded messages that the broker has not acknowledged. */
   readonly #inFlight = new Set<number>()
+  /** Those of QoS 2 with a PUBREC of the broker, and without a PUBREL. */
+  readonly #receivedIds = new Set<number>()
+  /** Ids of QoS 2 whose PUBREL the gateway has sent to the broker, until their PUBCOMP. */
+  readonly #releasedIds = new Set<number>()
   readonly #answers: OrderedAnswers
   #waiting: WaitingPublish[] = []
   /** Ids of QoS 2 whose PUBREC the gateway has sent: it answers their PUBREL. */
@@ -93,6 +97,7 @@ export class ClientPublishes {
     if (this.#isClientGone && qos > 0) return SKIP
     if (this.#waiting.length > 0 || (qos > 0 && this.#isFull(id))) {
       this.#connection.toBroker.block('window')
+      this.releaseIfStuck()
       return STOP
     }
     if (qos === 2 && this.#answeredIds.has(id)) {
@@ -120,8 +125,11 @@ export class ClientPublishes {
     return SKIP
   }
 
-  /** Handles a PUBREL. Returns true if the gateway has answered it, because the broker never got the message. */
+  /** Handles a PUBREL. Returns true if it must not go to the broker. */
   handlePubrel(id: number): boolean {
+    this.#receivedIds.delete(id)
+    // The broker's PUBCOMP is still to come, and then answers it.
+    if (this.#releasedIds.delete(id)) return true
     if (!this.#answeredIds.delete(id)) return false
     this.#connection.answer(encodeAck(PACKET.pubcomp, id), REASON.success)
     return true
@@ -134,7 +142,14 @@ export class ClientPublishes {
   handleBrokerAck(type: number, id: number, reasonCode: number): boolean {
     const isRefused = reasonCode >= REASON.unspecified
     if (type !== PACKET.pubcomp) this.#answers.onAck(id)
-    if (type === PACKET.pubrec && !isRefused) return false
+    if (type === PACKET.pubrec && !isRefused) {
+      this.#receivedIds.add(id)
+      this.releaseIfStuck()
+      return false
+    }
+    if (type === PACKET.pubcomp) this.#receivedIds.delete(id)
+    const isReleased = type === PACKET.pubcomp && this.#releasedIds.delete(id)
+    if (isReleased) this.#answeredIds.add(id)
     const isDowngraded = type === PACKET.puback && this.#downgradedIds.delete(id)
     if (isDowngraded) {
       const connection = this.#connection
@@ -144,7 +159,21 @@ export class ClientPublishes {
       } else this.#answerPubrec(id)
     }
     if (this.#inFlight.delete(id)) this.#sendWaiting()
-    return isDowngraded
+    return isDowngraded || isReleased
+  }
+
+  /**
+   * Sends PUBRELs to the broker for the client while its window is full and no more is read of the client. Why: the
+   * client's own PUBRELs, which make room in the window, may be behind the messages that wait for that room.
+   */
+  releaseIfStuck(): void {
+    const { toBroker } = this.#connection
+    if (!toBroker.isBlockedBy('window') || !toBroker.isReadAheadFull) return
+    for (const id of this.#receivedIds) {
+      this.#releasedIds.add(id)
+      toBroker.insert(encodeAck(PACKET.pubrel, id))
+    }
+    this.#receivedIds.clear()
   }
 
   /**
@@ -156,6 +185,7 @@ export class ClientPublishes {
     this.#queue.detach(({ qos }) => qos === 0)
     this.#queue.attach(hooks)
     this.#inFlight.clear()
+    this.#receivedIds.clear()
     this.#answers.clear()
     this.#waiting = this.#waiting.filter(({ qos }) => qos === 0)
     this.#sendWaiting()
@@ -303,6 +333,7 @@ export class ClientPublishes {
     if (this.#waiting.length > 0 || (qos > 0 && this.#isFull(id))) {
       this.#waiting.push({ packet, qos, id })
       toBroker.block('window')
+      this.releaseIfStuck()
       return
     }
     if (qos > 0) this.#inFlight.add(id)

@@ -20,6 +20,8 @@ const UNSENT_BYTES = 65_536
 export interface PacketDecider extends OvertakingPackets {
   /** Decides about the packet that is next in order; see {@link PacketHandler}. */
   decidePacket(bytes: Buffer, start: number, body: number, end: number): PacketVerdict
+  /** Called when so much waits that the socket is not read any more. */
+  onReadAheadFull?(): void
 }
 
 /** Reason to leave packets unread. */
@@ -94,6 +96,11 @@ export class PacketPipe implements PacketHandler {
   /** True while the socket is not read. */
   get isInputPaused(): boolean {
     return this.#paused.size > 0
+  }
+
+  /** True while the socket is not read because too much of it waits. */
+  get isReadAheadFull(): boolean {
+    return this.#paused.has('readAheadFull')
   }
 
   get isBlocked(): boolean {
@@ -198,9 +205,11 @@ export class PacketPipe implements PacketHandler {
       const chunk = this.#readAhead.shift()
       if (chunk !== undefined) this.#walk(chunk)
     }
-    if (this.#readAhead.isActive && this.#readAhead.sizeBytes >= READ_AHEAD_BYTES)
+    if (this.#readAhead.isActive && this.#readAhead.sizeBytes >= READ_AHEAD_BYTES) {
+      if (this.isReadAheadFull) return
       this.#pause('readAheadFull')
-    else this.#resume('readAheadFull')
+      this.#packets.onReadAheadFull?.()
+    } else this.#resume('readAheadFull')
   }
 
   /** Writes to the output. Returns true if it backs up; its `drain` event follows. */

@@ -20,6 +20,21 @@ it.each([4, 5] as const)(
   },
 )
 
+it.each([4, 5] as const)(
+  'PUBRELs behind more messages than are read ahead do not stop a client of version %i',
+  async protocolVersion => {
+    await using scene = await startGateway()
+    const receiver = await scene.connectDirectly()
+    await receiver.subscribe('a', 2)
+    const client = await scene.connect({ protocolVersion })
+    const payload = 'x'.repeat(2_000)
+    const numbers = Array.from({ length: 200 }, (_, index) => String(index))
+    await Promise.all(numbers.map(number => client.publish('a', `${number} ${payload}`, { qos: 2 })))
+    await receiver.received(200)
+    expect(receiver.messages.map(({ text }) => text.split(' ')[0])).toEqual(numbers)
+  },
+)
+
 it.each([
   ['the option', 4, undefined],
   ['the Receive Maximum of the broker', 5, 3],
