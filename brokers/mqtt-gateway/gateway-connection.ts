@@ -191,18 +191,15 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
     }
     if (this.#connectDecision === undefined) {
       this.sender = this.#identity!.accept(connack.assignedClientId)
-      const answer = this.context.connects.charge(this.sender)
-      if (isPromise(answer)) {
-        this.toClient.block('notOpen')
-        void answer.then(decision => {
-          this.#connectDecision = decision
-          this.toClient.unblock('notOpen')
-        })
-        return STOP
-      }
-      this.#connectDecision = answer
+      this.toClient.block('notOpen')
+      this.context.connects.charge(this.sender, answer => {
+        this.#connectDecision = answer
+        this.toClient.unblock('notOpen')
+      })
     }
-    if (!this.#connectDecision.allowed) this.#refuseConnect(this.#connectDecision)
+    const decision = this.#connectDecision
+    if (decision === undefined) return STOP
+    if (!decision.allowed) this.#refuseConnect(decision)
     else this.#open(connack, packet)
     return SKIP
   }

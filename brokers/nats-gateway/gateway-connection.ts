@@ -4,7 +4,6 @@ import { createSender } from '../../src/chain/senders/sender-state.ts'
 import { canonicalIp } from '../../src/conditions/cidr.ts'
 import type { Decision } from '../../src/core/decision.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
-import { isPromise } from '../../src/core/maybe-promise.ts'
 import type { Sender } from '../../src/core/message.ts'
 import type { ClientPeer } from '../../src/gateway/client-peer.ts'
 import { PacketPipe } from '../../src/gateway/packet-pipe.ts'
@@ -338,9 +337,7 @@ export class GatewayConnection implements ClientConnection, ServerConnection {
   }
 
   #onAccepted(): void {
-    const answer = this.context.connects.charge(this.sender)
-    if (isPromise(answer)) void answer.then(decision => this.#decideAccepted(decision))
-    else this.#decideAccepted(answer)
+    this.context.connects.charge(this.sender, decision => this.#decideAccepted(decision))
   }
 
   #decideAccepted(decision: Decision): void {

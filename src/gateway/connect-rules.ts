@@ -1,7 +1,7 @@
 import { CONNECT_TOPIC } from '../adapter/connect-topic.ts'
 import type { Decision } from '../core/decision.ts'
 import { isPromise } from '../core/maybe-promise.ts'
-import type { Dialect, MaybePromise, Message, Operation, Sender } from '../core/message.ts'
+import type { Dialect, Message, Operation, Sender } from '../core/message.ts'
 import type { Gate } from '../gate/gate.ts'
 import type { Guard } from '../guard/guard.ts'
 import { canEnactOutcome } from './capabilities.ts'
@@ -53,22 +53,23 @@ export class ConnectRules {
    * the identity is a claim, and a stranger must not use up the limits of another client.
    */
   admit(sender: Sender, enact: (decision: Decision, message: Message) => void): void {
-    // A longer wait is a refusal. Connects are never queued.
-    const shorten = (decision: Decision): Decision => {
-      const isTooLong = decision.outcome === 'throttle' && decision.retryAfterMs > this.#maxHoldMs
-      const isUnsupported = !decision.allowed && !canEnactOutcome('connect', decision.outcome)
-      return isTooLong || isUnsupported ? { ...decision, outcome: 'reject' } : decision
-    }
     const connect = new ConnectMessage(sender, true, this.#protocol)
     this.#guard.senderQueue().admit<Message>(connect, enact, message => {
       const answer = peekDecision(this.#gate, message)
-      return isPromise(answer) ? answer.then(shorten) : shorten(answer)
+      return isPromise(answer) ? answer.then(this.#shorten) : this.#shorten(answer)
     })
   }
 
-  /** Charges the limits for connects of a client that the broker has accepted. */
-  charge(sender: Sender): MaybePromise<Decision> {
-    return this.#guard.ask(new ConnectMessage(sender, false, this.#protocol))
+  /**
+   * Charges the limits for connects of a client that the broker has accepted, and calls `enact` with the answer. It may
+   * be throttled, as others that were asked about at the same time may be charged first.
+   */
+  charge(sender: Sender, enact: (decision: Decision) => void): void {
+    const connect = new ConnectMessage(sender, false, this.#protocol)
+    this.#guard.senderQueue().admit<Message>(connect, enact, message => {
+      const answer = this.#guard.ask(message)
+      return isPromise(answer) ? answer.then(this.#shorten) : this.#shorten(answer)
+    })
   }
 
   /**
@@ -79,5 +80,11 @@ export class ConnectRules {
     const unique = `failed connect ${this.#failures++}`
     const sender = { client: unique, user: unique, device: unique, apiKey: unique, ip }
     void this.#guard.ask(new ConnectMessage(sender, true, this.#protocol))
+  }
+  /** Makes a refusal of a wait that is too long, and of a queue: connects are never queued. */
+  readonly #shorten = (decision: Decision): Decision => {
+    const isTooLong = decision.outcome === 'throttle' && decision.retryAfterMs > this.#maxHoldMs
+    const isUnsupported = !decision.allowed && !canEnactOutcome('connect', decision.outcome)
+    return isTooLong || isUnsupported ? { ...decision, outcome: 'reject' } : decision
   }
 }

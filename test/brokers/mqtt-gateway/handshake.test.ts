@@ -147,3 +147,12 @@ it('the common name of a client certificate replaces the username, and all else 
   await client.received('connack')
   expect(scene.gateway.senderOf('c')).toMatchObject({ client: 'c', user: 'device 7', ip: '10.0.0.1' })
 })
+
+it('clients that connect at the same time are throttled, and none is refused', async () => {
+  const gate = new Gate()
+  gate.use(limit({ name: 'r', on: 'connect', rate: '20/s burst 1', per: 'ip', exceeded: 'throttle' }))
+  await using scene = await startGateway({ gate })
+  const clients = await Promise.all(Array.from({ length: 6 }, () => scene.connectRaw()))
+  const answers = await Promise.all(clients.map((client, index) => client.open({ clientId: `c${index}` })))
+  expect(answers.map(({ returnCode }) => returnCode)).toEqual([0, 0, 0, 0, 0, 0])
+})
