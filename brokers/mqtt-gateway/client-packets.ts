@@ -17,6 +17,8 @@ export interface ClientConnection extends ConnectionState {
   readonly isAuthenticating: boolean
   /** Sends a packet to the broker behind the messages that are held now. Returns false if none is. */
   sendInOrder(packet: Buffer): boolean
+  /** Ends the connection with a DISCONNECT of the client, once no message waits. Returns false if none does. */
+  disconnectInOrder(packet: Buffer): boolean
 }
 
 /** Decides about the packets of a client. */
@@ -40,9 +42,11 @@ export class ClientPackets implements PacketDecider {
       case PACKET.pubrel:
         return this.#decidePubrel(bytes, start, body, end)
       case PACKET.unsubscribe:
-      case PACKET.disconnect:
         if (bytes.length < end) return end - start
         return connection.sendInOrder(bytes.subarray(start, end)) ? SKIP : PASS
+      case PACKET.disconnect:
+        if (bytes.length < end) return end - start
+        return connection.disconnectInOrder(bytes.subarray(start, end)) ? SKIP : PASS
       case PACKET.connect:
         // A second CONNECT is a protocol error [MQTT-3.1.0-2].
         connection.onProblem('malformed')

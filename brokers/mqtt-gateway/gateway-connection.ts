@@ -74,6 +74,8 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
   #connectDecision: Decision | undefined
   #hasDisconnectFromBroker = false
   #isClientGone = false
+  /** DISCONNECT of the client, which waits for its messages. */
+  #lastPacket: Buffer | undefined
   #cancelTimer: () => void
   #keepAlive: HeldKeepAlive | undefined
   readonly #queueHooks: SenderQueueHooks = {
@@ -208,6 +210,13 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
     if (this.#queue.held === 0) return false
     const send = (_: Decision, ordered: OrderedPacket): void => this.toBroker.insert(ordered.packet)
     this.#queue.admit(new OrderedPacket(this.sender, Buffer.from(packet)), send, () => PASSED)
+    return true
+  }
+
+  disconnectInOrder(packet: Buffer): boolean {
+    if (this.#queue.pending === 0) return false
+    this.#lastPacket = Buffer.from(packet)
+    this.#onClientEnd()
     return true
   }
 
@@ -391,6 +400,7 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
       this.#closeSilentClient(),
     )
     this.toBroker.unblock('notOpen')
+    if (this.#isClientGone) this.#endWhenIdle()
   }
 
   #createDeliveryQueue(): SenderQueue {
@@ -467,13 +477,23 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
   #onClientEnd(): void {
     if (this.#phase === 'closed' || this.#isClientGone) return
     this.#isClientGone = true
+    // Messages may wait for the CONNACK.
+    const isConnecting = this.publishes === undefined && !this.isClosing
+    if (!isConnecting || !this.toBroker.hasUnread) this.#endWhenIdle()
+  }
+
+  #endWhenIdle(): void {
     if (!this.isClosing && this.publishes !== undefined) {
       this.publishes.handleClientGone(this.#queueHooks)
       this.toBroker.unblock('held')
     }
     const isDone = (): boolean => this.publishes?.isIdle !== false && !this.toBroker.hasUnread
-    // Without a DISCONNECT the broker publishes the will.
-    this.#when(MAX_SIZES.holdMs, () => this.#endSoon(), isDone)
+    const end = (): void => {
+      // Without a DISCONNECT the broker publishes the will.
+      if (this.#lastPacket !== undefined) this.toBroker.insert(this.#lastPacket)
+      this.#endSoon()
+    }
+    this.#when(MAX_SIZES.holdMs, end, isDone)
   }
 
   #onUpstreamEnd(): void {

@@ -34,6 +34,18 @@ describe('before the CONNACK', () => {
     expect(client.isClosed || upstream.isClosed).toBe(false)
   })
 
+  it('messages of a client that disconnects at once are delivered', async () => {
+    await using scene = await startGateway()
+    const receiver = await scene.connectDirectly()
+    await receiver.subscribe('#')
+    const client = await scene.connectRaw()
+    client.send(connectPacket({ clientId: 'c' }), publishPacket('a'), { cmd: 'disconnect' })
+    client.socket.end()
+    await receiver.received(1)
+    expect(receiver.messages[0]).toMatchObject({ topic: 'a' })
+    await until(() => scene.gateway.stats().connections === 0)
+  })
+
   it('no broker is dialed for anything but a complete CONNECT', async () => {
     await using scene = await startGateway()
     const early = await scene.connectRaw()

@@ -63,24 +63,29 @@ describe('a client whose message is held', () => {
     expect(client.count('pingresp')).toBe(0)
   })
 
-  it('passes its messages in their turn after it has disconnected', async () => {
-    const gate = new Gate()
-    gate.use('a', limit({ name: 'r', rate: '20/s burst 1', exceeded: 'throttle' }))
-    await using scene = await startGateway({ gate })
-    const receiver = await scene.connectDirectly()
-    await receiver.subscribe('#', 1)
-    const client = await scene.connectRaw()
-    await client.open({
-      clientId: 'c',
-      will: { topic: 'will', payload: Buffer.from('x'), qos: 0, retain: false },
-    })
-    const packets = Array.from({ length: 10 }, (_, index) => publishPacket('a', { payload: String(index) }))
-    client.send(...packets, { cmd: 'disconnect' })
-    client.socket.end()
-    await receiver.received(10)
-    await until(() => scene.gateway.stats().connections === 0)
-    expect(receiver.messages.map(({ text }) => text)).toEqual(Array.from({ length: 10 }, (_, n) => String(n)))
-  })
+  it.each(['throttle', 'queue'] as const)(
+    'passes its messages of %s after it has disconnected',
+    async exceeded => {
+      const gate = new Gate()
+      gate.use('a', limit({ name: 'r', rate: '20/s burst 1', exceeded }))
+      await using scene = await startGateway({ gate })
+      const receiver = await scene.connectDirectly()
+      await receiver.subscribe('#', 1)
+      const client = await scene.connectRaw()
+      await client.open({
+        clientId: 'c',
+        will: { topic: 'will', payload: Buffer.from('x'), qos: 0, retain: false },
+      })
+      const packets = Array.from({ length: 10 }, (_, index) => publishPacket('a', { payload: String(index) }))
+      client.send(...packets, { cmd: 'disconnect' })
+      client.socket.end()
+      await receiver.received(10)
+      await until(() => scene.gateway.stats().connections === 0)
+      expect(receiver.messages.map(({ text }) => text)).toEqual(
+        Array.from({ length: 10 }, (_, n) => String(n)),
+      )
+    },
+  )
 
   it('keeps the order of its UNSUBSCRIBE and DISCONNECT', async () => {
     const gate = new Gate()
