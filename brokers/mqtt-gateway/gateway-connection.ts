@@ -246,13 +246,15 @@ export class GatewayConnection implements ClientConnection, BrokerConnection {
   }
 
   onProblem(problem: PacketProblem): void {
+    // Else the packet would be read again and again.
+    this.toBroker.block('draining')
+    this.#toClient?.block('draining')
     if (this.isClosing) return
     const { counters } = this.context
     if (problem === 'malformed') counters.malformed++
     else counters.oversized++
     const wasOpen = this.#phase === 'open'
     this.#phase = 'closing'
-    this.toBroker.block('draining')
     // Later, because packets before this one may not be forwarded yet.
     setImmediate(() => {
       if (this.isV5 && wasOpen) {

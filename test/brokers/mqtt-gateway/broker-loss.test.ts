@@ -32,6 +32,34 @@ describe('without a broker', () => {
   })
 })
 
+describe('a client is closed when its broker', () => {
+  const MALFORMED = Buffer.from([0x36, 3, 0, 1, 0x61])
+
+  it('sends another packet than a CONNACK', async () => {
+    await using broker = await startScriptedBroker()
+    await using scene = await serveGateway(() => broker.port)
+    const client = await scene.connectRaw()
+    client.sendConnect({ clientId: 'c' })
+    const upstream = await broker.accepted()
+    upstream.send(publishPacket('a'))
+    await client.closed()
+    expect(scene.gateway.stats()).toMatchObject({ malformed: 1, connections: 0 })
+  })
+
+  it('sends a malformed packet', async () => {
+    const gate = new Gate()
+    gate.use('a', limit({ name: 'r', on: 'deliver', rate: '1/s burst 1', exceeded: 'drop' }))
+    await using broker = await startScriptedBroker()
+    await using scene = await serveGateway(() => broker.port, { gate })
+    const client = await scene.connectRaw()
+    client.sendConnect({ clientId: 'c' })
+    const upstream = await broker.accepted()
+    upstream.send({ cmd: 'connack', returnCode: 0, sessionPresent: false }, MALFORMED)
+    await client.closed()
+    expect(scene.gateway.stats()).toMatchObject({ malformed: 1, connections: 0 })
+  })
+})
+
 it('no acknowledged message is lost when the broker is restarted', async () => {
   // Mosquitto keeps retained messages over its restart, and gives up the rights of root.
   const folder = await mkdtemp(join(tmpdir(), 'topicgate-'))
