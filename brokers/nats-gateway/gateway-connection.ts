@@ -228,6 +228,9 @@ export class GatewayConnection implements ClientConnection, ServerConnection {
   }
 
   onProblem(problem: PacketProblem): void {
+    // Else the line would be read again and again.
+    this.toServer.block('draining')
+    this.#toClient?.block('draining')
     if (this.isClosing) return
     const { counters } = this.context
     if (problem === 'malformed') counters.malformed++

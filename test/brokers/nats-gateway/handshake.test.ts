@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { nkeys } from '@nats-io/transport-node'
 import { describe, expect, it } from 'vitest'
 import { readConnect } from '../../../brokers/nats-gateway/connect.ts'
@@ -187,4 +187,18 @@ describe('a connect', () => {
     await once(socket, 'close')
     expect(scene.gateway.stats()).toMatchObject({ upstreamConnectsFailed: 1, connections: 0 })
   })
+})
+
+it('a message of the server before it has accepted the client closes the connection', async () => {
+  let upstream: Socket | undefined
+  await using scene = await startGateway({
+    onUpstream: socket => {
+      upstream = socket
+      return socket
+    },
+  })
+  await using client = await RawClient.open(scene.port)
+  upstream?.unshift(Buffer.from('MSG a 1 1\r\nx\r\n'))
+  await client.closes()
+  expect(scene.gateway.stats()).toMatchObject({ malformed: 1, connections: 0 })
 })
