@@ -6,7 +6,7 @@ import { PINGREQ_PACKET } from './write-packets.ts'
 const SILENT_AFTER = 1.5
 
 /**
- * Keeps the broker's connection alive while packets of the client wait unread, and watches the client meanwhile: its
+ * Keeps the broker's connection alive while packets of the client wait unread or incomplete, and watches the client meanwhile: its
  * PINGREQs do not reach the broker.
  */
 export class HeldKeepAlive {
@@ -44,7 +44,7 @@ export class HeldKeepAlive {
 
   #check(): void {
     const toBroker = this.#toBroker
-    if (toBroker.isBlocked) {
+    if (toBroker.isBlocked || toBroker.hasIncomplete) {
       const silentMs = this.#clock.now() - toBroker.receivedAtMs
       if (!toBroker.isInputPaused && silentMs > this.#keepAliveMs * SILENT_AFTER) {
         this.#onSilent()

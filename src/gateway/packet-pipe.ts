@@ -112,6 +112,11 @@ export class PacketPipe implements PacketHandler {
     return this.#readAhead.isActive
   }
 
+  /** True if the rest of a packet has to come before it is decided. */
+  get hasIncomplete(): boolean {
+    return this.#walker.hasStart
+  }
+
   /** Leaves the packets that follow unread. */
   block(reason: BlockReason): void {
     this.#blocked.add(reason)

@@ -156,3 +156,17 @@ describe('a socket that is not read', () => {
     expect(client.socket.writableLength).toBeGreaterThan(1_000_000)
   })
 })
+
+it('a client that sends a packet slowly keeps its connection to the broker alive', async () => {
+  await using broker = await startScriptedBroker()
+  await using scene = await serveGateway(() => broker.port)
+  const client = await scene.connectRaw()
+  client.sendConnect({ clientId: 'c', keepalive: 1 })
+  const upstream = await broker.accepted()
+  upstream.send({ cmd: 'connack', returnCode: 0, sessionPresent: false })
+  const packet = client.encode(publishPacket('a'))
+  client.send(packet.subarray(0, 4))
+  await upstream.received('pingreq')
+  client.send(packet.subarray(4))
+  expect(await upstream.received('publish')).toMatchObject({ topic: 'a' })
+})
