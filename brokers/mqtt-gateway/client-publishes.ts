@@ -196,7 +196,6 @@ export class ClientPublishes {
     this.#queue.detach()
     this.#waiting = []
     this.#inFlight.clear()
-    this.#answers.clear()
   }
 
   #isFull(id: number): boolean {

@@ -54,8 +54,10 @@ export class OrderedAnswers {
 
   /** Forgets messages and answers. */
   clear(): void {
+    const wasFull = this.#waiting.length >= MAX_WAITING
     this.#unanswered.clear()
     this.#waiting = []
+    if (wasFull) this.#onFull(false)
   }
 
   #sendReady(): void {

@@ -54,6 +54,15 @@ describe('answers of the gateway', () => {
     expect([states, sent]).toEqual([[true, false], 1_000])
   })
 
+  it('no longer stop the reading of a client whose answers are forgotten', () => {
+    const states: boolean[] = []
+    const answers = new OrderedAnswers(isFull => states.push(isFull))
+    answers.expectAck(1)
+    for (let count = 0; count < 1_000; count++) answers.send(() => {})
+    answers.clear()
+    expect(states).toEqual([true, false])
+  })
+
   it.each([
     [1, 'puback'],
     [2, 'pubrec'],
