@@ -103,10 +103,12 @@ export class SenderQueue implements HeldQueue {
     else this.#enactOrQueue(answer, message, enact as Enact<Message>, ask as Ask<Message>)
   }
 
-  /** Serves another connection of the sender. Its messages follow those already held. */
+  /** Serves another connection of the sender, or the same again. Its messages follow those already held. */
   attach(hooks: SenderQueueHooks): void {
     this.#hooks = hooks
     this.#heldOwn = 0
+    for (let entry = this.#waiting.first; entry !== undefined; entry = entry.next)
+      if (entry.hooks === hooks) this.#heldOwn++
     this.#isPaused = false
     this.#isDetached = false
   }

@@ -159,8 +159,10 @@ it.each([
       for (const client of clients) client.end()
       isOver = true
       await good
-      // A client that left unread packets behind may keep its connection for a minute.
-      await until(() => scene.gateway.stats().held === 0, { timeoutMs: 200_000 })
+      await until(() => scene.gateway.stats().connections === QOS.length, {
+        what: () => JSON.stringify(scene.gateway.stats()),
+      })
+      expect(scene.gateway.stats()).toMatchObject({ held: 0, heldBytes: 0 })
       await watcher.publish('f/last', 'last', { qos: 1 })
       await until(() => received.get('f/last') === 1)
       for (const topic of TOPICS)

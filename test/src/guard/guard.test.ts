@@ -398,6 +398,34 @@ describe('a detached sender queue', () => {
     expect(calls).toEqual(['hold'])
     expect(guard.stats()).toMatchObject({ held: 0, discarded: 2 })
   })
+  it('counts the messages of its connection if that is attached again, and lets it read when they have passed', () => {
+    const clock = new HandClock()
+    const guard = new Guard(new Bucket(clock, 100, 1))
+    const calls: string[] = []
+    const hooks = { onPause: () => calls.push('hold'), onResume: () => calls.push('free') }
+    const senderQueue = guard.senderQueue(hooks)
+    for (const topic of ['now', 'k1', 'x1', 'k2']) senderQueue.admit(message(topic), () => {})
+    senderQueue.detach(m => m.topic.startsWith('k'))
+    senderQueue.attach(hooks)
+    expect(senderQueue.heldOwn).toBe(2)
+    senderQueue.admit(message('k3'), () => {})
+    clock.advance(1_000)
+    expect([senderQueue.heldOwn, senderQueue.held]).toEqual([0, 0])
+    expect(calls).toEqual(['hold', 'hold', 'free'])
+  })
+
+  it('does not count the messages of an earlier connection', () => {
+    const clock = new HandClock()
+    const guard = new Guard(new Bucket(clock, 100, 1))
+    const senderQueue = guard.senderQueue({})
+    for (const topic of ['now', 'k1', 'k2']) senderQueue.admit(message(topic), () => {})
+    senderQueue.detach(() => true)
+    senderQueue.attach({})
+    expect([senderQueue.heldOwn, senderQueue.held]).toEqual([0, 2])
+    clock.advance(1_000)
+    expect([senderQueue.heldOwn, senderQueue.held]).toEqual([0, 0])
+  })
+
   it('does not enact a message whose answer comes later', async () => {
     let answer: (decision: Decision) => void = () => {}
     const { guard, enacted, enact } = setUp(() => new Promise(resolve => (answer = resolve)))
