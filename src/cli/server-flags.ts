@@ -31,8 +31,8 @@ export interface ServerFlags {
   readonly maxPacketBytes?: number
   readonly tls?: number
   readonly wss?: number
-  readonly tlsCert?: string
-  readonly tlsKey?: string
+  readonly tlsCert?: readonly string[]
+  readonly tlsKey?: readonly string[]
   readonly tlsCa?: string
   readonly requireCertificate?: boolean
   readonly usernameFrom?: 'cn'
@@ -62,8 +62,12 @@ export function addServerOptions(command: Command): Command {
     .option('--ws [port]', `port for MQTT over WebSocket; without a port: ${DEFAULT_WS_PORT}`, readPort)
     .option('--tls <port>', 'port for MQTT over TLS', readPort)
     .option('--wss <port>', 'port for MQTT over WebSocket and TLS', readPort)
-    .option('--tls-cert <file>', 'certificate chain of --tls and --wss, in PEM')
-    .option('--tls-key <file>', 'private key of --tls-cert, in PEM')
+    .option(
+      '--tls-cert <file>',
+      'certificate chain of --tls and --wss, in PEM; may be given several times, for several names',
+      appendOptionValue,
+    )
+    .option('--tls-key <file>', 'private key of --tls-cert, in PEM, in the same order', appendOptionValue)
     .option('--tls-ca <file>', 'authorities of client certificates, in PEM')
     .option('--require-certificate', 'refuse clients without a valid certificate')
     .addOption(
@@ -146,20 +150,26 @@ export function parseServerFlags(
 }
 
 function parseTlsFlags(flags: ServerFlags): TlsFileOptions | undefined {
-  const { tlsCert: certFile, tlsKey: keyFile, tlsCa: caFile, requireCertificate = false } = flags
+  const { tlsCert = [], tlsKey = [], tlsCa: caFile, requireCertificate = false } = flags
   const refuse = (message: string, remedy: string): never => {
     throw new CommandError(`${message} (${remedy})`, EXIT.usage)
   }
   if (caFile === undefined && (requireCertificate || flags.usernameFrom !== undefined))
     refuse('client certificates need an authority to be checked with', 'add --tls-ca')
   if (flags.tls === undefined && flags.wss === undefined) {
-    if ((certFile ?? keyFile ?? caFile) !== undefined)
+    if (tlsCert.length > 0 || tlsKey.length > 0 || caFile !== undefined)
       refuse('--tls-cert, --tls-key and --tls-ca need a TLS listener', 'add --tls 8883 or --wss 8884')
     return undefined
   }
-  if (certFile === undefined || keyFile === undefined)
+  const [first, ...others] = tlsCert.map((certFile, index) => ({ certFile, keyFile: tlsKey[index] ?? '' }))
+  if (first === undefined || tlsKey.length === 0)
     return refuse('--tls and --wss need a certificate', 'add --tls-cert and --tls-key')
-  return { certFile, keyFile, caFile, requireCertificate }
+  if (tlsCert.length !== tlsKey.length)
+    refuse(
+      `there are ${tlsCert.length} --tls-cert and ${tlsKey.length} --tls-key`,
+      'give each certificate its key, in the same order',
+    )
+  return { certificates: [first, ...others], caFile, requireCertificate }
 }
 
 function parseAdminFlags(flags: ServerFlags, env: Terminal['env']): AdminOptions | undefined {

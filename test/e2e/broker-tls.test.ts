@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
-import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { connect as connectTls } from 'node:tls'
+import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import { promisify } from 'node:util'
 import type { IClientOptions } from 'mqtt'
 import { beforeAll, describe, expect, it } from 'vitest'
@@ -10,7 +10,7 @@ import { Folder } from '../src/cli/folder.ts'
 import { ensureBuilt } from '../support/built.ts'
 import { connectClient } from '../support/mqtt-client.ts'
 import { findBinary } from '../support/server.ts'
-import { makeCertificate } from '../support/tls.ts'
+import { type Certificate, makeCertificate } from '../support/tls.ts'
 import { until } from '../support/wait.ts'
 import { logged, startCommand } from './cli.ts'
 
@@ -52,6 +52,37 @@ function serialOf(port: number, ca: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connectTls({ host: '127.0.0.1', port, ca }, () => {
       resolve(socket.getPeerCertificate().serialNumber)
+      socket.destroy()
+    })
+    socket.on('error', reject)
+  })
+}
+
+/** Returns the names of the certificate that a server shows to a client that asks for `servername`. */
+function namesFor(port: number, servername: string): Promise<string | undefined> {
+  return new Promise((resolve, reject) => {
+    const options = { host: '127.0.0.1', port, servername, rejectUnauthorized: false }
+    const socket = connectTls(options, () => {
+      resolve(socket.getPeerCertificate().subjectaltname)
+      socket.destroy()
+    })
+    socket.on('error', reject)
+  })
+}
+
+/** Connects twice, and returns true if the second connection resumes the session of the first one. */
+async function canResume(options: ConnectionOptions): Promise<boolean> {
+  const session = await new Promise<Buffer>((resolve, reject) => {
+    const socket = connectTls({ ...options, rejectUnauthorized: false })
+    socket.on('error', reject)
+    socket.once('session', found => {
+      resolve(found)
+      socket.destroy()
+    })
+  })
+  return new Promise((resolve, reject) => {
+    const socket = connectTls({ ...options, session, rejectUnauthorized: false }, () => {
+      resolve(socket.isSessionReused())
       socket.destroy()
     })
     socket.on('error', reject)
@@ -178,6 +209,43 @@ describe('topicgate broker over TLS', () => {
     expect(client.client.connected).toBe(true)
   })
 
+  it('shows each client the certificate of the name that it asks for, also after a reload', async () => {
+    using folder = new Folder()
+    const make = (names: string): Promise<Certificate> =>
+      makeCertificate(mkdtempSync(join(folder.path, 'certificate-')), names)
+    const [first, wild, exact] = [
+      await make('DNS:localhost'),
+      await make('DNS:*.example.com'),
+      await make('DNS:mqtt.example.org'),
+    ]
+    const authority = await makeAuthority(folder.path)
+    const files = [first, wild, exact].flatMap(({ certFile, keyFile }) => [
+      ...['--tls-cert', certFile],
+      ...['--tls-key', keyFile],
+    ])
+    const policy = folder.file('policy.yaml', POLICY)
+    await using broker = startCommand(
+      ...['broker', policy, '--tls', '0', ...files, '--tls-ca', authority.caFile],
+    )
+    const port = Number((await logged(broker, /ready/)).tlsPort)
+    const { cert, key } = await authority.issue('ann')
+    const shown = async (servername: string): Promise<string | undefined> => {
+      const options = { host: '127.0.0.1', port, servername, cert, key }
+      expect(await canResume(options)).toBe(true)
+      return namesFor(port, servername)
+    }
+    expect(await shown('localhost')).toBe('DNS:localhost')
+    expect(await shown('a.example.com')).toBe('DNS:*.example.com')
+    expect(await shown('mqtt.example.org')).toBe('DNS:mqtt.example.org')
+    expect(await shown('other.example.org')).toBe('DNS:localhost')
+    const next = await make('DNS:mqtt.example.net')
+    copyFileSync(next.certFile, exact.certFile)
+    copyFileSync(next.keyFile, exact.keyFile)
+    broker.signal('SIGHUP')
+    await until(async () => (await namesFor(port, 'mqtt.example.net')) === 'DNS:mqtt.example.net')
+    expect(await shown('mqtt.example.org')).toBe('DNS:localhost')
+  })
+
   it('does not start with files that are no certificate, or with flags that lack a part', async () => {
     using folder = new Folder()
     const { certFile, keyFile } = await makeCertificate(folder.path)
@@ -196,6 +264,10 @@ describe('topicgate broker over TLS', () => {
     for (const [flags, message] of [
       [['--tls', '0'], '--tls and --wss need a certificate'],
       [['--tls-cert', certFile, '--tls-key', keyFile], 'need a TLS listener'],
+      [
+        ['--tls', '0', '--tls-cert', certFile, '--tls-cert', certFile, '--tls-key', keyFile],
+        'there are 2 --tls-cert and 1 --tls-key (give each certificate its key, in the same order)',
+      ],
       [['--tls', '0', '--require-certificate'], 'add --tls-ca'],
       [['--username-from', 'cn'], 'add --tls-ca'],
     ] as const) {

@@ -12,13 +12,16 @@ export interface Certificate {
   readonly ca: string
 }
 
-/** Makes a certificate for localhost and 127.0.0.1 in a folder, good for a day. */
-export async function makeCertificate(folder: string): Promise<Certificate> {
+/** Makes a certificate in a folder, good for a day. `names` are its subject alternative names. */
+export async function makeCertificate(
+  folder: string,
+  names = 'DNS:localhost,IP:127.0.0.1',
+): Promise<Certificate> {
   const [certFile, keyFile] = [join(folder, 'cert.pem'), join(folder, 'key.pem')]
   await run('openssl', [
     ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '1'],
     ...['-keyout', keyFile, '-out', certFile, '-subj', '/CN=localhost'],
-    ...['-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'],
+    ...['-addext', `subjectAltName=${names}`],
   ])
   return { certFile, keyFile, ca: await readFile(certFile, 'utf8') }
 }

@@ -27,7 +27,7 @@ const LOGGER = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {
 async function start(options: Partial<MqttServerOptions>): Promise<string> {
   using folder = new Folder()
   const { certFile, keyFile, ca } = await makeCertificate(folder.path)
-  const files = { certFile, keyFile, requireCertificate: false }
+  const files = { certificates: [{ certFile, keyFile }], requireCertificate: false } as const
   server = await startMqttServer({
     gate: new Gate(),
     host: '127.0.0.1',
