@@ -1,8 +1,8 @@
 import type { Decision } from '../../src/core/decision.ts'
 import { PASS, type PacketVerdict, SKIP, STOP } from '../../src/gateway/packet-walker.ts'
+import { passesAtOnce } from '../../src/gateway/pass-or-hold.ts'
 import { TopicDecoder } from '../../src/gateway/topic-decoder.ts'
 import type { SenderQueue } from '../../src/guard/guard.ts'
-import { reuseDecisionOnce } from '../../src/guard/reuse-decision-once.ts'
 import type { ConnectionState } from './connection-state.ts'
 import { PacketIds } from './packet-ids.ts'
 import { PACKET } from './packet-types.ts'
@@ -51,13 +51,7 @@ export class ClientDeliveries {
         : (aliases!.topicOf(alias) ?? '')
     const message = new PublishPacket('deliver', connection.sender, topic, bytes, start, end, layout, isV5)
     if (!isLimited) return this.#pass(message, alias)
-    if (this.#queue.pending === 0) {
-      const answer = context.guard.ask(message)
-      if ((answer as Decision).outcome === 'deliver') return this.#pass(message, alias)
-      this.#queue.admit(message, this.#enact, reuseDecisionOnce(answer, context.guard))
-    } else this.#queue.admit(message, this.#enact)
-    if (!message.isEnacted) message.detach()
-    return SKIP
+    return passesAtOnce(message, context.guard, this.#queue, this.#enact) ? this.#pass(message, alias) : SKIP
   }
 
   /** Handles a PUBREL of the broker. Returns true if the gateway has answered it. */

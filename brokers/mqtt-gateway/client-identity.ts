@@ -2,7 +2,8 @@ import { createSender } from '../../src/chain/senders/sender-state.ts'
 import { canonicalIp } from '../../src/conditions/cidr.ts'
 import type { Sender } from '../../src/core/message.ts'
 import type { ClientPeer } from '../../src/gateway/client-peer.ts'
-import type { GatewayContext } from './gateway-context.ts'
+import { identifyClient } from '../../src/gateway/gateway-options.ts'
+import type { MqttGatewayContext } from './gateway-context.ts'
 import type { GatewayClient } from './options.ts'
 import type { Connect } from './read-connect.ts'
 
@@ -15,8 +16,9 @@ export class ClientIdentity {
   readonly claimed: Sender
   readonly #parts: Partial<Sender>
 
-  constructor(context: GatewayContext, connect: Connect, peer: ClientPeer) {
-    const isNamed = context.settings.usernameFrom === 'cn' && peer.tls?.authorized === true
+  constructor(context: MqttGatewayContext, connect: Connect, peer: ClientPeer) {
+    const { settings, logger } = context
+    const isNamed = settings.usernameFrom === 'cn' && peer.tls?.authorized === true
     this.commonName = isNamed ? peer.tls?.commonName : undefined
     this.client = {
       clientId: connect.clientId,
@@ -27,7 +29,7 @@ export class ClientIdentity {
     this.#parts = {
       user: this.client.username || undefined,
       ip: canonicalIp(peer.ip),
-      ...identify(context, this.client),
+      ...identifyClient(settings.identify, this.client, connect.clientId, logger),
     }
     this.claimed = createSender({ client: connect.clientId || undefined, ...this.#parts })
   }
@@ -42,17 +44,5 @@ export class ClientIdentity {
   get #address(): string {
     const { ip, port } = this.client.peer
     return port === undefined ? ip : `${ip}:${port}`
-  }
-}
-
-function identify({ settings, logger }: GatewayContext, client: GatewayClient): Partial<Sender> | undefined {
-  try {
-    return settings.identify?.(client)
-  } catch (err) {
-    logger.error(
-      { err, client: client.clientId },
-      'identify threw an error, the sender is used without its fields',
-    )
-    return undefined
   }
 }

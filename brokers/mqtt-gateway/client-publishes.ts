@@ -1,9 +1,9 @@
 import type { Decision } from '../../src/core/decision.ts'
 import type { Sender } from '../../src/core/message.ts'
 import { PASS, type PacketVerdict, SKIP, STOP } from '../../src/gateway/packet-walker.ts'
+import { passesAtOnce } from '../../src/gateway/pass-or-hold.ts'
 import { TopicDecoder } from '../../src/gateway/topic-decoder.ts'
 import type { Guard, SenderQueue, SenderQueueHooks } from '../../src/guard/guard.ts'
-import { reuseDecisionOnce } from '../../src/guard/reuse-decision-once.ts'
 import { degradeMessage } from '../../src/outcomes/degrade.ts'
 import { redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
 import type { ConnectionState } from './connection-state.ts'
@@ -116,13 +116,7 @@ export class ClientPublishes {
     // The broker closes the connection.
     if (topic === '') return PASS
     const message = new PublishPacket('publish', this.#sender, topic, bytes, start, end, layout, this.#isV5)
-    if (this.#queue.pending === 0) {
-      const answer = this.#guard.ask(message)
-      if ((answer as Decision).outcome === 'deliver') return this.#pass(message, alias)
-      this.#queue.admit(message, this.#enact, reuseDecisionOnce(answer, this.#guard))
-    } else this.#queue.admit(message, this.#enact)
-    if (!message.isEnacted) message.detach()
-    return SKIP
+    return passesAtOnce(message, this.#guard, this.#queue, this.#enact) ? this.#pass(message, alias) : SKIP
   }
 
   /** Handles a PUBREL. Returns true if it must not go to the broker. */

@@ -1,7 +1,8 @@
 import type { Decision } from '../../src/core/decision.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
-import type { Message, Operation, Sender } from '../../src/core/message.ts'
+import type { Sender } from '../../src/core/message.ts'
 import { PASS, type PacketVerdict, SKIP, STOP } from '../../src/gateway/packet-walker.ts'
+import { SubscribeMessage } from '../../src/gateway/subscribe-message.ts'
 import type { SenderQueue } from '../../src/guard/guard.ts'
 import type { ConnectionState } from './connection-state.ts'
 import { PACKET, type Qos, REASON } from './packet-types.ts'
@@ -21,28 +22,17 @@ interface FilterField {
   readonly qos: Qos
 }
 
-/** A filter of a SUBSCRIBE, as a message for the gate. */
-class SubscribeMessage implements Message {
-  readonly topic: string
-  readonly sender: Sender
+/** A filter of a SUBSCRIBE. */
+class FilterMessage extends SubscribeMessage {
   readonly qos: Qos
   readonly request: SubscribeRequest
   readonly index: number
 
   constructor(sender: Sender, { filter, qos }: FilterField, request: SubscribeRequest, index: number) {
-    this.topic = filter
-    this.sender = sender
+    super(filter, sender)
     this.qos = qos
     this.request = request
     this.index = index
-  }
-
-  get on(): Operation {
-    return 'subscribe'
-  }
-
-  get size(): number {
-    return 0
   }
 
   get protocol(): 'mqtt' {
@@ -89,13 +79,13 @@ export class ClientSubscriptions {
       return STOP
     }
     let isAtOnce = true
-    const enact = (decision: Decision, { index }: SubscribeMessage): void => {
+    const enact = (decision: Decision, { index }: FilterMessage): void => {
       request.refusals[index] = decision.allowed ? undefined : decision
       if (--request.undecided === 0) this.#finish(request, isAtOnce)
     }
     for (const [index, filter] of request.filters.entries()) {
       if (connection.isClosing) return STOP
-      this.#queue.admit(new SubscribeMessage(connection.sender, filter, request, index), enact)
+      this.#queue.admit(new FilterMessage(connection.sender, filter, request, index), enact)
     }
     isAtOnce = false
     if (request.isPassed) return PASS
@@ -130,7 +120,7 @@ export class ClientSubscriptions {
     const refused = refusals.filter(refusal => refusal !== undefined)
     for (const [index, refusal] of refusals.entries()) {
       if (refusal === undefined) continue
-      const message = new SubscribeMessage(connection.sender, filters[index]!, request, index)
+      const message = new FilterMessage(connection.sender, filters[index]!, request, index)
       context.refusals.recordRefusal(message, refusal)
       context.counters.subscriptionsRefused++
     }

@@ -2,12 +2,12 @@ import type { Decision } from '../../src/core/decision.ts'
 import type { Sender } from '../../src/core/message.ts'
 import type { PacketPipe } from '../../src/gateway/packet-pipe.ts'
 import type { PacketProblem } from '../../src/gateway/packet-walker.ts'
-import type { GatewayContext } from './gateway-context.ts'
+import type { MqttGatewayContext } from './gateway-context.ts'
 import type { Explanation } from './write-packets.ts'
 
 /** An accepted connection, as used by its parts. */
 export interface ConnectionState {
-  readonly context: GatewayContext
+  readonly context: MqttGatewayContext
   readonly sender: Sender
   readonly isV5: boolean
   /** Maximum packet size that the client accepts. */

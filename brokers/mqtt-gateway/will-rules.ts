@@ -3,7 +3,7 @@ import { isPromise } from '../../src/core/maybe-promise.ts'
 import type { MaybePromise, Message, Operation, Sender } from '../../src/core/message.ts'
 import { PayloadReader } from '../../src/core/parse-payload.ts'
 import { peekDecision } from '../../src/gateway/peek-decision.ts'
-import type { GatewayContext } from './gateway-context.ts'
+import type { MqttGatewayContext } from './gateway-context.ts'
 import type { WillFields } from './read-connect.ts'
 
 /** The will of a CONNECT, decided as a publish. */
@@ -55,7 +55,7 @@ class WillMessage implements Message {
 
 /** Returns the refusal that a will would get; undefined if it may pass. Charges nothing. */
 export function peekWill(
-  context: GatewayContext,
+  context: MqttGatewayContext,
   sender: Sender,
   will: WillFields,
 ): MaybePromise<Decision | undefined> {
@@ -65,6 +65,6 @@ export function peekWill(
 }
 
 /** Charges the limits of a will whose client the broker has accepted. */
-export function chargeWill(context: GatewayContext, sender: Sender, will: WillFields): void {
+export function chargeWill(context: MqttGatewayContext, sender: Sender, will: WillFields): void {
   void context.guard.ask(new WillMessage(sender, will))
 }

@@ -1,8 +1,8 @@
 import type { Decision } from '../../src/core/decision.ts'
 import { PASS, type PacketVerdict, SKIP, STOP } from '../../src/gateway/packet-walker.ts'
+import { passesAtOnce } from '../../src/gateway/pass-or-hold.ts'
 import { TopicDecoder } from '../../src/gateway/topic-decoder.ts'
 import type { SenderQueue } from '../../src/guard/guard.ts'
-import { reuseDecisionOnce } from '../../src/guard/reuse-decision-once.ts'
 import type { ConnectionState } from './connection-state.ts'
 import { LineTokens } from './line-tokens.ts'
 import { LINE_END_BYTES, MessageLayout, PublishMessage } from './publish-message.ts'
@@ -47,13 +47,7 @@ export class ClientDeliveries {
     if (subscriptionTable.hasMaximums) subscriptionTable.countDelivery(tokens.textOf(bytes, 2))
     if (isExempt) return PASS
     const message = new PublishMessage('deliver', connection.sender, subject, bytes, start, body, end, layout)
-    if (this.#queue.pending === 0) {
-      const answer = context.guard.ask(message)
-      if ((answer as Decision).outcome === 'deliver') return PASS
-      this.#queue.admit(message, this.#enact, reuseDecisionOnce(answer, context.guard))
-    } else this.#queue.admit(message, this.#enact)
-    if (!message.isEnacted) message.detach()
-    return SKIP
+    return passesAtOnce(message, context.guard, this.#queue, this.#enact) ? PASS : SKIP
   }
 
   close(): void {

@@ -63,7 +63,7 @@ export class ClientLines implements PacketDecider {
         publishes.isUrgent(bytes, start, body, end, operation === OPERATION.hpub))
     if (!isUrgent) return PASS
     if (bytes.length < end) return end - start
-    connection.toServer.insert(bytes.subarray(start, end))
+    connection.toBroker.insert(bytes.subarray(start, end))
     return SKIP
   }
 

@@ -1,8 +1,8 @@
 import type { Decision } from '../../src/core/decision.ts'
 import { PASS, type PacketVerdict, SKIP, STOP } from '../../src/gateway/packet-walker.ts'
+import { passesAtOnce } from '../../src/gateway/pass-or-hold.ts'
 import { TopicDecoder } from '../../src/gateway/topic-decoder.ts'
 import type { SenderQueue } from '../../src/guard/guard.ts'
-import { reuseDecisionOnce } from '../../src/guard/reuse-decision-once.ts'
 import { degradeMessage } from '../../src/outcomes/degrade.ts'
 import { natsRefusalHeaders, TOO_MANY_REQUESTS } from '../../src/outcomes/nats-refusal.ts'
 import { redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
@@ -46,13 +46,7 @@ export class ClientPublishes {
     if (exempt.has(subject)) return PASS
     if (bytes.length < end) return end - start
     const message = new PublishMessage('publish', connection.sender, subject, bytes, start, body, end, layout)
-    if (this.#queue.pending === 0) {
-      const answer = guard.ask(message)
-      if ((answer as Decision).outcome === 'deliver') return PASS
-      this.#queue.admit(message, this.#enact, reuseDecisionOnce(answer, guard))
-    } else this.#queue.admit(message, this.#enact)
-    if (!message.isEnacted) message.detach()
-    return SKIP
+    return passesAtOnce(message, guard, this.#queue, this.#enact) ? PASS : SKIP
   }
 
   /** Returns true if a publish goes before held ones. */
@@ -71,26 +65,26 @@ export class ClientPublishes {
 
   readonly #enact = (decision: Decision, message: PublishMessage): void => {
     message.isEnacted = true
-    const { isClosing, context, toServer } = this.#connection
+    const { isClosing, context, toBroker } = this.#connection
     if (isClosing) {
       if (decision.allowed) context.gate.forgetPayload(message)
       return
     }
-    if (decision.outcome === 'deliver') toServer.insert(message.encode())
+    if (decision.outcome === 'deliver') toBroker.insert(message.encode())
     else if (decision.outcome === 'degrade') this.#degrade(decision, message)
     else this.#refuse(decision, message)
   }
 
   #degrade(decision: Decision, message: PublishMessage): void {
-    const { context, hasHeaders, toServer } = this.#connection
+    const { context, hasHeaders, toBroker } = this.#connection
     const plan = context.gate.ruleOf(decision.rule)?.exceeded.degrade
     if (plan === undefined) {
-      toServer.insert(message.encode())
+      toBroker.insert(message.encode())
       return
     }
     context.counters.degraded++
     const { payload, headers } = degradeMessage(plan, message, decision)
-    toServer.insert(message.encodeAs({ payload, added: hasHeaders ? headers : NO_HEADERS }))
+    toBroker.insert(message.encodeAs({ payload, added: hasHeaders ? headers : NO_HEADERS }))
   }
 
   #refuse(decision: Decision, message: PublishMessage): void {
@@ -118,7 +112,7 @@ export class ClientPublishes {
 
   /** Sends a message to another subject. Returns false if it must be dropped. */
   #redirect(decision: Decision, message: PublishMessage): boolean {
-    const { context, hasHeaders, toServer } = this.#connection
+    const { context, hasHeaders, toBroker } = this.#connection
     const ruleInfo = context.gate.ruleOf(decision.rule)
     const plan = ruleInfo?.exceeded.redirect
     if (plan?.dialect !== 'nats') {
@@ -129,7 +123,7 @@ export class ClientPublishes {
     if (subject === undefined) return false
     context.counters.redirected++
     const added = hasHeaders ? redirectHeaders(plan, message, decision) : NO_HEADERS
-    toServer.insert(message.encodeAs({ subject, added }))
+    toBroker.insert(message.encodeAs({ subject, added }))
     return true
   }
 

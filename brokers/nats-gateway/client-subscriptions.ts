@@ -1,16 +1,14 @@
 import type { Decision } from '../../src/core/decision.ts'
-import type { Message, Operation, Sender } from '../../src/core/message.ts'
+import type { Sender } from '../../src/core/message.ts'
 import { PASS, type PacketVerdict, SKIP, STOP } from '../../src/gateway/packet-walker.ts'
+import { SubscribeMessage } from '../../src/gateway/subscribe-message.ts'
 import type { SenderQueue } from '../../src/guard/guard.ts'
 import type { ConnectionState } from './connection-state.ts'
 import { LineTokens } from './line-tokens.ts'
-import { OrderedLine } from './ordered-line.ts'
 import { encodeError } from './write-lines.ts'
 
-/** A SUB, as a message for the gate. */
-class SubscribeMessage implements Message {
-  readonly sender: Sender
-  readonly topic: string
+/** A SUB. */
+class SubMessage extends SubscribeMessage {
   readonly queueGroup: string | undefined
   readonly sid: string
   /** The line; a part of the received chunk until it waits. */
@@ -21,19 +19,10 @@ class SubscribeMessage implements Message {
   isAtOnce = true
 
   constructor(sender: Sender, topic: string, queueGroup: string | undefined, sid: string, line: Buffer) {
-    this.sender = sender
-    this.topic = topic
+    super(topic, sender)
     this.queueGroup = queueGroup
     this.sid = sid
     this.line = line
-  }
-
-  get on(): Operation {
-    return 'subscribe'
-  }
-
-  get size(): number {
-    return 0
   }
 
   get protocol(): 'nats' {
@@ -59,7 +48,7 @@ export class ClientSubscriptions {
     const tokens = this.#tokens
     tokens.read(bytes, start, body)
     if (tokens.count !== 3 && tokens.count !== 4) return this.#stop()
-    const message = new SubscribeMessage(
+    const message = new SubMessage(
       connection.sender,
       tokens.textOf(bytes, 1),
       tokens.count === 4 ? tokens.textOf(bytes, 2) : undefined,
@@ -90,9 +79,8 @@ export class ClientSubscriptions {
       subscriptionTable.unsubscribe(sid, maximum)
       return PASS
     }
-    const line = Buffer.from(bytes.subarray(start, body))
-    new OrderedLine(this.#connection, line, () => subscriptionTable.unsubscribe(sid, maximum)).enqueue(
-      this.#queue,
+    this.#connection.sendInOrder(bytes.subarray(start, body), () =>
+      subscriptionTable.unsubscribe(sid, maximum),
     )
     return SKIP
   }
@@ -102,16 +90,14 @@ export class ClientSubscriptions {
     return STOP
   }
 
-  #waitBehindHeld({ sid, topic, line }: SubscribeMessage): boolean {
+  #waitBehindHeld({ sid, topic, line }: SubMessage): boolean {
     if (this.#queue.held === 0) return false
     const { subscriptionTable } = this.#connection
-    new OrderedLine(this.#connection, Buffer.from(line), () => subscriptionTable.add(sid, topic)).enqueue(
-      this.#queue,
-    )
+    this.#connection.sendInOrder(line, () => subscriptionTable.add(sid, topic))
     return true
   }
 
-  readonly #enact = (decision: Decision, message: SubscribeMessage): void => {
+  readonly #enact = (decision: Decision, message: SubMessage): void => {
     const connection = this.#connection
     const { context } = connection
     message.isEnacted = true
@@ -119,7 +105,7 @@ export class ClientSubscriptions {
     if (decision.allowed) {
       connection.subscriptionTable.add(message.sid, message.topic)
       if (message.isAtOnce) message.isPassed = true
-      else connection.toServer.insert(message.line)
+      else connection.toBroker.insert(message.line)
       return
     }
     context.refusals.recordRefusal(message, decision)

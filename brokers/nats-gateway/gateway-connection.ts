@@ -6,131 +6,62 @@ import type { Decision } from '../../src/core/decision.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Sender } from '../../src/core/message.ts'
 import type { ClientPeer } from '../../src/gateway/client-peer.ts'
-import { PacketPipe } from '../../src/gateway/packet-pipe.ts'
+import { GatewayConnection } from '../../src/gateway/gateway-connection.ts'
+import { identifyClient } from '../../src/gateway/gateway-options.ts'
+import { sendInOrder } from '../../src/gateway/ordered-packet.ts'
+import type { PacketPipe } from '../../src/gateway/packet-pipe.ts'
 import type { PacketProblem } from '../../src/gateway/packet-walker.ts'
-import type { SenderQueue } from '../../src/guard/guard.ts'
+import { runWhenDone } from '../../src/gateway/run-when-done.ts'
 import { ClientDeliveries } from './client-deliveries.ts'
 import { type ClientConnection, ClientLines } from './client-lines.ts'
 import { ClientPublishes } from './client-publishes.ts'
 import { ClientSubscriptions } from './client-subscriptions.ts'
 import { type Connect, readConnect } from './connect.ts'
 import { ControlLine } from './control-line.ts'
-import type { GatewayContext } from './gateway-context.ts'
+import type { NatsGatewayContext } from './gateway-context.ts'
 import { encodeInfo, readInfo, rewriteInfo, type ServerInfo } from './info.ts'
-import type { NatsGatewayClient } from './options.ts'
-import { OrderedLine } from './ordered-line.ts'
 import { OwnPing } from './own-ping.ts'
 import { type ServerConnection, ServerLines } from './server-lines.ts'
 import { SubscriptionTable } from './subscription-table.ts'
 import { encodeError, encodeUnsubscribe, OK_LINE, PING_LINE } from './write-lines.ts'
 
-/** Time for the INFO and the CONNECT together, and from the CONNECT until it is accepted. */
-const CONNECT_WITHIN_MS = 10_000
-const ACCEPT_WITHIN_MS = 60_000
-
-/** Maximum wait for a socket to send its last bytes. */
-const CLOSE_WITHIN_MS = 5_000
-
 /** Payload limit of servers that name none. */
 const DEFAULT_PAYLOAD_BYTES = 1_048_576
-
-const UNKNOWN_SENDER: Sender = Object.freeze({})
 
 // Shared by all connections, because each header is read only until the next one.
 const CLIENT_LINE = new ControlLine(MAX_SIZES.natsClientLineBytes)
 const SERVER_LINE = new ControlLine(MAX_SIZES.natsServerLineBytes)
 
-/**
- * Phase of a connection: `greeting` until the INFO of the server, `connecting` until the CONNECT is decided,
- * `authenticating` until the server accepts it, `open`, `closing` while last lines are sent, `closed`.
- */
-type Phase = 'greeting' | 'connecting' | 'authenticating' | 'open' | 'closing' | 'closed'
+const MAX_CLIENT_PACKET_BYTES = MAX_SIZES.natsPayloadBytes + MAX_SIZES.natsClientLineBytes
+const MAX_SERVER_PACKET_BYTES = MAX_SIZES.natsPayloadBytes + MAX_SIZES.natsServerLineBytes
 
 /** A client connection and its connection to the server. */
-export class GatewayConnection implements ClientConnection, ServerConnection {
-  readonly context: GatewayContext
-  readonly toServer: PacketPipe
+export class NatsGatewayConnection
+  extends GatewayConnection<NatsGatewayContext>
+  implements ClientConnection, ServerConnection
+{
+  readonly toBroker: PacketPipe
   readonly subscriptionTable = new SubscriptionTable()
   publishes: ClientPublishes | undefined
   subscriptions: ClientSubscriptions | undefined
   deliveries: ClientDeliveries | undefined
-  sender: Sender = UNKNOWN_SENDER
   maxPayloadBytes = 0
   isVerbose = false
   hasHeaders = false
-  readonly #client: Duplex
-  readonly #peer: ClientPeer
-  readonly #onClosed: (connection: GatewayConnection) => void
-  readonly #queue: SenderQueue
   readonly #ownPing = new OwnPing()
-  #toClient: PacketPipe | undefined
-  #upstream: Duplex | undefined
-  #phase: Phase = 'greeting'
   #info: ServerInfo | undefined
   #acceptsInfo = false
   /** +OK lines that confirm lines of the gateway. */
   #ownOks = 0
-  #isClientGone = false
   /** Checks whether the end of the connection need not wait any more. */
   #checkIdle: (() => void) | undefined
-  #cancelTimer: () => void
-  #onDrained: (() => void) | undefined
 
-  constructor(
-    context: GatewayContext,
-    client: Duplex,
-    peer: ClientPeer,
-    onClosed: (connection: GatewayConnection) => void,
-  ) {
-    this.context = context
-    this.#client = client
-    this.#peer = peer
-    this.#onClosed = onClosed
-    const { guard, settings, clientPauses } = context
-    this.#queue = guard.senderQueue(
-      {
-        onPause: () => this.toServer.block('held'),
-        onResume: () => {
-          if (this.#queue.heldOwn === 0) this.toServer.unblock('held')
-        },
-        onQueued: () => {
-          if (this.#queue.queued >= settings.maxQueuedPerSender) this.toServer.block('queueFull')
-        },
-        onDequeued: () => {
-          if (this.#queue.queued <= settings.maxQueuedPerSender / 2) this.toServer.unblock('queueFull')
-        },
-      },
-      { waitsFully: true },
-    )
-    this.#queue.onIdle = () => this.#checkIdle?.()
-    this.#cancelTimer = guard.clock.after(CONNECT_WITHIN_MS, () => this.#destroy())
-    // 'close' follows.
-    client.on('error', err => context.logger.debug({ err }, 'connection of a client failed'))
-    client.on('end', () => this.#onClientEnd())
-    client.on('close', () => this.#onClientEnd())
-    const maxBytes = MAX_SIZES.natsPayloadBytes + MAX_SIZES.natsClientLineBytes
-    this.toServer = new PacketPipe(
-      client,
-      new ClientLines(this),
-      CLIENT_LINE,
-      maxBytes,
-      guard.clock,
-      clientPauses,
-    )
-    this.toServer.block('notOpen')
+  constructor(context: NatsGatewayContext, client: Duplex, peer: ClientPeer, onClosed: () => void) {
+    super(context, client, peer, 'greeting', onClosed)
+    this.queue.onIdle = () => this.#checkIdle?.()
+    this.toBroker = this.createClientPipe(new ClientLines(this), CLIENT_LINE, MAX_CLIENT_PACKET_BYTES)
+    this.toBroker.block('notOpen')
     void this.#dial()
-  }
-
-  get toClient(): PacketPipe {
-    return this.#toClient!
-  }
-
-  get isClosing(): boolean {
-    return this.#phase === 'closing' || this.#phase === 'closed'
-  }
-
-  get isOpen(): boolean {
-    return this.#phase === 'open'
   }
 
   confirm(): void {
@@ -139,7 +70,7 @@ export class GatewayConnection implements ClientConnection, ServerConnection {
 
   unsubscribe(sid: string, maximum: number): void {
     if (this.isVerbose) this.#ownOks++
-    this.toServer.insert(encodeUnsubscribe(sid, maximum))
+    this.toBroker.insert(encodeUnsubscribe(sid, maximum))
   }
 
   handleInfo(line: string): void {
@@ -149,12 +80,12 @@ export class GatewayConnection implements ClientConnection, ServerConnection {
       return
     }
     const { context } = this
-    if (info.tls_required === true && (this.#upstream as Partial<TLSSocket>).encrypted !== true) {
+    if (info.tls_required === true && (this.upstream as Partial<TLSSocket>).encrypted !== true) {
       context.logger.warn(
         {},
         'the NATS server requires TLS, which the gateway does not start (use handshake_first)',
       )
-      this.#endSoon()
+      this.endSoon()
       return
     }
     this.#info = info
@@ -163,13 +94,13 @@ export class GatewayConnection implements ClientConnection, ServerConnection {
       context.settings.maxPayloadBytes,
     )
     this.#sendInfo(info)
-    if (this.#phase !== 'greeting') return
-    this.#phase = 'connecting'
-    this.toServer.unblock('notOpen')
+    if (this.phase !== 'greeting') return
+    this.phase = 'connecting'
+    this.toBroker.unblock('notOpen')
   }
 
   handleConnect(line: Buffer): void {
-    this.toServer.block('notOpen')
+    this.toBroker.block('notOpen')
     const connect = readConnect(line, this.#info?.nonce)
     if (connect === undefined) {
       this.#refuse('Authorization Violation')
@@ -179,45 +110,48 @@ export class GatewayConnection implements ClientConnection, ServerConnection {
     this.hasHeaders = connect.acceptsHeaders && this.#info?.headers === true
     this.#acceptsInfo = connect.acceptsInfo
     this.sender = this.#createSender(connect)
-    this.#cancelTimer()
-    this.#cancelTimer = this.context.guard.clock.after(ACCEPT_WITHIN_MS, () => this.#destroy())
-    this.context.connects.admit(this.sender, (decision, message) => {
-      if (this.#phase !== 'connecting') return
-      if (!decision.allowed) {
-        this.context.refusals.recordRefusal(message, decision)
-        this.#refuseConnect(decision)
-        return
-      }
-      this.#phase = 'authenticating'
-      this.toServer.insert(connect.line)
+    this.admitConnect(() => {
+      this.phase = 'authenticating'
+      this.toBroker.insert(connect.line)
       // Only the answer shows that the server has accepted the CONNECT.
       this.#sendPing()
     })
   }
 
   handleClientPing(line: Buffer): boolean {
-    if (this.#queue.held === 0) {
+    if (this.queue.held === 0) {
       this.#ownPing.countClientPing()
       return false
     }
-    new OrderedLine(this, Buffer.from(line), () => this.#ownPing.countClientPing()).enqueue(this.#queue)
+    this.sendInOrder(line, () => this.#ownPing.countClientPing())
     return true
+  }
+
+  sendInOrder(line: Buffer, onSend: () => void): void {
+    const copy = Buffer.from(line)
+    sendInOrder(this.queue, this.sender, copy.length, () => {
+      if (this.isClosing) return
+      onSend()
+      this.toBroker.insert(copy)
+    })
   }
 
   handlePong(): boolean {
     if (!this.#ownPing.handlePong()) return false
-    if (this.#phase === 'authenticating') this.#onAccepted()
+    if (this.phase === 'authenticating') this.#onAccepted()
     return true
   }
 
   handleOk(): boolean {
-    if (this.#ownOks === 0 || this.#phase !== 'open') return false
+    if (this.#ownOks === 0 || this.phase !== 'open') return false
     this.#ownOks--
     return true
   }
 
   handleError(): void {
-    if (this.#phase === 'authenticating') this.context.connects.chargeFailure(this.sender.ip)
+    if (this.phase !== 'authenticating') return
+    this.context.counters.connectsFailed++
+    this.context.connects.chargeFailure(this.sender.ip)
   }
 
   disconnect(decision: Decision): void {
@@ -227,81 +161,36 @@ export class GatewayConnection implements ClientConnection, ServerConnection {
     else this.#closeSoon()
   }
 
-  onProblem(problem: PacketProblem): void {
-    // Else the line would be read again and again.
-    this.toServer.block('draining')
-    this.#toClient?.block('draining')
-    if (this.isClosing) return
-    const { counters } = this.context
-    if (problem === 'malformed') counters.malformed++
-    else counters.oversized++
+  protected endAfterProblem(problem: PacketProblem): void {
     this.#refuse(problem === 'malformed' ? 'Unknown Protocol Operation' : 'Maximum Payload Violation')
   }
 
-  /** Ends the connection. Held messages may pass for at most `withinMs`. Resolves when both sockets are closed. */
-  drain(withinMs: number): Promise<void> {
-    return new Promise(resolve => {
-      if (this.#phase === 'closed') {
-        resolve()
-        return
-      }
-      this.#onDrained = resolve
-      if (this.#phase !== 'open') {
-        this.#closeSoon()
-        return
-      }
-      // Clients that understand it connect elsewhere.
-      if (this.#acceptsInfo && this.#info !== undefined) this.#sendInfo({ ...this.#info, ldm: true })
-      this.toServer.block('draining')
-      this.#whenIdle(withinMs, () => {
-        if (this.isClosing) return
-        // Answered when the server has handled all that was sent before.
-        this.#ownPing.onPong = () => this.#closeSoon()
-        this.#sendPing()
-        this.#cancelTimer = this.context.guard.clock.after(withinMs, () => this.#closeSoon())
-      })
+  protected refuseShutDown(): void {
+    this.#closeSoon()
+  }
+
+  protected drainOpen(withinMs: number): void {
+    // Clients that understand it connect elsewhere.
+    if (this.#acceptsInfo && this.#info !== undefined) this.#sendInfo({ ...this.#info, ldm: true })
+    this.#whenIdle(withinMs, () => {
+      if (this.isClosing) return
+      // Answered when the server has handled all that was sent before.
+      this.#ownPing.onPong = () => this.#closeSoon()
+      this.#sendPing()
+      this.endAfter(withinMs, () => this.#closeSoon())
     })
   }
 
   async #dial(): Promise<void> {
-    const { counters, settings, logger } = this.context
-    let upstream: Duplex
-    try {
-      upstream = await settings.connectUpstream({ peer: this.#peer })
-    } catch (err) {
-      counters.upstreamConnectsFailed++
-      logger.warn({ err }, 'no connection to the NATS server')
-      this.#destroy()
-      return
-    }
-    counters.upstreamConnects++
-    if (this.#phase !== 'greeting') {
-      upstream.on('error', () => {})
-      upstream.destroy()
-      return
-    }
-    this.#connectPipes(upstream)
-  }
-
-  #connectPipes(upstream: Duplex): void {
-    const { guard, serverPauses, logger } = this.context
-    this.#upstream = upstream
-    upstream.on('error', err => logger.debug({ err }, 'connection to the NATS server failed'))
-    upstream.on('end', () => this.#endSoon())
-    upstream.on('close', () => this.#endSoon())
-    const maxBytes = MAX_SIZES.natsPayloadBytes + MAX_SIZES.natsServerLineBytes
-    const lines = new ServerLines(this)
-    const toClient = new PacketPipe(upstream, lines, SERVER_LINE, maxBytes, guard.clock, serverPauses)
-    this.#toClient = toClient
-    toClient.reverse = this.toServer
-    this.toServer.reverse = toClient
-    toClient.setOutput(this.#client)
-    this.toServer.setOutput(upstream)
+    const upstream = await this.dial(() => this.context.settings.connectUpstream({ peer: this.peer }))
+    if (upstream !== undefined)
+      this.connectPipes(upstream, new ServerLines(this), SERVER_LINE, MAX_SERVER_PACKET_BYTES)
+    else if (this.phase === 'greeting') this.destroy()
   }
 
   #sendInfo(info: ServerInfo): void {
     const { advertise } = this.context.settings
-    const { ip, tls } = this.#peer
+    const { ip, tls } = this.peer
     const rewritten = rewriteInfo(info, {
       clientIp: canonicalIp(ip),
       isTls: tls !== undefined,
@@ -312,31 +201,19 @@ export class GatewayConnection implements ClientConnection, ServerConnection {
   }
 
   #createSender(connect: Connect): Sender {
-    const { ip, port } = this.#peer
+    const { settings, logger } = this.context
+    const { ip, port } = this.peer
     return createSender({
       client: connect.name ?? (port === undefined ? ip : `${ip}:${port}`),
       user: connect.user,
       ip: canonicalIp(ip),
-      ...this.#identify({ ...connect, peer: this.#peer }),
+      ...identifyClient(settings.identify, { ...connect, peer: this.peer }, connect.name, logger),
     })
-  }
-
-  #identify(client: NatsGatewayClient): Partial<Sender> | undefined {
-    const { settings, logger } = this.context
-    try {
-      return settings.identify?.(client)
-    } catch (err) {
-      logger.error(
-        { err, client: client.name },
-        'identify threw an error, the sender is used without its fields',
-      )
-      return undefined
-    }
   }
 
   #sendPing(): void {
     this.#ownPing.countOwnPing()
-    this.toServer.insert(PING_LINE)
+    this.toBroker.insert(PING_LINE)
   }
 
   #onAccepted(): void {
@@ -344,25 +221,20 @@ export class GatewayConnection implements ClientConnection, ServerConnection {
   }
 
   #decideAccepted(decision: Decision): void {
-    if (this.#phase !== 'authenticating') return
+    if (this.phase !== 'authenticating') return
     if (!decision.allowed) {
-      this.#refuseConnect(decision)
+      this.refuseConnect(decision)
       return
     }
-    this.#cancelTimer()
-    this.publishes = new ClientPublishes(this, this.#queue)
-    this.subscriptions = new ClientSubscriptions(this, this.#queue)
-    const deliveryQueue = this.context.guard.senderQueue({
-      onPause: () => this.toClient.block('held'),
-      onResume: () => this.toClient.unblock('held'),
-    })
-    this.deliveries = new ClientDeliveries(this, deliveryQueue)
-    this.#phase = 'open'
-    this.toServer.unblock('notOpen')
+    this.publishes = new ClientPublishes(this, this.queue)
+    this.subscriptions = new ClientSubscriptions(this, this.queue)
+    this.deliveries = new ClientDeliveries(this, this.createDeliveryQueue())
+    this.open()
+    this.toBroker.unblock('notOpen')
     this.#checkIdle?.()
   }
 
-  #refuseConnect(decision: Decision): void {
+  protected refuseConnect(decision: Decision): void {
     this.context.counters.connectsRefused++
     if (decision.outcome === 'disconnect' && decision.reason !== 'banned') this.#closeSoon()
     else
@@ -377,79 +249,35 @@ export class GatewayConnection implements ClientConnection, ServerConnection {
   /** Ends the connection, later. Why: lines before the current one may not be forwarded yet. */
   #closeSoon(lastLine?: Buffer): void {
     if (this.isClosing) return
-    this.#phase = 'closing'
-    this.toServer.block('draining')
+    this.phase = 'closing'
+    this.toBroker.block('draining')
     setImmediate(() => {
-      if (lastLine !== undefined) this.#toClient?.insert(lastLine)
-      this.#endSoon()
+      if (lastLine !== undefined && this.upstream !== undefined) this.toClient.insert(lastLine)
+      this.endSoon()
     })
   }
 
-  #onClientEnd(): void {
-    if (this.#phase === 'closed' || this.#isClientGone) return
-    this.#isClientGone = true
-    // Messages that the client sent before still pass in their turn.
-    this.#whenIdle(MAX_SIZES.holdMs, () => this.#endSoon())
+  /** Messages that the client sent before still pass in their turn. */
+  protected handleClientGone(): void {
+    this.#whenIdle(MAX_SIZES.holdMs, () => this.endSoon())
+  }
+
+  protected handleUpstreamEnd(): void {
+    this.endSoon()
+  }
+
+  protected handleClosed(): void {
+    this.deliveries?.close()
   }
 
   /** Calls `run` once when no message of the client is held or unread, or too late. */
   #whenIdle(withinMs: number, run: () => void): void {
-    let isFinished = false
-    const finish = (): void => {
-      if (isFinished) return
-      isFinished = true
-      cancel()
-      this.#checkIdle = undefined
-      run()
-    }
-    const cancel = this.context.guard.clock.after(withinMs, finish)
-    // Later, because lines before the current one may not be forwarded yet.
-    const check = (): void =>
-      void setImmediate(() => {
-        if (this.#isIdle) finish()
-      })
-    this.#checkIdle = check
-    check()
+    this.#checkIdle = runWhenDone(this.context.guard.clock, withinMs, () => this.#isIdle, run)
   }
 
   get #isIdle(): boolean {
-    if (this.#phase === 'authenticating' || this.#queue.pending > 0) return false
+    if (this.phase === 'authenticating' || this.queue.pending > 0) return false
     // What is unread while the gateway closes stays with the client.
-    return this.isClosing || this.toServer.isBlockedBy('draining') || !this.toServer.hasUnread
-  }
-
-  /** Ends both sockets after their last bytes. */
-  #endSoon(): void {
-    if (this.#phase === 'closed') return
-    this.#client.end()
-    this.#upstream?.end()
-    this.#close()
-    this.#cancelTimer = this.context.guard.clock.after(CLOSE_WITHIN_MS, () => this.#destroySockets())
-  }
-
-  #destroy(): void {
-    this.#close()
-    this.#destroySockets()
-  }
-
-  #destroySockets(): void {
-    this.#client.destroy()
-    this.#upstream?.destroy()
-  }
-
-  #close(): void {
-    if (this.#phase === 'closed') return
-    this.#phase = 'closed'
-    this.#cancelTimer()
-    const { counters } = this.context
-    counters.bytesFromClients += this.toServer.receivedBytes
-    counters.bytesFromServer += this.#toClient?.receivedBytes ?? 0
-    this.#checkIdle = undefined
-    this.#queue.detach()
-    this.deliveries?.close()
-    this.toServer.close()
-    this.#toClient?.close()
-    this.#onClosed(this)
-    this.#onDrained?.()
+    return this.isClosing || this.toBroker.isBlockedBy('draining') || !this.toBroker.hasUnread
   }
 }

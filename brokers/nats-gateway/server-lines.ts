@@ -38,9 +38,9 @@ export class ServerLines implements PacketDecider {
         connection.handleInfo(bytes.toString('utf8', start, end))
         return SKIP
       case OPERATION.ping:
-        if (!connection.toServer.isBlocked) return PASS
+        if (!connection.toBroker.isBlocked) return PASS
         // The answer of the client waits unread.
-        connection.toServer.insert(PONG_LINE)
+        connection.toBroker.insert(PONG_LINE)
         return SKIP
       case OPERATION.pong:
         return connection.handlePong() ? SKIP : PASS
@@ -56,7 +56,7 @@ export class ServerLines implements PacketDecider {
 
   overtake(bytes: Buffer, start: number): PacketVerdict {
     if (readOperation(bytes, start) !== OPERATION.ping) return PASS
-    this.#connection.toServer.insert(PONG_LINE)
+    this.#connection.toBroker.insert(PONG_LINE)
     return SKIP
   }
 

@@ -161,7 +161,7 @@ it('a client that sends a packet slowly keeps its connection to the broker alive
   await using broker = await startScriptedBroker()
   await using scene = await serveGateway(() => broker.port)
   const client = await scene.connectRaw()
-  client.sendConnect({ clientId: 'c', keepalive: 1 })
+  client.sendConnect({ clientId: 'c', keepalive: 3 })
   const upstream = await broker.accepted()
   upstream.send({ cmd: 'connack', returnCode: 0, sessionPresent: false })
   const packet = client.encode(publishPacket('a'))

@@ -144,5 +144,5 @@ it('a client that does not read its messages stops the server, and no other clie
   expect(process.memoryUsage().arrayBuffers).toBeLessThan(200_000_000)
   slow.socket.resume()
   await until(() => slow.received.length > count * payload.length)
-  expect(scene.gateway.stats().serverPausedMs).toBeGreaterThan(0)
+  expect(scene.gateway.stats().brokerPausedMs).toBeGreaterThan(0)
 })
