@@ -56,7 +56,7 @@ export function fromIoredis(
   const { onError = () => {}, owned = false } = options
   client.on('error', onError)
   const cluster = 'nodes' in client ? client : undefined
-  addSocketErrorListener(client as IoredisClient)
+  client.on('error', addSocketErrorListener)
   const isReady = (): boolean => client.status === 'ready'
   const handshake = watchRedisHandshake(client, isReady, () => {
     for (const one of cluster?.nodes('all') ?? [client as IoredisClient]) {
@@ -65,18 +65,19 @@ export function fromIoredis(
     }
     return undefined
   })
-  const nodes = new Map<unknown, RedisConnectionState>()
+  const nodes = new Map<IoredisClient, RedisConnectionState>()
   // Each cluster node is a client of its own; errors of a node explain why the cluster is not ready.
   const join = (added: unknown): void => {
     const node = added as IoredisClient
-    addSocketErrorListener(node)
+    node.on('error', addSocketErrorListener)
     const cut = (): undefined => void node.stream?.destroy()
     nodes.set(
       node,
       watchRedisHandshake(node, () => node.status === 'ready', cut),
     )
   }
-  const part = (node: unknown): void => {
+  const part = (removed: unknown): void => {
+    const node = removed as IoredisClient
     nodes.get(node)?.end()
     nodes.delete(node)
   }
@@ -116,20 +117,23 @@ export function fromIoredis(
       handshake.end()
       cluster?.removeListener('+node', join)
       cluster?.removeListener('-node', part)
-      for (const node of [...nodes.keys()]) part(node)
-      if (owned) client.disconnect()
+      const clients = [client, ...nodes.keys()]
+      for (const node of nodes.keys()) part(node)
       client.removeListener('error', onError)
-      if (owned) client.on('error', () => {})
+      if (owned) {
+        client.disconnect()
+        client.on('error', () => {})
+      } else for (const each of clients) each.removeListener('error', addSocketErrorListener)
     },
   }
 }
 
 /**
- * Adds an error listener to the TLS socket. Why: the server may cause a second error after that of its certificate;
- * ioredis listens to one only, and the second would end the process.
+ * Listener of client errors that adds an error listener to the TLS socket. Why: the server may cause a second error
+ * after that of its certificate; ioredis listens to one only, and the second would end the process.
  */
-function addSocketErrorListener(client: Pick<IoredisSubscriber, 'on' | 'stream'>): void {
-  client.on('error', () => client.stream?.on?.('error', () => {}))
+function addSocketErrorListener(this: unknown): void {
+  ;(this as IoredisSubscriber).stream?.on?.('error', () => {})
 }
 
 /** Longest wait for the confirmation of a subscription. */
@@ -153,7 +157,7 @@ function listen(
     commandTimeout: SUBSCRIBE_TIMEOUT_MS,
   })
   subscription.on('error', onError)
-  addSocketErrorListener(subscription)
+  subscription.on('error', addSocketErrorListener)
   subscription.on('message', onMessage)
   subscription.on('end', onEnded)
   subscription

@@ -107,11 +107,15 @@ export function fromNodeRedis(
     async close() {
       handshake.end()
       client.removeListener('error', onError)
-      client.on('error', () => {})
+      // A client without a listener would end the process. Only one is left, however many stores used it.
+      client.removeListener('error', ignoreError)
+      client.on('error', ignoreError)
       if (owned && client.isOpen) client.destroy()
     },
   }
 }
+
+function ignoreError(): void {}
 
 function listen(
   source: Promise<NodeRedisClient>,
