@@ -83,7 +83,7 @@ export function brokerConformance(name: string, driver: BrokerDriver): void {
       })
       await until(async () => JSON.stringify(await scene.told()) === JSON.stringify(told), {
         what: () => `the sender to be told ${JSON.stringify(told)}`,
-        timeoutMs: 5_000,
+        timeoutMs: 20_000,
       }).catch(() => undefined)
       await scene.settle()
       const got = sort(scene.arrivals)

@@ -28,7 +28,7 @@ afterAll(async () => {
 
 let opened = 0
 const openRedis = (clock: Clock): Store =>
-  new RedisStore({ client, clock, prefix: `custom-${++opened}`, timeoutMs: 5_000, denialCache: 0 })
+  new RedisStore({ client, clock, prefix: `custom-${++opened}`, timeoutMs: 20_000, denialCache: 0 })
 
 /** Stores on which a custom algorithm must give the same answers. */
 const stores: Readonly<Record<string, (clock: Clock) => MaybePromise<Store>>> = {

@@ -24,7 +24,7 @@ const STORES: Readonly<Record<string, OpenStore>> = {
   leased: clock => new LeasedStore({ store: new MemoryStore({ clock }), units: 1, clock }),
   redis: clock => {
     stores++
-    return new RedisStore({ client, clock, prefix: `gate-${stores}`, timeoutMs: 5_000, denialCache: 0 })
+    return new RedisStore({ client, clock, prefix: `gate-${stores}`, timeoutMs: 20_000, denialCache: 0 })
   },
 }
 const SEEDS = Array.from({ length: usualOrLong(8, 20) }, (_, index) => index + 1)

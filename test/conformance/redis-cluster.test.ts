@@ -19,7 +19,7 @@ storeConformance(
   'redis-cluster',
   clock => {
     stores++
-    return new RedisStore({ client, clock, prefix: `store-${stores}`, timeoutMs: 5_000, denialCache: 0 })
+    return new RedisStore({ client, clock, prefix: `store-${stores}`, timeoutMs: 20_000, denialCache: 0 })
   },
   { histories: usualOrLong(10, 20) },
 )

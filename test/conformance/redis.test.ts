@@ -16,7 +16,7 @@ afterAll(async () => {
 let stores = 0
 const options = () => {
   stores++
-  return { prefix: `store-${stores}`, timeoutMs: 5_000, denialCache: 0 }
+  return { prefix: `store-${stores}`, timeoutMs: 20_000, denialCache: 0 }
 }
 
 storeConformance('redis', clock => new RedisStore({ client: ioredis, clock, ...options() }))

@@ -19,7 +19,10 @@ afterAll(async () => {
 const STORES: readonly [string, (clock: FakeClock) => Store | Promise<Store>][] = [
   ['memory', clock => new MemoryStore({ clock })],
   ['sqlite', clock => openSqlite(':memory:', { clock })],
-  ['redis', clock => new RedisStore({ client, clock, prefix: 'adaptive', timeoutMs: 5_000, denialCache: 0 })],
+  [
+    'redis',
+    clock => new RedisStore({ client, clock, prefix: 'adaptive', timeoutMs: 20_000, denialCache: 0 }),
+  ],
 ]
 
 describe.each(STORES)('limits that adapt on the %s store', (_, open) => {

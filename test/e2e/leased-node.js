@@ -9,7 +9,7 @@ import { RedisStore } from '../../dist/src/stores/redis/index.js'
 const { url, forMs, nodes, limits, messages, everyMs } = JSON.parse(process.argv[2])
 const client = new Redis(url, { enableOfflineQueue: false })
 await new Promise(resolve => client.once('ready', resolve))
-const store = new LeasedStore({ store: new RedisStore({ client, timeoutMs: 5_000 }), nodes })
+const store = new LeasedStore({ store: new RedisStore({ client, timeoutMs: 20_000 }), nodes })
 const charges = limits.map(spec => ({ limit: createLimit(spec), key: 'all', cost: 1 }))
 
 let admitted = 0

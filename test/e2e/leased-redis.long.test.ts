@@ -65,7 +65,7 @@ it('eight processes on one Redis, two of them killed, stay within the bound over
   // Every unit taken was admitted, given back, or lost with one of the killed.
   const client = new Redis(redis.url)
   await client.ping()
-  const store = new RedisStore({ client, timeoutMs: 5_000 })
+  const store = new RedisStore({ client, timeoutMs: 20_000 })
   const charge = { limit: createLimit(BUDGET), key: 'all', cost: 0 }
   const [left] = await store.decide([charge], { commit: false })
   const lost = BUDGET.count - left!.remaining - total

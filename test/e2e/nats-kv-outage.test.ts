@@ -42,7 +42,7 @@ describe('a NATS server', () => {
       const port = await freePort()
       const args = ['--store_dir', join(folder, name.replace(/\W/g, ''))]
       let server = await startNats({ jetstream: true, port, args })
-      const store = await connectNatsKv(server.url, { load, timeoutMs: 1_000 })
+      const store = await connectNatsKv(server.url, { load, timeoutMs: 10_000 })
       await until(isOk(store))
       expect((await store.decide([one], COMMIT))[0]!.remaining).toBe(999)
       await server.stop('SIGKILL')
@@ -62,7 +62,7 @@ describe('a NATS server', () => {
   it('that comes back empty gets its bucket again', async () => {
     const port = await freePort()
     let server = await startNats({ jetstream: true, port })
-    const store = await connectNatsKv(server.url, { timeoutMs: 1_000, storage: 'memory' })
+    const store = await connectNatsKv(server.url, { timeoutMs: 10_000, storage: 'memory' })
     await until(isOk(store))
     await store.decide([one], COMMIT)
     await server.stop('SIGKILL')

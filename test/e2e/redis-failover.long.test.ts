@@ -73,7 +73,7 @@ describe('a cluster', () => {
 
   it('whose slot is moved while it is asked gives no more and refuses no sooner', async () => {
     const client = await openIoredisCluster(cluster.url)
-    const store = new RedisStore({ client, timeoutMs: 5_000, prefix: 'moving', denialCache: 0 })
+    const store = new RedisStore({ client, timeoutMs: 20_000, prefix: 'moving', denialCache: 0 })
     const slot = slotOf('moving:{device-1}r')
     const from = Math.floor(slot / Math.ceil(16_384 / 3))
     let over = false
@@ -98,7 +98,7 @@ describe('a cluster', () => {
 
   it('charges a message over several slots all or none, many at once', async () => {
     const client = await openIoredisCluster(cluster.url)
-    const store = new RedisStore({ client, timeoutMs: 5_000, prefix: 'spread', denialCache: 0 })
+    const store = new RedisStore({ client, timeoutMs: 20_000, prefix: 'spread', denialCache: 0 })
     const [total, own] = ['total', 'own'].map(name =>
       createLimit({ ...{ name, algorithm: 'token-bucket', count: 60, periodMs: 86_400_000 } }),
     )

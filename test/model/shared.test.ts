@@ -23,7 +23,7 @@ describe('every pair of features on the Redis store', () => {
     clock => {
       stores++
       // Refusals that are known here name the rule they are known of: other rules of the message are not asked.
-      return new RedisStore({ client, clock, prefix: `model-${stores}`, timeoutMs: 5_000, denialCache: 0 })
+      return new RedisStore({ client, clock, prefix: `model-${stores}`, timeoutMs: 20_000, denialCache: 0 })
     },
     seedsUpTo(usualOrLong(1, SEEDS / 10)),
   )

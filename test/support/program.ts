@@ -15,7 +15,7 @@ export interface ProgramOptions {
   readonly env?: Readonly<Record<string, string | undefined>>
   /** What it reads from its standard input; else it reads nothing. */
   readonly input?: string
-  /** After this it is killed. Default: 30,000. */
+  /** After this it is killed. Default: 120,000. */
   readonly timeoutMs?: number
 }
 
@@ -59,7 +59,7 @@ export function startNode(args: readonly string[], options: ProgramOptions = {})
   child.stdin.end(options.input ?? '')
   const kill = (): void => void child.kill('SIGKILL')
   process.once('exit', kill)
-  const patience = setTimeout(kill, options.timeoutMs ?? 30_000)
+  const patience = setTimeout(kill, options.timeoutMs ?? 120_000)
   const ended = new Promise<Ended>((resolve, reject) => {
     child.once('error', reject)
     child.once('close', (code, signal) => {

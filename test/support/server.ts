@@ -32,11 +32,11 @@ export interface ServerRecipe {
   readonly folders?: readonly string[]
   /** Further variables of its environment. */
   env?(port: number, folder: string): Readonly<Record<string, string>>
-  /** Default: 15,000. */
+  /** Default: 60,000. */
   readonly startingMs?: number
 }
 
-const STARTING_MS = 15_000
+const STARTING_MS = 60_000
 const STOPPING_MS = 5_000
 const SHIMS = join(import.meta.dirname, '../../node_modules/.cache/topicgate/bin')
 

@@ -36,7 +36,7 @@ export const SHARED_BACKENDS: Readonly<
       async open() {
         const client = await openIoredis(server.url)
         clients.push(client)
-        return new RedisStore({ client, timeoutMs: 5_000 })
+        return new RedisStore({ client, timeoutMs: 20_000 })
       },
       async end() {
         for (const client of clients) client.disconnect()
@@ -48,7 +48,7 @@ export const SHARED_BACKENDS: Readonly<
     const server = await startNats({ jetstream: true })
     return {
       async open() {
-        const store = await openNatsKv(server.url, { timeoutMs: 5_000 })
+        const store = await openNatsKv(server.url, { timeoutMs: 20_000 })
         await until(async () => (await store.health()).ok)
         // Two that create a bucket at once may miss an interval.
         for (const kind of kinds) await store.sharedEntries!.ephemeral(kind).list()

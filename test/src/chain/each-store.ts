@@ -52,7 +52,13 @@ export const STORES = {
   stepwise: (clock: FakeClock) => stepwise(new MemoryStore({ clock })),
   sqlite: (clock: FakeClock) => openSqlite(':memory:', { clock }),
   redis: (clock: FakeClock) =>
-    new RedisStore({ client: client!, clock, prefix: `rules-${++stores}`, timeoutMs: 5_000, denialCache: 0 }),
+    new RedisStore({
+      client: client!,
+      clock,
+      prefix: `rules-${++stores}`,
+      timeoutMs: 20_000,
+      denialCache: 0,
+    }),
 } satisfies Record<string, (clock: FakeClock) => Store | Promise<Store>>
 
 export type StoreName = keyof typeof STORES

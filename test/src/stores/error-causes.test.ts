@@ -190,7 +190,7 @@ describe('an opened store', () => {
   it.each(['redis', 'nats'] as const)('is ready if its server is up: %s', async kind => {
     await using server = kind === 'redis' ? await startRedis() : await startNats({ jetstream: true })
     const open = kind === 'redis' ? openRedis : openNatsKv
-    const store = await open(server.url, { timeoutMs: 5_000 })
+    const store = await open(server.url, { timeoutMs: 20_000 })
     await store.ready()
     const gate = await Gate.fromPolicy({ rules: [{ name: 'r', limit: '20/h' }] }, { store })
     const decisions = await Promise.all(Array.from({ length: 100 }, () => gate.check(message)))

@@ -30,7 +30,7 @@ interface Node {
 
 async function open(bucket: string, client = 'nats', url = server.url): Promise<Node> {
   const connection = await CLIENTS[client]!(url)
-  const store = new NatsKvStore({ connection, bucket, timeoutMs: 5_000 })
+  const store = new NatsKvStore({ connection, bucket, timeoutMs: 20_000 })
   ends.push(async () => {
     await store.close()
     await connection.close()
