@@ -37,8 +37,8 @@ export class PullBatchSize {
   }
 
   #limitsConsumer(ruleInfo: RuleInfo | undefined): boolean {
-    if (ruleInfo === undefined || ruleInfo.isSelective || ruleInfo.per.some(scope => scope !== 'global'))
-      return false
+    if (ruleInfo === undefined || ruleInfo.isSelective || ruleInfo.shadowShare > 0) return false
+    if (ruleInfo.per.some(scope => scope !== 'global')) return false
     return ruleInfo.pattern === undefined || ruleInfo.pattern === '>' || !this.#isWholeStream
   }
 

@@ -159,6 +159,14 @@ export function setRule(text: string, name: string, fields: RuleFields): string 
   return document.toString()
 }
 
+/** Returns an overlay with a `shadow` of the policy. Comments stay. */
+export function setPolicyShadow(text: string, shadow: boolean | string): string {
+  const document = parseDocument(text.trim() === '' ? '{}' : text)
+  document.set('shadow', shadow)
+  if (isMap(document.contents)) document.contents.flow = false
+  return document.toString()
+}
+
 /** Returns an overlay without a rule. */
 export function removeRule(text: string, name: string): string {
   const document = parseDocument(text)

@@ -88,7 +88,7 @@ function checkClockOffset(offsetMs: number): ServerCheck {
 
 /** Checks for rules that only observe although the file that says so is old. */
 function checkShadowRules({ gate, startedAtMs }: AdminState): readonly ServerCheck[] {
-  const observed = gate.rules().filter(rule => gate.ruleOf(rule)?.isShadow === true)
+  const observed = gate.rules().filter(rule => (gate.ruleOf(rule)?.shadowShare ?? 0) > 0)
   const agesDays = observed.map(rule => {
     const index = gate.policy?.document.rules?.findIndex(({ name }) => name === rule) ?? -1
     const file = gate.policy?.locate(`rules[${index}]`).file

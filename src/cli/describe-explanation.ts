@@ -12,7 +12,7 @@ import type {
   SkippedRule,
   UnchangedTrace,
 } from '../index.ts'
-import { formatCount, formatUnits, formatWait, printable } from './format.ts'
+import { formatCount, formatPercent, formatUnits, formatWait, printable } from './format.ts'
 import type { Paint } from './terminal.ts'
 
 const LISTS = ['topics', 'clients', 'devices', 'users', 'roles', 'tiers', 'ips'] as const
@@ -149,24 +149,31 @@ function describeLimit(limit: LimitTrace, paint: Paint): string {
   const numbers = `costs ${cost} of ${formatUnits(limit.limit, unit)}, ${formatUnits(limit.remaining, unit)} left`
   const wait = limit.allowed ? '' : `, again in ${formatWait(limit.retryAfterMs)}`
   const scaled = limit.scaled === undefined ? '' : ` (x${limit.scaled.factor}: ${limit.scaled.reason})`
-  const shadow = limit.shadow ? paint('yellow', ' (shadow: only reported)') : ''
+  const shadow = describeShadow(limit, paint)
   return `${verdict}  ${limit.rule}: ${limit.algorithm} ${counter}: ${numbers}${wait}${scaled}${shadow}`
 }
 
-function describeSize(
-  { rule, maxBytes, allowed, shadow }: SizeTrace,
-  sizeBytes: number,
-  paint: Paint,
-): string {
+function describeSize(trace: SizeTrace, sizeBytes: number, paint: Paint): string {
+  const { rule, maxBytes, allowed } = trace
   const verdict = allowed ? paint('green', 'yes') : paint('red', 'no ')
-  const note = shadow ? paint('yellow', ' (shadow: only reported)') : ''
-  return `${verdict}  ${rule}: ${formatCount(sizeBytes)} of at most ${formatCount(maxBytes)} bytes${note}`
+  const shadow = describeShadow(trace, paint)
+  return `${verdict}  ${rule}: ${formatCount(sizeBytes)} of at most ${formatCount(maxBytes)} bytes${shadow}`
 }
 
-function describeUnchanged({ rule, allowed, shadow }: UnchangedTrace, paint: Paint): string {
+function describeUnchanged(trace: UnchangedTrace, paint: Paint): string {
+  const { rule, allowed } = trace
   const verdict = allowed ? paint('green', 'yes') : paint('red', 'no ')
-  const note = shadow ? paint('yellow', ' (shadow: only reported)') : ''
-  return `${verdict}  ${rule}: the payload ${allowed ? 'differs from' : 'equals'} the last one of its topic${note}`
+  const compared = allowed ? 'differs from' : 'equals'
+  return `${verdict}  ${rule}: the payload ${compared} the last one of its topic${describeShadow(trace, paint)}`
+}
+
+function describeShadow(
+  { shadow, shadowShare }: Pick<LimitTrace, 'shadow' | 'shadowShare'>,
+  paint: Paint,
+): string {
+  const share = shadowShare === undefined ? '' : ` for ${formatPercent(shadowShare)} of senders`
+  if (shadow) return paint('yellow', ` (shadow${share}: only reported)`)
+  return shadowShare === undefined ? '' : paint('yellow', ` (shadow${share}, not for this one)`)
 }
 
 function describeSkipped({ rule, when, for: senders }: SkippedRule, paint: Paint): string {

@@ -19,6 +19,16 @@ export function formatShare(part: number, whole: number): string {
   return `${(whole === 0 ? 0 : (100 * part) / whole).toFixed(1)} %`
 }
 
+/** Formats a share from 0 to 1 as `90 %` or `12.5 %`. */
+export function formatPercent(share: number): string {
+  return `${toPercent(share)} %`
+}
+
+/** Returns a share from 0 to 1 in percent, without the error of its last bits: 90 for 0.9. */
+export function toPercent(share: number): number {
+  return Number((100 * share).toFixed(9))
+}
+
 /** Formats a duration as `850ms`, `1.5s`, `2m 5s`, `3h 4m`, `2d 1h`, or `never` for Infinity. */
 export function formatWait(ms: number): string {
   if (ms === Infinity) return 'never'

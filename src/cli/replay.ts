@@ -126,5 +126,7 @@ export function formatDecision(atMs: number, topic: string, decision: Decision):
     remaining: decision.remaining ?? null,
     // JSON has no Infinity: it becomes null.
     retryAfterMs: decision.retryAfterMs,
+    // Only of a message that a rule in shadow would have refused.
+    shadow: decision.shadow,
   })
 }

@@ -89,9 +89,17 @@ export function collectDecisionMetrics(analytics: Analytics): readonly MetricFam
       help: 'Messages that a rule in shadow would have refused.',
       type: 'counter',
       samples: byRule(
-        ({ isShadow }) => isShadow,
+        ({ shadowShare }) => shadowShare > 0,
         ({ shadowRefusals }) => shadowRefusals,
       ),
+    },
+    {
+      name: 'topicgate_shadow_ratio',
+      help: 'Share of the senders for which a rule is in shadow, 0 to 1.',
+      type: 'gauge',
+      samples: analytics
+        .knownRules()
+        .map(({ name: rule, shadowShare }) => ({ labels: { rule }, value: shadowShare })),
     },
     {
       name: 'topicgate_fallback_decisions_total',

@@ -35,6 +35,8 @@ export interface RuleInfo {
   readonly isSelective: boolean
   /** True if the rule is in shadow: it counts what it would refuse, and refuses nothing. */
   readonly isShadow: boolean
+  /** Share of the senders for which the rule is in shadow, 0 to 1. */
+  readonly shadowShare: number
   /** Reason of its refusals. */
   readonly reason: Reason
   readonly exceeded: ExceededPlan

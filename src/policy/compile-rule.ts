@@ -164,7 +164,7 @@ function compileQuota(
   return middleware && { middleware, rule: { kind: 'quota', options } }
 }
 
-/** Options of an in-flight limit. */
+/** Options of an in-flight limit. `shadow: false` keeps it in a policy in shadow. */
 const IN_FLIGHT_OPTIONS: ReadonlySet<string> = new Set([
   ...['name', 'description', 'enabled', 'topic', 'per', 'inFlight', 'exceeded', 'on', 'limit', 'quota'],
 ])
@@ -175,7 +175,7 @@ function compileInFlight(
   { dialect, defaultName: placeholder, report }: RuleCompileContext,
 ): CompiledMiddleware | undefined {
   for (const [word, value] of Object.entries(rule)) {
-    if (value === undefined || IN_FLIGHT_OPTIONS.has(word)) continue
+    if (value === undefined || IN_FLIGHT_OPTIONS.has(word) || (word === 'shadow' && value === false)) continue
     const remedy = 'remove it, or write a second rule: every matching rule is applied'
     report({ path: word, message: `\`${word}\` has no effect on \`inFlight\``, remedy })
   }
@@ -187,7 +187,10 @@ function compileInFlight(
   return middleware && { middleware, rule: { kind: 'inFlight', options } }
 }
 
-/** Options of a limit of connections, subscriptions or retained messages, apart from its kind. */
+/**
+ * Options of a limit of connections, subscriptions or retained messages, apart from its kind. `shadow: false` keeps it
+ * in a policy in shadow.
+ */
 const HELD_OPTIONS: ReadonlySet<string> = new Set([
   'name',
   'description',
@@ -205,6 +208,7 @@ function compileHeld(
 ): CompiledMiddleware | undefined {
   for (const [word, value] of Object.entries(rule)) {
     if (value === undefined || HELD_OPTIONS.has(word) || word === held) continue
+    if (word === 'shadow' && value === false) continue
     const remedy = 'remove it, or write a second rule: every matching rule is applied'
     report({ path: word, message: `\`${word}\` has no effect on \`${held}\``, remedy })
   }

@@ -4,6 +4,7 @@ import { getMiddlewareMeta } from '../chain/routing/plan-steps.ts'
 import { compilePenalty, type PenaltySpec } from '../chain/rules/compile-penalty.ts'
 import { exempt } from '../chain/rules/exemption.ts'
 import type { ExemptOptions } from '../chain/rules/rule-options.ts'
+import { compileShadow } from '../chain/rules/shadow.ts'
 import { compileTiers, type TiersSpec } from '../chain/rules/tiers.ts'
 import { type BehaviourFactorsSpec, compileBehaviour } from '../chain/senders/behaviour.ts'
 import {
@@ -28,6 +29,7 @@ import { compileBreakerAndFeedback } from './compile-breaker-and-feedback.ts'
 import { compileRule } from './compile-rule.ts'
 import { compileStore } from './compile-store.ts'
 import type { CompiledPolicy, CompiledRuleOptions, MiddlewareEntry } from './compiled-policy-types.ts'
+import { applyPolicyShadow, isInShadow, penaltyInShadow } from './policy-shadow.ts'
 import type { PolicyDocument, PolicyExemption } from './schema.ts'
 import { formatPath, type ValuePath } from './source-positions.ts'
 
@@ -49,6 +51,8 @@ export async function compileDocument(
   const wrongEntries = new Set(wrong.map(path => formatPath(path.slice(0, 2))))
   const valid = omitInvalid(document, wrong, wrongEntries)
   const dialect: Dialect = valid.dialect ?? 'mqtt'
+  const isShadowValid = tryOrReport(() => compileShadow(valid.shadow, undefined), report) !== undefined
+  const shadow = isShadowValid ? valid.shadow : false
   const adaptive = compileAdaptive(valid.adaptive, prefixPaths(report, 'adaptive'))
   const store = compileStore(valid.store, prefixPaths(report, 'store'))
   const exemptionEntries: MiddlewareEntry[] = []
@@ -67,7 +71,7 @@ export async function compileDocument(
   for (const [index, rule] of (valid.rules ?? []).entries()) {
     if (turns.isOver()) await turns.next()
     const defaultName = `rules[${index}]`
-    const made = compileRule(rule, {
+    const made = compileRule(applyPolicyShadow(rule, shadow), {
       dialect,
       isValid: !wrongEntries.has(defaultName),
       defaultName,
@@ -88,7 +92,7 @@ export async function compileDocument(
     })
   }
   const tiers = tryOrReport(
-    () => compileTiers(valid.tiers as TiersSpec | undefined),
+    () => compileTiers(valid.tiers as TiersSpec | undefined, isInShadow(shadow)),
     prefixPaths(report, 'tiers'),
   )
   if (tiers?.fractional) checkThousandths(ruleEntries, report, 'give tiers whole factors')
@@ -108,11 +112,8 @@ export async function compileDocument(
     const isAssigned = problem.path === 'tier' && valid.senders?.tier === undefined
     report({ ...problem, path: isAssigned ? 'tiers.assign.from' : `senders.${problem.path}` })
   })
-  const entries = [
-    ...exemptionEntries,
-    ...compileBreakerAndFeedback(valid, dialect, identity, report),
-    ...ruleEntries,
-  ]
+  const handlers = compileBreakerAndFeedback(valid, dialect, identity, report)
+  const entries = [...exemptionEntries, ...(isInShadow(shadow) ? [] : handlers), ...ruleEntries]
   return {
     compiled: {
       dialect,
@@ -124,7 +125,7 @@ export async function compileDocument(
       rules,
       exemptions,
       tiers,
-      penalty,
+      penalty: isInShadow(shadow) ? penaltyInShadow(penalty) : penalty,
       compiledBehaviour,
     },
     problems,

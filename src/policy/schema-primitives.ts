@@ -61,6 +61,17 @@ export const percentSchema = textSchema(
   'A percentage.',
   '80%',
 ).meta({ pattern: PERCENT_PATTERN })
+const SHADOW = encodeSchemaError(
+  'true, false or a percentage',
+  'write true or false, without quotes, or a share of the senders, as 90%',
+)
+/** Schema of `shadow` of a rule or policy. */
+export const shadowSchema = z.union(
+  [z.boolean(), z.string({ error: SHADOW }).meta({ pattern: PERCENT_PATTERN })],
+  {
+    error: SHADOW,
+  },
+)
 export const zoneSchema = textSchema(
   'a time zone',
   'write an IANA name, as Europe/Berlin or UTC',

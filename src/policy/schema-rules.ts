@@ -13,6 +13,7 @@ import {
   nameSchema,
   percentSchema,
   rateSchema,
+  shadowSchema,
   textSchema,
   zoneSchema,
 } from './schema-primitives.ts'
@@ -250,9 +251,11 @@ export const ruleSchema = z
       when: conditionSchema
         .optional()
         .meta({ description: 'Messages of the rule; it ignores others. Default: all.' }),
-      shadow: booleanSchema
-        .optional()
-        .meta({ description: 'Decides and reports, but refuses nothing. Default: false.' }),
+      shadow: shadowSchema.optional().meta({
+        description:
+          'Decides and reports, but refuses nothing; a share as 90%: for so many of the senders. Default: that of the policy.',
+        examples: [true, '90%'],
+      }),
     },
     { error: encodeSchemaError('a rule', 'write an object, as { name: telemetry, limit: 10/s }') },
   )

@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { adaptiveSchema } from './schema-adaptive.ts'
 import { behaviourSchema } from './schema-behaviour.ts'
 import { breakerSchema, feedbackSchema } from './schema-breaker-and-feedback.ts'
-import { encodeSchemaError, templateSchema, textSchema } from './schema-primitives.ts'
+import { encodeSchemaError, shadowSchema, templateSchema, textSchema } from './schema-primitives.ts'
 import { exemptSchema, ruleSchema } from './schema-rules.ts'
 import { storeSchema } from './schema-store.ts'
 import { penaltiesSchema, tiersSchema } from './schema-tiers-and-penalties.ts'
@@ -61,6 +61,11 @@ export const policySchema = z
         .enum(['mqtt', 'nats'], { error: encodeSchemaError('a dialect') })
         .optional()
         .meta({ description: 'How topic patterns are read. Default: mqtt.' }),
+      shadow: shadowSchema.optional().meta({
+        description:
+          'For rules without a `shadow` of their own: true, or the share of the senders for which they refuse nothing. Default: false.',
+        examples: [true, '90%'],
+      }),
       store: storeSchema.optional(),
       senders: senders.optional(),
       tiers: tiersSchema.optional(),

@@ -6,6 +6,7 @@ import { parseBytes, parseQuota, parseRate } from '../core/units.ts'
 import { parsePattern } from '../topic/pattern.ts'
 import type { LoadedPolicy } from './compiled-policy-types.ts'
 import { type Warn, warnOfCondition } from './condition-warnings.ts'
+import { warnOfPolicyShadow } from './policy-shadow.ts'
 import type { PolicyDocument, PolicyExemption, PolicyRule } from './schema.ts'
 
 /** Lists of an exemption that name authenticated senders or addresses. */
@@ -61,6 +62,7 @@ export function findPolicyWarnings({ document, locate }: LoadedPolicy): readonly
       'add a rule, as { name: client, per: client, limit: 10/s }',
     )
   }
+  warnOfPolicyShadow(document, warn)
   document.rules?.forEach((rule, index) => {
     if (rule.enabled === false) return
     const path = `rules[${index}]`
@@ -178,7 +180,10 @@ function warnOfMissingBackstop(
 /** Returns true if a rule bounds a sender for all topics, headers and payloads. */
 function isBackstop(rule: PolicyRule, isFixed: IsFixed): boolean {
   return (
-    rule.shadow !== true && isRate(rule) && scopesOf(rule.per).every(isFixed) && partsOf(rule).every(isFixed)
+    (rule.shadow ?? false) === false &&
+    isRate(rule) &&
+    scopesOf(rule.per).every(isFixed) &&
+    partsOf(rule).every(isFixed)
   )
 }
 

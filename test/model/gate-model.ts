@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { holds } from './conditions.ts'
 import { type Answer, ask, type Counter, charge, type Numbers, renumber, unseen } from './counter.ts'
 import { compare, divide, type Fraction, floor, fraction, multiply } from './fraction.ts'
@@ -423,14 +424,16 @@ export class GateModel {
 
   /** The decision of maximum sizes. */
   #size(message: MessageWords, sender: SenderWords, nowMs: number): ModelDecision {
-    const larger = sizesOf(this.#policy).filter(
-      rule =>
-        message.size > rule.maxBytes &&
-        rule.on === message.on &&
-        (rule.topic === undefined || matchTopic(rule.topic, message.topic) !== undefined) &&
-        (rule.when === undefined || holds(rule.when, message, nowMs)) &&
-        (rule.senders === undefined || isMeant(rule.senders, message, this.#withTier(sender))),
-    )
+    const larger = sizesOf(this.#policy)
+      .map(rule => shadowFor({ ...rule, per: [] }, message, sender, new Map()))
+      .filter(
+        rule =>
+          message.size > rule.maxBytes &&
+          rule.on === message.on &&
+          (rule.topic === undefined || matchTopic(rule.topic, message.topic) !== undefined) &&
+          (rule.when === undefined || holds(rule.when, message, nowMs)) &&
+          (rule.senders === undefined || isMeant(rule.senders, message, this.#withTier(sender))),
+      )
     const names = larger.filter(({ isShadow }) => isShadow).map(({ name }) => name)
     const shadow = names.length === 0 ? {} : { shadow: names }
     const asked = larger.filter(({ isShadow }) => !isShadow)
@@ -461,12 +464,13 @@ export class GateModel {
       if (rule.when !== undefined && !holds(rule.when, message, nowMs)) return []
       if (rule.senders !== undefined && !isMeant(rule.senders, message, this.#withTier(sender))) return []
       const captures = rule.topic === undefined ? new Map() : matchTopic(rule.topic, message.topic)
-      return captures === undefined ? [] : [{ rule, captures }]
+      return captures === undefined ? [] : [{ rule: shadowFor(rule, message, sender, captures), captures }]
     })
     const tier = this.#tierOf(sender)
     const limit = tier === undefined ? undefined : (this.#tierWords(tier)!.limit ?? 'unlimited')
     if (limit === undefined || message.on !== 'publish') return matching
-    const own = simpleRule(`tier:${tier}`, limit, ['sender'])
+    const isShadow = (this.#policy.shadow ?? false) !== false
+    const own = { ...simpleRule(`tier:${tier}`, limit, ['sender']), isShadow }
     return own.numbers === undefined ? matching : [{ rule: own, captures: new Map() }, ...matching]
   }
 
@@ -557,6 +561,7 @@ export class GateModel {
   ): ModelDecision | undefined {
     const { penalties } = this.#policy
     if (message.on !== 'connect' || penalties?.flapping === undefined || !commit) return undefined
+    if ((this.#policy.shadow ?? false) !== false) return undefined
     // An override that lifts every limit is asked before exemptions, and lets no connect go uncounted.
     const exemptions = this.#isUnlimited(sender) ? [] : this.#exemptionsFor(message, sender, nowMs)
     if (exemptions.some(({ limit }) => limit === undefined)) return undefined
@@ -902,6 +907,45 @@ function keyOf(
     return captures.get(scope)
   }
   return JSON.stringify(per.map(scope => part(scope) ?? ''))
+}
+
+/** A rule as it is for a sender, if it is in shadow for a share of them. */
+function shadowFor<T extends Pick<Rule, 'per' | 'isShadow' | 'shadowShare'>>(
+  rule: T,
+  message: MessageWords,
+  sender: SenderWords,
+  captures: ReadonlyMap<string, string>,
+): T {
+  if (rule.shadowShare === undefined) return rule
+  const named = rule.per.filter(
+    scope => !['global', 'topic', 'pattern', 'role', 'tier'].includes(scope) && !scope.startsWith('header.'),
+  )
+  const written = JSON.parse(keyOf(named, message, sender, captures, undefined)) as string[]
+  const parts = named.map((scope, index) =>
+    scope.startsWith('ip/') && sender.ip ? writtenNetwork(sender.ip, scope) : written[index]!,
+  )
+  const key =
+    parts.length === 0
+      ? anyNameOf(sender)
+      : parts.length === 1
+        ? parts[0]!
+        : parts.map(part => `${part.length}:${part}`).join('')
+  const bits = createHash('sha256').update(key).digest('hex').slice(0, 8)
+  return { ...rule, isShadow: Number.parseInt(bits, 16) / 2 ** 32 < rule.shadowShare }
+}
+
+/** An IPv4 network as it is written in keys: `10.0.0.0/24`. */
+function writtenNetwork(ip: string, scope: string): string {
+  const bits = Number(scope.slice('ip/'.length))
+  const masked = networkOf(ip, bits) << BigInt(32 - bits)
+  return `${[24n, 16n, 8n, 0n].map(shift => (masked >> shift) & 255n).join('.')}/${bits}`
+}
+
+/** The first name that a sender has; one that is no client has its number before it. */
+function anyNameOf(sender: SenderWords): string {
+  const names = (['client', 'user', 'device', 'apiKey', 'ip'] as const).map(part => sender[part] ?? '')
+  const first = names.findIndex(name => name !== '')
+  return first < 0 ? '' : first === 0 ? names[0]! : `${first}|${names[first]}`
 }
 
 /** `3 refusals in 10s`, `5 connects in 10s per ip`. */

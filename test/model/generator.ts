@@ -244,8 +244,12 @@ export const FEATURES: Readonly<Record<string, Feature>> = {
   },
   shadow: draft => {
     const rule = ruleFor(draft)
-    rule.shadow = true
+    rule.shadow = draft.random.pick([true, true, '30%', '50%', '70%'])
     if (draft.policy.rules.every(({ shadow }) => shadow === true) && draft.random.chance(0.7)) addRule(draft)
+  },
+  'policies in shadow': draft => {
+    draft.policy.shadow = draft.random.pick([true, '50%', '70%', '90%'])
+    if (draft.random.chance(0.5)) ruleFor(draft).shadow = draft.random.pick([false, '50%'])
   },
   degrade: draft => {
     ruleFor(draft, ({ exceeded }) => exceeded === undefined).exceeded = 'degrade'
@@ -432,7 +436,7 @@ export const FEATURES: Readonly<Record<string, Feature>> = {
         exceeded: random.pick(['drop', 'reject', 'disconnect', 'redirect', 'degrade'] as const),
         ...(random.chance(0.3) ? { when: condition(random) } : {}),
         ...(random.chance(0.2) ? { for: { clients: ['c1', 'c3'] } } : {}),
-        ...(random.chance(0.3) ? { shadow: true } : {}),
+        ...(random.chance(0.3) ? { shadow: random.pick([true, '50%']) } : {}),
         ...(random.chance(0.3) ? { priority: random.pick([-1, 1]) } : {}),
       })
     }

@@ -1,6 +1,7 @@
 /** Parts of a policy document that the model understands, as a user writes them. */
 export interface Policy {
   version?: 1
+  shadow?: boolean | string
   senders?: Partial<Record<'client' | 'user' | 'device' | 'apiKey' | 'tier', string>> & {
     roles?: { from: string; map: Record<string, string[]> }
   }
@@ -115,7 +116,7 @@ export interface RuleWords {
   exceeded?: string
   for?: SenderListWords
   when?: ConditionWords
-  shadow?: boolean
+  shadow?: boolean | string
   enabled?: boolean
   priority?: number
   penalties?: PenaltyWords

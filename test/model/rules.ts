@@ -45,6 +45,8 @@ export interface Rule {
   readonly cost: CostWords
   readonly outcome: string
   readonly isShadow: boolean
+  /** The share of senders it is in shadow for, if not all or none. */
+  readonly shadowShare?: number | undefined
   readonly isQuota: boolean
   /** Neither load nor behaviour change it. */
   readonly isFixed: boolean
@@ -71,7 +73,7 @@ export function readRule(words: RuleWords): Rule {
     numbers: numbersOf(rate, algorithm, words.initial, algorithm === 'quota' ? zone : undefined),
     cost: words.cost ?? (rate.isBytes ? 'bytes' : 1),
     outcome: words.exceeded ?? 'reject',
-    isShadow: words.shadow ?? false,
+    ...readShadow(words),
     isQuota,
     isFixed: isQuota,
     penalties: words.penalties,
@@ -165,7 +167,7 @@ export function rulesOf(policy: Policy): readonly Rule[] {
 
 /** A maximum size, read. */
 export interface SizeRule
-  extends Pick<Rule, 'name' | 'on' | 'topic' | 'outcome' | 'isShadow' | 'when' | 'senders'> {
+  extends Pick<Rule, 'name' | 'on' | 'topic' | 'outcome' | 'isShadow' | 'shadowShare' | 'when' | 'senders'> {
   readonly maxBytes: number
 }
 
@@ -173,22 +175,22 @@ export interface SizeRule
 export function sizesOf(policy: Policy): readonly SizeRule[] {
   return enabledRules(policy).flatMap(words => {
     if (words.maxSize === undefined) return []
-    const {
-      name,
-      on = 'publish',
-      topic,
-      exceeded: outcome = 'reject',
-      shadow: isShadow = false,
-      when,
-    } = words
+    const { name, on = 'publish', topic, exceeded: outcome = 'reject', when } = words
+    const shadow = readShadow(words)
     return [
-      { name, on, topic, outcome, isShadow, when, senders: words.for, maxBytes: readBytes(words.maxSize) },
+      { name, on, topic, outcome, ...shadow, when, senders: words.for, maxBytes: readBytes(words.maxSize) },
     ]
   })
 }
 
 function enabledRules(policy: Policy): readonly RuleWords[] {
-  return byPriority(policy.rules.filter(({ enabled }) => enabled !== false))
+  const enabled = policy.rules.filter(rule => rule.enabled !== false)
+  return byPriority(enabled.map(rule => ({ ...rule, shadow: rule.shadow ?? policy.shadow ?? false })))
+}
+
+function readShadow({ shadow = false }: RuleWords): Pick<Rule, 'isShadow' | 'shadowShare'> {
+  if (typeof shadow === 'boolean') return { isShadow: shadow }
+  return { isShadow: true, shadowShare: Number.parseFloat(shadow) / 100 }
 }
 
 /** Higher priorities first, equal ones in the order of the list. */

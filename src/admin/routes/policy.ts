@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { findPolicyWarnings, redact } from '../../policy/index.ts'
 import { hasRole } from '../access/roles.ts'
 import { policyAppliedAtMs, policyEtag } from '../policy-etag.ts'
-import { diffPolicies, type OverlayVersion, removeRule, setRule } from '../policy-overlay.ts'
+import { diffPolicies, type OverlayVersion, removeRule, setPolicyShadow, setRule } from '../policy-overlay.ts'
 import { AdminProblem } from '../problem.ts'
 import { defineRoute, type Route, type RouteContext } from '../route.ts'
 import type { RouteAnswer } from '../route-answer.ts'
@@ -13,6 +13,7 @@ import {
   overlayChangeSchema,
   policyChangedSchema,
   policySchema,
+  policyShadowBodySchema,
   policyVersionsSchema,
   reloadBodySchema,
   rollbackBodySchema,
@@ -110,6 +111,17 @@ const put = defineRoute({
       return overlay
     })
   },
+})
+
+const putShadow = defineRoute({
+  method: 'PUT',
+  path: '/policy/shadow',
+  role: 'admin',
+  summary: 'Sets `shadow` of the policy in the overlay',
+  body: policyShadowBodySchema,
+  answers: { 200: CHANGED },
+  handle: ({ body: { shadow, reason } }, context) =>
+    changeOverlay(context, reason, text => setPolicyShadow(text, shadow)),
 })
 
 const rollback = defineRoute({
@@ -245,6 +257,6 @@ async function recordChange(
 }
 
 export const POLICY_ROUTES: readonly Route[] = [
-  ...[get, validate, diff, versions, put, rollback, reload],
+  ...[get, validate, diff, versions, put, putShadow, rollback, reload],
   ...[addRule, changeRule, deleteRule],
 ]

@@ -87,6 +87,7 @@ function describeRule({ gate }: AdminState, name: string, metrics: RuleMetrics |
     description: info.description,
     enabled: written?.enabled !== false,
     observed: info.isShadow,
+    shadowShare: info.shadowShare,
     on: info.on,
     pattern: info.pattern,
     count: finiteOrNull(info.count),

@@ -53,6 +53,12 @@ export const policyVersionSchema = z.object({
 export const policyVersionsSchema = z.object({ versions: z.array(policyVersionSchema) })
 
 export const rollbackBodySchema = z.strictObject({ to: z.int().min(1), reason: reasonSchema })
+export const policyShadowBodySchema = z.strictObject({
+  shadow: z.union([z.boolean(), z.string().max(16)]).meta({
+    description: 'true, false, or the share of the senders for which rules refuse nothing, as 90%.',
+  }),
+  reason: reasonSchema,
+})
 export const reloadBodySchema = z.strictObject({ reason: reasonSchema })
 export const policyChangedSchema = z.object({
   etag: z.string(),

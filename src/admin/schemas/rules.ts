@@ -10,6 +10,7 @@ export const ruleSchema = z.object({
   observed: z
     .boolean()
     .meta({ description: 'True for a rule in shadow: it only counts what it would refuse.' }),
+  shadowShare: z.number().meta({ description: 'Share of the senders for which it is in shadow, 0 to 1.' }),
   on: operationSchema,
   pattern: z.string().optional().meta({ description: 'Absent: all topics.' }),
   count: z.number().nullable().meta({ description: 'Units per period; null if unlimited.' }),

@@ -52,7 +52,10 @@ export interface LimitTrace extends Verdict {
   readonly limit: number
   /** Unit of cost, limit and remaining units. */
   readonly unit: 'messages' | 'bytes'
+  /** True if the rule only reports about this sender. */
   readonly shadow: boolean
+  /** Share of the senders for which the rule is in shadow, if not all or none. */
+  readonly shadowShare?: number | undefined
   readonly algorithm: string
   /** Factor that `limit` was multiplied by. */
   readonly scaled?: Scaled | undefined
@@ -63,14 +66,20 @@ export interface SizeTrace {
   readonly rule: string
   readonly maxBytes: number
   readonly allowed: boolean
+  /** True if the rule only reports about this sender. */
   readonly shadow: boolean
+  /** Share of the senders for which the rule is in shadow, if not all or none. */
+  readonly shadowShare?: number | undefined
 }
 
 /** An `unchanged` rule, evaluated for one message. */
 export interface UnchangedTrace {
   readonly rule: string
   readonly allowed: boolean
+  /** True if the rule only reports about this sender. */
   readonly shadow: boolean
+  /** Share of the senders for which the rule is in shadow, if not all or none. */
+  readonly shadowShare?: number | undefined
 }
 
 /** A rule of the route that does not apply to the message. */
@@ -156,16 +165,18 @@ export async function explainPlan(
     ban: evaluator.kind === 'banned' ? { id: evaluator.ban.id, reason: evaluator.ban.reason } : undefined,
     exemptions,
     skipped,
-    sizes: sizes.map(({ name, maxBytes, shadow }) => ({
+    sizes: sizes.map(({ name, maxBytes, shadow, partialShadow }) => ({
       rule: name,
       maxBytes,
       allowed: message.size <= maxBytes,
       shadow,
+      shadowShare: partialShadow?.share,
     })),
     unchanged: unchanged.map(planned => ({
       rule: planned.rule.name,
       allowed: lastPayloads.waitOf(planned, message, sender.identity, nowMs) === undefined,
       shadow: planned.rule.shadow,
+      shadowShare: planned.rule.partialShadow?.share,
     })),
     limits: rules.map((planned, index) => trace(planned, verdicts[index]!, message, sender)),
     handlers: custom.flatMap(({ handler }) =>
@@ -298,6 +309,7 @@ function trace(planned: RuleInPlan, verdict: Verdict, message: Message, sender: 
     limit: rule.limit.capacity,
     unit: rule.unit,
     shadow: rule.shadow,
+    shadowShare: rule.partialShadow?.share,
     algorithm: rule.limit.algorithm,
     scaled: rule.scaled,
     ...verdict,

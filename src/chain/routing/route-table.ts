@@ -34,6 +34,7 @@ import type {
   SenderPlan,
   SenderState,
 } from '../senders/sender-state.ts'
+import { enforceRules, findPartialShadowRules, isEnforcedFor } from './partial-shadow-rules.ts'
 import { type ChainEntry, getMiddlewareMeta, type PlanStep, planSteps, recordingOnly } from './plan-steps.ts'
 import type { RuleRegistry } from './rule-registry.ts'
 
@@ -144,7 +145,7 @@ export class TopicRouteTable {
     const identity = tierName === known.tier ? known : withTier(known, tierName)
     const senderPlan =
       ban === undefined
-        ? senderPlanOf(this.#variantFor(plan, on, effectiveOverrides, identity), topic, identity)
+        ? senderPlanOf(this.#variantFor(plan, message, effectiveOverrides, identity), topic, identity)
         : banPlan(ban)
     senderState.setTopic(this.stateRoutes, topic, on, senderPlan, identity)
     // The next message resolves the sender again.
@@ -170,20 +171,26 @@ export class TopicRouteTable {
     return action
   }
 
-  /** Returns the plan variant for senders with the same overrides and the same excluded rules. */
+  /** Returns the plan variant for senders with the same overrides, excluded rules and rules out of shadow. */
   #variantFor(
     plan: OperationPlan,
-    on: Operation,
+    message: Message,
     effectiveOverrides: EffectiveOverrides,
     identity: Sender,
   ): OperationPlan {
-    const { selective } = plan
+    const { selective, partial } = plan
+    const { on } = message
     const notFor = selective.length === 0 ? selective : selective.filter(rule => !rule.covers!(identity))
-    if (effectiveOverrides.key === '' && notFor.length === 0) return plan
-    const key = `${notFor.map(rule => selective.indexOf(rule)).join()}:${effectiveOverrides.key}`
+    const enforced =
+      partial.length === 0 ? partial : partial.filter(rule => isEnforcedFor(rule, message, identity))
+    if (effectiveOverrides.key === '' && notFor.length === 0 && enforced.length === 0) return plan
+    const omitted = notFor.map(rule => selective.indexOf(rule)).join()
+    const refusing = enforced.map(rule => partial.indexOf(rule)).join()
+    const key = `${omitted}:${refusing}:${effectiveOverrides.key}`
     let variant = plan.variants.get(key)
     if (variant === undefined) {
-      const { steps, passed } = applyOverrides(withoutRules(plan.steps, notFor), on, effectiveOverrides)
+      const rules = enforceRules(withoutRules(plan.steps, notFor), enforced)
+      const { steps, passed } = applyOverrides(rules, on, effectiveOverrides)
       variant = this.#planOf(steps, on, passed, notFor)
       if (plan.variants.size >= MAX_SIZES.senderPlansPerRoute) plan.variants.clear()
       plan.variants.set(key, variant)
@@ -199,6 +206,7 @@ export class TopicRouteTable {
   ): OperationPlan {
     const evaluator = this.#evaluatorFor(steps, on, passed)
     const selective = steps.flatMap(selectiveRules)
+    const partial = findPartialShadowRules(steps)
     const exempts = steps.filter(step => step.kind === 'exempt')
     return {
       steps,
@@ -206,6 +214,7 @@ export class TopicRouteTable {
       passed,
       evaluator,
       selective,
+      partial,
       notFor,
       senderPlans: new Map(),
       variants: new Map(),
@@ -386,6 +395,7 @@ function banPlan(ban: Ban): SenderPlan {
     passed: PASSED,
     evaluator,
     selective: [],
+    partial: [],
     notFor: [],
     senderPlans: new Map(),
     variants: new Map(),

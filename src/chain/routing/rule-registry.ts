@@ -12,6 +12,7 @@ import type { HandlerFeedbackMeta } from '../rules/handler-feedback-types.ts'
 import { findScopeProblem } from '../rules/key-scope.ts'
 import type { HeldMeta } from '../rules/resource-limit.ts'
 import { ruleInfoOf, ruleInfoOfSizeRule, unchangedInfoOf } from '../rules/rule-info.ts'
+import { shadowShareOf } from '../rules/shadow.ts'
 import type { SizeRule } from '../rules/size-limit.ts'
 import type { UnchangedRule } from '../rules/unchanged-payload-rule.ts'
 import { type ChainEntry, getMiddlewareMeta } from './plan-steps.ts'
@@ -104,7 +105,7 @@ export class RuleRegistry {
   outcomes(on?: Operation): ReadonlyMap<Outcome, readonly string[]> {
     const outcomes = new Map<Outcome, string[]>()
     const matching = [...this.#limits, ...this.#sizes.values(), ...this.#unchanged.values()].filter(
-      rule => !rule.shadow && (on ?? rule.on) === rule.on,
+      rule => shadowShareOf(rule) < 1 && (on ?? rule.on) === rule.on,
     )
     const handlers = on === undefined || on === 'publish' ? this.handlers : []
     for (const { outcome, name } of [...matching, ...handlers]) {

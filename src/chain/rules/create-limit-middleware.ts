@@ -34,12 +34,13 @@ import type {
   UnchangedPayloadOptions,
 } from './rule-options.ts'
 import { type CoversSender, compileForLists, type SenderMatchLists } from './sender-filter.ts'
+import { compileShadow, type Shadow } from './shadow.ts'
 import { compileSizeRule, type SizeLimitMeta } from './size-limit.ts'
 import { compileUnchangedRule, type UnchangedMiddlewareMeta } from './unchanged-payload-rule.ts'
 import { compileUsageWarnings } from './usage-warning.ts'
 
 /** A compiled rule. */
-export interface Rule {
+export interface Rule extends Shadow {
   readonly name: string
   readonly description?: string | undefined
   readonly on: Operation
@@ -53,7 +54,6 @@ export interface Rule {
   readonly message?: RefusalWords | undefined
   readonly harshness: number
   readonly reason: Reason
-  readonly shadow: boolean
   /** True for shadow and degrade rules: if exceeded, they are not charged and do not refuse. */
   readonly soft: boolean
   readonly fallback?: Fallback | undefined
@@ -308,7 +308,7 @@ function meta(
     priority: options.priority ?? 0,
   } as const
   if (rate.count === Infinity) return tagged(kind, options.name, common)
-  const shadow = options.shadow ?? false
+  const shadow = compileShadow(options.shadow, options.per)
   const rule: Rule = {
     name: options.name,
     description: options.description,
@@ -323,8 +323,8 @@ function meta(
     harshness: HARSHNESS[outcome],
     reason,
     passed: 'ok',
-    shadow,
-    soft: shadow || outcome === 'degrade',
+    ...shadow,
+    soft: shadow.shadow || outcome === 'degrade',
     warn,
     penalty,
     when: options.when === undefined ? undefined : compileCondition(options.when, 'when'),

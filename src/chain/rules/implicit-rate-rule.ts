@@ -11,6 +11,8 @@ export interface SimpleRuleOptions {
   readonly cost?: CostMeter | undefined
   /** True to count in thousandths. */
   readonly fractional?: boolean | undefined
+  /** Default: false. */
+  readonly shadow?: boolean | undefined
 }
 
 const ONE: CostMeter = { fixed: 1, fractional: false, unitsOf: () => 1 }
@@ -22,7 +24,7 @@ const ONE: CostMeter = { fixed: 1, fractional: false, unitsOf: () => 1 }
 export function createRateRule(
   name: string,
   { count, periodMs, burst }: Rate,
-  { keys, cost = ONE, fractional = false }: SimpleRuleOptions,
+  { keys, cost = ONE, fractional = false, shadow = false }: SimpleRuleOptions,
 ): Rule {
   return {
     name,
@@ -44,7 +46,7 @@ export function createRateRule(
     reason: 'rate_limit_exceeded',
     passed: 'ok',
     asWritten: true,
-    shadow: false,
-    soft: false,
+    shadow,
+    soft: shadow,
   }
 }

@@ -6,6 +6,7 @@ import type { PlanStep } from '../routing/plan-steps.ts'
 import type { Rule } from './create-limit-middleware.ts'
 import { keyOf } from './key.ts'
 import { keyWithoutPrefix } from './key-scope.ts'
+import { shadowShareOf } from './shadow.ts'
 import type { SizeRule } from './size-limit.ts'
 import type { UnchangedRule } from './unchanged-payload-rule.ts'
 
@@ -25,7 +26,8 @@ export function ruleInfoOf(rule: Rule, pattern: Pattern | undefined): RuleInfo {
     per: rule.keys.scopes,
     algorithm: rule.limit.algorithm,
     isSelective: rule.when !== undefined || rule.covers !== undefined,
-    isShadow: rule.shadow,
+    isShadow: shadowShareOf(rule) === 1,
+    shadowShare: shadowShareOf(rule),
     reason: rule.reason,
     exceeded: rule.exceeded,
     message: rule.message,
@@ -51,7 +53,8 @@ export function ruleInfoOfSizeRule(rule: SizeRule, pattern: Pattern | undefined)
     exceeded,
     message,
     isSelective: rule.when !== undefined || rule.covers !== undefined,
-    isShadow: rule.shadow,
+    isShadow: shadowShareOf(rule) === 1,
+    shadowShare: shadowShareOf(rule),
     reason: 'too_large',
     capturesOf: topic => (pattern === undefined ? NO_CAPTURES : captureLevels(pattern, topic)),
   }
@@ -73,7 +76,8 @@ export function unchangedInfoOf(rule: UnchangedRule, pattern: Pattern | undefine
     algorithm: 'unchanged',
     exceeded,
     isSelective: rule.when !== undefined || rule.covers !== undefined,
-    isShadow: rule.shadow,
+    isShadow: shadowShareOf(rule) === 1,
+    shadowShare: shadowShareOf(rule),
     reason: 'unchanged',
     capturesOf: topic => (pattern === undefined ? NO_CAPTURES : captureLevels(pattern, topic)),
   }

@@ -86,8 +86,11 @@ export interface RuleOptions {
   readonly for?: SenderMatchLists | undefined
   /** Messages that the rule applies to. Default: all. */
   readonly when?: ConditionSpec | undefined
-  /** Decides and reports, but refuses nothing. */
-  readonly shadow?: boolean | undefined
+  /**
+   * Decides and reports, but refuses nothing. A share such as `90%`: for so many of the senders, always the same ones.
+   * Default: false.
+   */
+  readonly shadow?: boolean | string | undefined
   /** Answer of this rule while a remote store is unreachable. Default: the fallback that the store was opened with. */
   readonly fallback?: Fallback | undefined
   /** Default: true. */
@@ -155,7 +158,7 @@ export interface MessageSizeOptions {
   readonly exceeded?: ExceededSpec | undefined
   readonly message?: RefusalWords | undefined
   readonly penalties?: PenaltySpec | undefined
-  readonly shadow?: boolean | undefined
+  readonly shadow?: boolean | string | undefined
   /** Default: true. */
   readonly enabled?: boolean | undefined
   readonly priority?: number | undefined
@@ -185,7 +188,7 @@ export interface UnchangedPayloadOptions {
   readonly on?: 'publish' | undefined
   readonly for?: SenderMatchLists | undefined
   readonly when?: ConditionSpec | undefined
-  readonly shadow?: boolean | undefined
+  readonly shadow?: boolean | string | undefined
   /** Default: true. */
   readonly enabled?: boolean | undefined
   readonly priority?: number | undefined

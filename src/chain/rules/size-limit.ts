@@ -12,9 +12,10 @@ import type { RefusalWords } from '../../outcomes/rule-info.ts'
 import { type CompiledPenalty, compilePenalty } from './compile-penalty.ts'
 import type { MessageSizeOptions } from './rule-options.ts'
 import { type CoversSender, compileForLists, type SenderMatchLists } from './sender-filter.ts'
+import { compileShadow, type Shadow } from './shadow.ts'
 
 /** A rule that refuses messages above a size. It counts nothing, so it has neither key nor state. */
-export interface SizeRule {
+export interface SizeRule extends Shadow {
   readonly name: string
   readonly description?: string | undefined
   readonly on: Operation
@@ -23,7 +24,6 @@ export interface SizeRule {
   readonly exceeded: ExceededPlan
   readonly message?: RefusalWords | undefined
   readonly harshness: number
-  readonly shadow: boolean
   /** True for `degrade`: the message passes with a lower QoS. */
   readonly soft: boolean
   readonly penalty?: CompiledPenalty | undefined
@@ -64,7 +64,7 @@ const SIZE: KnownOptions<MessageSizeOptions> = {
 /** Compiles a maximum size. Throws PolicyError. */
 export function compileSizeRule(options: MessageSizeOptions): SizeLimitMeta {
   checkOptionNames(options, SIZE)
-  const { name, description, on = 'publish', message, shadow = false } = options
+  const { name, description, on = 'publish', message } = options
   if (typeof name !== 'string' || name === '')
     throw policyError('name', 'a rule needs a name', 'its refusals contain it: give each rule its own')
   if (on !== 'publish' && on !== 'deliver')
@@ -89,7 +89,7 @@ export function compileSizeRule(options: MessageSizeOptions): SizeLimitMeta {
     outcome,
     exceeded,
     message,
-    shadow,
+    ...compileShadow(options.shadow, undefined),
     harshness: HARSHNESS[outcome],
     soft: outcome === 'degrade',
     penalty: checkWithPathPrefix('penalties', () => compilePenalty(options.penalties, true)),

@@ -76,8 +76,8 @@ const TIER: KnownOptions<TierSpec> = { limit: true, cost: true }
 
 const ASSIGN: KnownOptions<NonNullable<TiersSpec['assign']>> = { from: true, default: true }
 
-/** Compiles tiers. Returns undefined if there are none. Throws PolicyError with all problems. */
-export function compileTiers(spec: TiersSpec | undefined): Tiers | undefined {
+/** Compiles tiers, whose limits may all be in shadow. Returns undefined if there are none. Throws PolicyError with all problems. */
+export function compileTiers(spec: TiersSpec | undefined, shadow = false): Tiers | undefined {
   if (spec === undefined) return undefined
   const problems: Problem[] = []
   const { assign, ...own } = spec as TiersSpec & Readonly<Record<string, TierSpec>>
@@ -116,7 +116,7 @@ export function compileTiers(spec: TiersSpec | undefined): Tiers | undefined {
   const byName = new Map<string, Tier>()
   for (const [name, { limit }] of named) {
     const rule = read(name, 'limit', () =>
-      tierRule(name, limit ?? DEFAULT_TIERS[name]?.limit ?? 'unlimited', fractional),
+      tierRule(name, limit ?? DEFAULT_TIERS[name]?.limit ?? 'unlimited', fractional, shadow),
     )
     byName.set(name, { name, costThousandths: factors.get(name)!, rule })
   }
@@ -133,14 +133,14 @@ export function compileTiers(spec: TiersSpec | undefined): Tiers | undefined {
   return { byName, fallback, fractional }
 }
 
-function tierRule(name: string, text: string, fractional: boolean): Rule | undefined {
+function tierRule(name: string, text: string, fractional: boolean, shadow: boolean): Rule | undefined {
   const rate = parseRate(text)
   if (rate.per !== undefined)
     throw policyError('', `a tier counts by sender, not per ${rate.per}`, `remove per ${rate.per}`)
   if (rate.bytes)
     throw policyError('', "a tier's limit counts messages", 'write a rule with per: tier for bytes')
   if (rate.count === Infinity) return undefined
-  return createRateRule(`tier:${name}`, rate, { keys: PER_SENDER, fractional })
+  return createRateRule(`tier:${name}`, rate, { keys: PER_SENDER, fractional, shadow })
 }
 
 /** Multiplies a cost by whole thousandths. */

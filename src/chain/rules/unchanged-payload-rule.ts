@@ -14,9 +14,10 @@ import { captureLevels, type Pattern } from '../../topic/pattern.ts'
 import { createKeyMaker, isCompleteKey, type KeyMaker } from './key-scope.ts'
 import type { UnchangedPayloadOptions } from './rule-options.ts'
 import { type CoversSender, compileForLists, type SenderMatchLists } from './sender-filter.ts'
+import { compileShadow, type Shadow } from './shadow.ts'
 
 /** A rule that refuses messages whose payload equals the last one of their topic. It counts nothing. */
-export interface UnchangedRule {
+export interface UnchangedRule extends Shadow {
   readonly name: string
   readonly description?: string | undefined
   readonly on: 'publish'
@@ -27,7 +28,6 @@ export interface UnchangedRule {
   readonly isByTopic: boolean
   /** Age at which an equal payload passes again; Infinity for never. */
   readonly upToMs: number
-  readonly shadow: boolean
   readonly when?: Condition | undefined
   readonly whenSpec?: ConditionSpec | undefined
   readonly covers?: CoversSender | undefined
@@ -72,7 +72,7 @@ const UNCHANGED: KnownOptions<UnchangedPayloadOptions> = {
 /** Compiles an `unchanged` rule. Throws PolicyError. */
 export function compileUnchangedRule(options: UnchangedPayloadOptions): UnchangedMiddlewareMeta {
   checkOptionNames(options, UNCHANGED)
-  const { name, description, on = 'publish', unchanged: outcome, per = 'client', shadow = false } = options
+  const { name, description, on = 'publish', unchanged: outcome, per = 'client' } = options
   if (typeof name !== 'string' || name === '')
     throw policyError('name', 'a rule needs a name', 'its refusals contain it: give each rule its own')
   if (on !== 'publish') {
@@ -95,7 +95,7 @@ export function compileUnchangedRule(options: UnchangedPayloadOptions): Unchange
     on,
     outcome,
     upToMs,
-    shadow,
+    ...compileShadow(options.shadow, per),
     exceeded: compileExceeded(outcome, options.dialect),
     keys: createKeyMaker(scopes.includes('topic') ? scopes : [...scopes, 'topic']),
     isByTopic: others.length === 0,

@@ -2,6 +2,7 @@ import type { Decision } from '../../core/decision.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { MaybePromise, Message, Operation, Sender } from '../../core/message.ts'
 import type { PassDecision } from '../evaluation/combine-verdicts.ts'
+import type { PartialShadowRule } from '../routing/partial-shadow-rules.ts'
 import type { ExemptStep, PlanStep } from '../routing/plan-steps.ts'
 import type { Rule } from '../rules/create-limit-middleware.ts'
 import type { BehaviourCount, CompiledBehaviourFactors } from './behaviour.ts'
@@ -72,6 +73,8 @@ export interface OperationPlan {
   readonly evaluator: Evaluator
   /** Rules that are for some senders only. */
   readonly selective: readonly SelectiveRule[]
+  /** Rules that are in shadow for a share of the senders. */
+  readonly partial: readonly PartialShadowRule[]
   /** Rules of the route that are not for the senders of this plan. */
   readonly notFor: readonly SelectiveRule[]
   /** Plans of senders made so far, by the exemptions that cover the sender. */

@@ -2,15 +2,16 @@ import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { formatProblem, type Problem } from '../../core/errors.ts'
 import { CommandError, EXIT } from '../command-error.ts'
-import { formatCount, formatShare, formatTable, printable } from '../format.ts'
-import type { AdminClient } from './client.ts'
+import { formatCount, formatPercent, formatShare, formatTable, printable } from '../format.ts'
+import { changePolicy } from './change-policy.ts'
 import type { AddAdminCommand, SetAction } from './entry-commands.ts'
-import { type CommandOutput, segment } from './run.ts'
+import { addPromoteCommand } from './promote-command.ts'
+import { segment } from './run.ts'
 
 interface RuleRow {
   readonly name: string
   readonly enabled: boolean
-  readonly observed: boolean
+  readonly shadowShare: number
   readonly pattern?: string
   readonly per: readonly string[]
   readonly total: number
@@ -23,7 +24,7 @@ export function addPolicyAdminCommands(program: Command, add: AddAdminCommand, a
     command.requiredOption('--reason <text>', 'the reason, for the audit log')
 
   const reload = withReason(add(program, 'reload', 'read the policy files again and put them in force'))
-  action(reload, (client, _args, { reason }) => changed(client, 'POST', '/policy/reload', { reason }))
+  action(reload, (client, _args, { reason }) => changePolicy(client, 'POST', '/policy/reload', { reason }))
 
   const policy = program.command('policy').description('show and change the policy of a running topicgate')
   action(add(policy, 'get', 'print the policy in force, without its secrets'), async client => {
@@ -34,7 +35,7 @@ export function addPolicyAdminCommands(program: Command, add: AddAdminCommand, a
   action(put, async (client, [file], { reason }) => {
     const { etag } = await client.get<{ etag: string }>('/policy')
     const overlay = await readOverlay(file!)
-    return changed(client, 'PUT', '/policy/overlay', { overlay, reason }, { 'if-match': `"${etag}"` })
+    return changePolicy(client, 'PUT', '/policy/overlay', { overlay, reason }, { 'if-match': `"${etag}"` })
   })
   const check = add(policy, 'check', 'check an overlay; exit code 1 if it has problems').argument(
     '<file>',
@@ -86,15 +87,15 @@ export function addPolicyAdminCommands(program: Command, add: AddAdminCommand, a
     'its number',
   )
   action(rollback, (client, [to], { reason }) =>
-    changed(client, 'POST', '/policy/rollback', { to: Number(to), reason }),
+    changePolicy(client, 'POST', '/policy/rollback', { to: Number(to), reason }),
   )
 
   const rules = program.command('rules').description('show and change the rules of a running topicgate')
   action(add(rules, 'ls', 'list the rules with their counts'), async client => {
     const json = await client.get<{ rules: readonly RuleRow[] }>('/rules?limit=1000')
-    const rows = json.rules.map(({ name, enabled, observed, pattern, per, total, denied }) => [
+    const rows = json.rules.map(({ name, enabled, shadowShare, pattern, per, total, denied }) => [
       printable(name, 40),
-      enabled ? (observed ? 'shadow' : 'on') : 'off',
+      describeRuleState(enabled, shadowShare),
       printable(pattern ?? 'all topics', 40),
       per.join('+'),
       formatCount(total),
@@ -109,7 +110,7 @@ export function addPolicyAdminCommands(program: Command, add: AddAdminCommand, a
       .option('--limit <rate>', 'as "10/s burst 50"')
       .option('--quota <quota>', 'as 10000/day')
       .option('--exceeded <outcome>', 'as drop')
-      .option('--shadow', 'only observe')
+      .option('--shadow [share]', 'only observe; with a share as 90%, so many of the senders')
   const fieldsOf = ({
     reason,
     topic,
@@ -129,11 +130,11 @@ export function addPolicyAdminCommands(program: Command, add: AddAdminCommand, a
   })
   const addRule = withFields(add(rules, 'add', 'add a rule to the overlay')).argument('<name>', 'its name')
   action(addRule, (client, [name], flags) =>
-    changed(client, 'POST', `/rules/${segment(name!)}`, fieldsOf(flags)),
+    changePolicy(client, 'POST', `/rules/${segment(name!)}`, fieldsOf(flags)),
   )
   const setRule = withFields(add(rules, 'set', 'change fields of a rule')).argument('<name>', 'its name')
   action(setRule, (client, [name], flags) =>
-    changed(client, 'PUT', `/rules/${segment(name!)}`, fieldsOf(flags)),
+    changePolicy(client, 'PUT', `/rules/${segment(name!)}`, fieldsOf(flags)),
   )
   for (const [word, enabled] of [
     ['enable', true],
@@ -141,35 +142,20 @@ export function addPolicyAdminCommands(program: Command, add: AddAdminCommand, a
   ] as const) {
     const command = withReason(add(rules, word, `${word} a rule`)).argument('<name>', 'its name')
     action(command, (client, [name], { reason }) =>
-      changed(client, 'PUT', `/rules/${segment(name!)}`, { enabled, reason }),
+      changePolicy(client, 'PUT', `/rules/${segment(name!)}`, { enabled, reason }),
     )
   }
-  const promote = withReason(add(program, 'promote', 'let a rule in shadow refuse, in the overlay'))
-  promote.argument('<rule>', 'its name')
-  action(promote, async (client, [name], { reason }) => {
-    const path = `/rules/${segment(name!)}`
-    const { observed, shadow } = await client.get<{ observed: boolean; shadow: number }>(path)
-    if (!observed) throw new CommandError(`rule ${printable(name!)} is not in shadow`, EXIT.failed)
-    const { json, lines } = await changed(client, 'PUT', path, { shadow: false, reason })
-    const messages = shadow === 1 ? '1 message' : `${formatCount(shadow)} messages`
-    return { json, lines: [`${printable(name!)} refuses from now on; in shadow: ${messages}`, ...lines] }
-  })
+  addPromoteCommand(program, add, action)
   const rm = withReason(add(rules, 'rm', 'remove a rule of the overlay')).argument('<name>', 'its name')
   action(rm, (client, [name], { reason }) =>
-    changed(client, 'DELETE', `/rules/${segment(name!)}?reason=${segment(String(reason))}`),
+    changePolicy(client, 'DELETE', `/rules/${segment(name!)}?reason=${segment(String(reason))}`),
   )
 }
 
-async function changed(
-  client: AdminClient,
-  method: string,
-  path: string,
-  body?: object,
-  headers?: Readonly<Record<string, string>>,
-): Promise<CommandOutput> {
-  const json = await client.send<{ etag: string; version: number | null }>(method, path, body, headers)
-  const version = json.version === null ? '' : `, version ${json.version} of the overlay`
-  return { json, lines: [`in force: policy ${json.etag}${version}`] }
+function describeRuleState(enabled: boolean, shadowShare: number): string {
+  if (!enabled) return 'off'
+  if (shadowShare === 0) return 'on'
+  return shadowShare === 1 ? 'shadow' : `shadow ${formatPercent(shadowShare)}`
 }
 
 async function readOverlay(file: string): Promise<string> {

@@ -57,7 +57,7 @@ interface RuleRowsProps {
 }
 
 function RuleRows({ rule, isOpen, onToggle }: RuleRowsProps) {
-  const { name, enabled, observed, on, pattern, per, total, denied, shadow, meanRemaining } = rule
+  const { name, enabled, shadowShare, on, pattern, per, total, denied, shadow, meanRemaining } = rule
   return (
     <>
       <tr>
@@ -74,7 +74,10 @@ function RuleRows({ rule, isOpen, onToggle }: RuleRowsProps) {
           <span class="hint">{per.length === 0 ? 'in total' : `per ${per.join(', ')}`}</span>
         </td>
         <td>
-          <OutcomeTag outcome={!enabled ? 'disabled' : observed ? 'in shadow' : rule.outcome} />
+          <OutcomeTag outcome={!enabled ? 'disabled' : shadowShare === 1 ? 'in shadow' : rule.outcome} />
+          {shadowShare > 0 && shadowShare < 1 && (
+            <span class="hint">in shadow for {formatShare(shadowShare, 1)} of senders</span>
+          )}
         </td>
         <td class="number">{formatCount(total)}</td>
         <td class="number">{formatCount(denied)}</td>
@@ -83,7 +86,7 @@ function RuleRows({ rule, isOpen, onToggle }: RuleRowsProps) {
           {denied > 0 && <ShareBar share={denied / total} tone="blocked" />}
         </td>
         <td class="number">
-          {observed || shadow > 0 ? formatCount(shadow) : '–'}
+          {shadowShare > 0 || shadow > 0 ? formatCount(shadow) : '–'}
           {shadow > 0 && <span class="hint">{formatShare(shadow, total)}</span>}
         </td>
         <td class="number">{meanRemaining === null ? '–' : formatCount(meanRemaining)}</td>

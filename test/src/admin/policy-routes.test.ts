@@ -141,6 +141,21 @@ describe('the policy of the admin API', () => {
     expect(readFileSync(overlay, 'utf8')).toContain('# by hand')
   })
 
+  it('is put in shadow, for all senders or a share; the file keeps its comments', async () => {
+    const overlay = await openWithOverlay()
+    const put = (shadow: unknown): Promise<Answer> =>
+      scene.call('PUT', `${BASE}/policy/shadow`, { body: { shadow, reason: 'test' } })
+    expect((await put('90%')).status).toBe(200)
+    expect(readFileSync(overlay, 'utf8')).toMatch(/# by hand[\s\S]*^shadow: 90%$/m)
+    const rule = await scene.call('GET', `${BASE}/rules/per-client`)
+    expect(rule.body).toMatchObject({ observed: false, shadowShare: 0.9 })
+    const wrong = await put('most')
+    expect([wrong.status, wrong.text]).toEqual([422, expect.stringContaining('is not true, false or a perc')])
+    expect((await put(3)).status).toBe(400)
+    expect((await put(false)).status).toBe(200)
+    expect((await scene.call('GET', `${BASE}/rules/per-client`)).body).toMatchObject({ shadowShare: 0 })
+  })
+
   it('compares an overlay with the policy in force, and reloads its files', async () => {
     const overlay = await openWithOverlay()
     const text = 'rules: [{ name: per-client, limit: 1/s }, { name: new, limit: 9/s }]'

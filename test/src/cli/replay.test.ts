@@ -23,7 +23,11 @@ rules:
   - { name: subs, on: subscribe, per: client, limit: 1/s }
 `
 
-type Answer = readonly [outcome: string, reason: string, ...numbers: (string | number | null)[]]
+type Answer = readonly [
+  outcome: string,
+  reason: string,
+  ...rest: (string | number | null | readonly string[])[],
+]
 const ok = (rule: string, limit: number, remaining: number): Answer => [
   'deliver',
   'ok',
@@ -84,7 +88,7 @@ const TIMETABLE: readonly (readonly [at: number, topic: string, fields: object, 
   // Time never runs backwards inside a limit, though the line says so.
   [4000, 'daily/x', {}, ['reject', 'quota_exceeded', 'daily', 1, 0, 86_396_000]],
   [5000, 'trial/x', {}, passed],
-  [5000, 'trial/x', {}, passed],
+  [5000, 'trial/x', {}, [...passed, ['trial']]],
   [5000, 'elsewhere', { on: 'subscribe', client: 'c1' }, ok('subs', 1, 0)],
   [5000, 'elsewhere', { on: 'subscribe', client: 'c1' }, no('reject', 'subs', 1, 0, 1000)],
   [5000, 'elsewhere', { client: 'c1' }, passed],
@@ -94,10 +98,13 @@ const CAPTURE = TIMETABLE.map(([at, topic, fields]) => `${JSON.stringify({ at, t
   '',
 )
 
-const GOLDEN = TIMETABLE.map(([at, topic, , [outcome, reason, rule, limit, remaining, retryAfterMs]]) => {
-  const allowed = outcome === 'deliver'
-  return `${JSON.stringify({ at, topic, allowed, outcome, reason, rule, limit, remaining, retryAfterMs })}\n`
-}).join('')
+const GOLDEN = TIMETABLE.map(
+  ([at, topic, , [outcome, reason, rule, limit, remaining, retryAfterMs, shadow]]) => {
+    const allowed = outcome === 'deliver'
+    const fields = { at, topic, allowed, outcome, reason, rule, limit, remaining, retryAfterMs, shadow }
+    return `${JSON.stringify(fields)}\n`
+  },
+).join('')
 
 describe('replay --json', () => {
   it('decides every line at its own moment, in the order given', async () => {

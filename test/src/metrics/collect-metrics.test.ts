@@ -211,7 +211,7 @@ describe('the exposition', () => {
     )
     const analytics = new Analytics({ gate })
     const seriesOf = async (): Promise<readonly string[]> =>
-      (await renderMetrics({ analytics })).split('\n').filter(line => line.startsWith('topicgate_'))
+      (await renderMetrics({ analytics })).split('\n').filter(line => /^topicgate_\w*_total/.test(line))
     const before = await seriesOf()
     expect(before.every(line => line.endsWith(' 0'))).toBe(true)
     for (const tier of [undefined, 'free', 'gold']) {
@@ -299,6 +299,21 @@ describe('the exposition', () => {
     expect(await renderMetrics({ analytics })).toContain('topicgate_shadow_total{rule="trial"} 0')
   })
 
+  it('tell the share of the senders for which a rule is in shadow', async () => {
+    const gate = new Gate({ clock: new FakeClock() }).use(
+      limit({ name: 'trial', limit: '2/day', per: 'client', shadow: '90%' }),
+      limit({ name: 'seen', limit: '2/day', shadow: true }),
+      limit({ name: 'real', limit: '4/day' }),
+    )
+    const text = await renderMetrics({ analytics: new Analytics({ gate }) })
+    expect(text.match(/^topicgate_shadow_ratio.*$/gm)).toEqual([
+      'topicgate_shadow_ratio{rule="trial"} 0.9',
+      'topicgate_shadow_ratio{rule="seen"} 1',
+      'topicgate_shadow_ratio{rule="real"} 0',
+    ])
+    expect(text.match(/^topicgate_shadow_total.*$/gm)).toHaveLength(2)
+  })
+
   it('counts refusals in shadow of rules beyond the maximum together', async () => {
     const shadow = Array.from({ length: MAX_SIZES.metricRules + 50 }, (_, index) => `rule ${index}`)
     const gate = new Gate({ clock: new FakeClock() }).use(
@@ -352,6 +367,8 @@ describe('the exposition', () => {
     expect(promtool(['check', 'metrics'], text)).toEqual({ fine: true, said: '' })
     const { fingerprint } = gate.stats().policy.applied!
     expect(text.split('\n').filter(line => line.startsWith('topicgate') && !/_total\{/.test(line))).toEqual([
+      expect.stringMatching(/^topicgate_shadow_ratio/),
+      expect.stringMatching(/^topicgate_shadow_ratio/),
       `topicgate_policy_applied_timestamp_seconds ${Date.UTC(2026, 0, 14, 12) / 1_000}`,
       `topicgate_policy_info{fingerprint="${fingerprint}"} 1`,
       'topicgate_policy_refused_total 1',

@@ -122,6 +122,39 @@ describe('the commands of operators', () => {
     expect((await run('rules', 'rm', 'trial', ...reason)).exitCode).toBe(0)
   })
 
+  it('promote a rule in steps, each for more of the senders than the one before', async () => {
+    const reason = ['--reason', 'a tenth is fine']
+    await run('rules', 'add', 'trial', '--limit', '1/s', '--topic', 'promoted/#', '--shadow', ...reason)
+    const { out } = await run('promote', 'trial', '--enforce', '10%', ...reason)
+    expect(out).toContain('trial refuses from now on for 10 % of the senders; in shadow: 0 messages\n')
+    expect((await run('rules', 'ls')).out).toMatch(/trial +shadow 90 %/)
+    const fewer = await run('promote', 'trial', '--enforce', '10%', ...reason)
+    const error = 'error: rule trial refuses for 10 % of the senders already (enforce more)\n'
+    expect([fewer.exitCode, fewer.err]).toEqual([1, error])
+    expect((await run('promote', 'trial', '--enforce', '12.5%', ...reason)).exitCode).toBe(0)
+    expect(scene.gate.ruleOf('trial')?.shadowShare).toBe(0.875)
+    expect((await run('promote', 'trial', '--enforce', '0%', ...reason)).err).toContain('above 0')
+    expect((await run('promote', 'trial', ...reason)).exitCode).toBe(0)
+    expect(scene.gate.ruleOf('trial')?.shadowShare).toBe(0)
+    expect((await run('rules', 'rm', 'trial', ...reason)).exitCode).toBe(0)
+  })
+
+  it('promote the whole policy', async () => {
+    const reason = ['--reason', 'it is time']
+    const none = await run('promote', '--policy', ...reason)
+    expect([none.exitCode, none.err]).toEqual([1, 'error: the policy is not in shadow\n'])
+    const body = { shadow: true, reason: 'a trial of all rules' }
+    expect((await scene.call('PUT', '/api/v1/policy/shadow', { body })).status).toBe(200)
+    const rule = scene.gate.rules()[0]!
+    expect(scene.gate.ruleOf(rule)?.shadowShare).toBe(1)
+    const { out } = await run('promote', '--policy', '--enforce', '10%', ...reason)
+    expect(out).toContain('the policy refuses from now on for 10 % of the senders\n')
+    expect(scene.gate.ruleOf(rule)?.shadowShare).toBe(0.9)
+    expect((await run('promote', '--policy', ...reason)).exitCode).toBe(0)
+    expect(scene.gate.ruleOf(rule)?.shadowShare).toBe(0)
+    expect((await run('promote', ...reason)).err).toContain('name what to promote (a rule, or --policy)')
+  })
+
   it('change rules and the overlay, with versions', async () => {
     const reason = ['--reason', 'test']
     expect(
