@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { configDefaults, defineConfig } from 'vitest/config'
 import { findServerTests } from './test/support/server-tests.ts'
+import { SlowestFirst } from './test/support/slowest-first.ts'
 import { TallyReporter } from './test/support/tally-reporter.ts'
 
 /** Tests that take long, as `name.long.test.ts`, and those that do more with TOPICGATE_LONG=1. */
@@ -14,11 +15,16 @@ const MORE_IN_LONG = [
   'test/brokers/nats-gateway/{control-line,fuzz}.test.ts',
   'test/e2e/store-fault-matrix.test.ts',
 ]
+/** Long tests that measure no speed and mostly wait: they run beside others. */
+const LONG_BESIDE_OTHERS = [
+  'test/e2e/{ci-examples,dashboard,dashboard-screenshots,gateway-rabbitmq,mqtt-restart,sigterm-promises}.long.test.ts',
+  'test/src/admin/{event-streams,slow-requests}.long.test.ts',
+]
 const isLong = process.env.TOPICGATE_LONG === '1'
 
 const serverTests = findServerTests(import.meta.dirname)
-// Tests of servers wait much of their time.
-const workers = availableParallelism() + 1
+// Tests of servers and processes wait much of their time.
+const workers = 2 * availableParallelism()
 const exclude = [...configDefaults.exclude, LONG]
 const timeouts = (ms: number) => ({ testTimeout: ms, hookTimeout: ms })
 
@@ -28,6 +34,7 @@ export default defineConfig({
     reporters: ['default', new TallyReporter()],
     passWithNoTests: false,
     maxWorkers: workers,
+    sequence: { sequencer: SlowestFirst },
     projects: [
       {
         test: {
@@ -64,9 +71,13 @@ export default defineConfig({
         test: { name: 'more', include: isLong ? MORE_IN_LONG : [], ...timeouts(300_000) },
       },
       {
+        test: { name: 'long', include: LONG_BESIDE_OTHERS, ...timeouts(300_000) },
+      },
+      {
         test: {
-          name: 'long',
+          name: 'timed',
           include: [LONG],
+          exclude: [...configDefaults.exclude, ...LONG_BESIDE_OTHERS],
           ...timeouts(300_000),
           // These measure real time: one file after another, and none beside others.
           fileParallelism: false,

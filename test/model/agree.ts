@@ -1,12 +1,13 @@
 import { expect, it } from 'vitest'
+import { IS_LONG_RUN } from '../support/long-run.ts'
 import { random } from '../support/random.ts'
 import { FEATURES, rollHistory } from './generator.ts'
 import { groupsOf } from './groups.ts'
 import { compare, type History, type OpenStore } from './history.ts'
 import { print, shrink } from './shrink.ts'
 
-/** Seeds for each pair of features. `npm run test:long` sets 500. */
-export const SEEDS = Number(process.env.TOPICGATE_MODEL_SEEDS ?? 20)
+/** Seeds for each pair of features in `npm test` and `npm run test:long` together. */
+export const SEEDS = Number(process.env.TOPICGATE_MODEL_SEEDS ?? 500)
 
 /** Features of one history: six pairs at once, which is four times as quick as one. */
 const GROUP = 4
@@ -30,6 +31,8 @@ export function agree(name: string, open: OpenStore, seeds: readonly number[], n
   })
 }
 
-export function seedsUpTo(count: number): readonly number[] {
-  return Array.from({ length: Math.max(1, Math.round(count)) }, (_, seed) => seed)
+/** Returns the first seeds, as many as `npm test` uses; in `npm run test:long` the further ones up to `all`, at least one. */
+export function seedsOf(usual: number, all: number): readonly number[] {
+  if (!IS_LONG_RUN) return Array.from({ length: usual }, (_, seed) => seed)
+  return Array.from({ length: Math.max(1, Math.round(all) - usual) }, (_, index) => usual + index)
 }

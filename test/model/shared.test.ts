@@ -2,10 +2,9 @@ import { afterAll, describe } from 'vitest'
 import { LeasedStore } from '../../src/stores/leased/leased-store.ts'
 import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
 import { RedisStore } from '../../src/stores/redis/index.ts'
-import { usualOrLong } from '../support/long-run.ts'
 import { startRedis } from '../support/redis.ts'
 import { openIoredis } from '../support/redis-clients.ts'
-import { agree, SEEDS, seedsUpTo } from './agree.ts'
+import { agree, SEEDS, seedsOf } from './agree.ts'
 
 const server = await startRedis()
 const client = await openIoredis(server.url)
@@ -25,7 +24,7 @@ describe('every pair of features on the Redis store', () => {
       // Refusals that are known here name the rule they are known of: other rules of the message are not asked.
       return new RedisStore({ client, clock, prefix: `model-${stores}`, timeoutMs: 20_000, denialCache: 0 })
     },
-    seedsUpTo(usualOrLong(1, SEEDS / 10)),
+    seedsOf(1, SEEDS / 10),
   )
 })
 
@@ -33,6 +32,6 @@ describe('every pair of features on leases of one unit', () => {
   agree(
     'leased',
     clock => new LeasedStore({ store: new MemoryStore({ clock }), units: 1, clock }),
-    seedsUpTo(usualOrLong(2, SEEDS / 5)),
+    seedsOf(2, SEEDS / 5),
   )
 })
