@@ -4,6 +4,7 @@ import { CaptureFileReader } from './capture-file.ts'
 import { CaptureReader, type CaptureRecord } from './capture-format.ts'
 import { EXIT } from './command-error.ts'
 import { formatCount } from './format.ts'
+import { ProgressLine } from './progress-line.ts'
 import { ReplayEngine } from './replay-engine.ts'
 import { ReplayTotals } from './replay-totals.ts'
 import { resolvePolicyFiles } from './resolve-policy-files.ts'
@@ -12,7 +13,6 @@ import { VirtualClock } from './virtual-clock.ts'
 
 /** Characters collected before they are written. */
 const BATCH_CHARS = 65_536
-const PROGRESS_EVERY_MS = 500
 
 export interface ReplayOptions {
   readonly policy: readonly string[]
@@ -47,9 +47,9 @@ class Replay {
   readonly #capture: CaptureFileReader
   readonly #totals: ReplayTotals
   readonly #engine: ReplayEngine
+  readonly #progress: ProgressLine
   #decided = 0
   #batch = ''
-  #progressAtMs = performance.now()
 
   constructor(options: ReplayOptions, gate: Gate, clock: VirtualClock, terminal: Terminal) {
     this.#options = options
@@ -57,6 +57,7 @@ class Replay {
     this.#capture = new CaptureFileReader(options.capture, terminal.stdin, new CaptureReader(gate.dialect))
     this.#totals = new ReplayTotals(gate.rules())
     this.#engine = new ReplayEngine(gate, clock)
+    this.#progress = new ProgressLine(terminal.stderr)
   }
 
   async run(): Promise<void> {
@@ -68,7 +69,7 @@ class Replay {
     } catch (error) {
       throw this.#capture.toCommandError(error)
     } finally {
-      this.#clearProgress()
+      this.#progress.clear()
       await this.#flush()
     }
     if (!this.#options.json) await write(this.#terminal.stdout, `${this.#totals.describe().join('\n')}\n`)
@@ -99,17 +100,9 @@ class Replay {
   }
 
   #showProgress(): void {
-    const { stderr, stdout } = this.#terminal
     // JSON lines on the same screen show progress already.
-    if (stderr.isTTY !== true || (this.#options.json && stdout.isTTY === true)) return
-    const nowMs = performance.now()
-    if (nowMs - this.#progressAtMs < PROGRESS_EVERY_MS) return
-    this.#progressAtMs = nowMs
-    stderr.write(`\r${formatCount(this.#decided)} lines decided`)
-  }
-
-  #clearProgress(): void {
-    if (this.#terminal.stderr.isTTY === true) this.#terminal.stderr.write('\r\u001b[K')
+    if (this.#options.json && this.#terminal.stdout.isTTY === true) return
+    this.#progress.show(() => `${formatCount(this.#decided)} lines decided`)
   }
 }
 

@@ -1,5 +1,6 @@
 import { policyError } from './errors.ts'
 import { checkOptionNames, type KnownOptions } from './option-names.ts'
+import { seededRandom } from './seeded-random.ts'
 
 export interface BackOffOptions {
   /** Maximum of the first wait. Default: 1,000. */
@@ -23,7 +24,10 @@ export class BackOff {
   #attempt = 0
 
   /** `random` returns a number in [0, 1). Throws PolicyError for an invalid time. */
-  constructor(options: BackOffOptions = {}, random = seededRandom(options.seed)) {
+  constructor(
+    options: BackOffOptions = {},
+    random = options.seed === undefined ? Math.random : seededRandom(options.seed),
+  ) {
     checkOptionNames(options, OPTIONS, 'backOff')
     const { fromMs = 1_000, toMs = 60_000 } = options
     if (!(fromMs >= 1 && toMs >= fromMs && toMs < Infinity))
@@ -45,17 +49,5 @@ export class BackOff {
 
   reset(): void {
     this.#attempt = 0
-  }
-}
-
-/** Returns a generator of numbers in [0, 1), by Mulberry32 if there is a seed. */
-function seededRandom(seed: number | undefined): () => number {
-  if (seed === undefined) return Math.random
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
   }
 }

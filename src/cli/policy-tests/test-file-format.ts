@@ -2,43 +2,27 @@ import * as z from 'zod'
 import { OUTCOMES } from '../../core/decision.ts'
 import { PolicyError } from '../../core/errors.ts'
 import { MESSAGE_OPERATIONS } from '../../core/message.ts'
-import { parseBytes, parseDuration } from '../../core/units.ts'
 import { encodeSchemaError, type FileFormat } from '../../policy/index.ts'
-import { parseCountComparison, parseDurationComparison, parseShareComparison } from '../comparison.ts'
+import { parseCountComparison, parseDurationComparison } from '../comparison.ts'
+import {
+  duration,
+  moment,
+  parsedSchema,
+  qos,
+  shareComparison,
+  size,
+  text,
+  texts,
+  yesOrNo,
+} from '../document-schemas.ts'
 
 /** Maximum messages of one `send`, and results of one `handled`. */
 const MAX_TIMES = 1_000_000
 
-/** Returns a schema of a text or number that `parse` converts; its PolicyError becomes the problem of the value. */
-function parsedSchema<T>(noun: string, remedy: string, parse: (written: string | number) => T) {
-  const error = encodeSchemaError(noun, remedy)
-  return z.union([z.string({ error }), z.number({ error })], { error }).transform((written, context): T => {
-    try {
-      return parse(written)
-    } catch (cause) {
-      if (!(cause instanceof PolicyError)) throw cause
-      context.addIssue({ code: 'custom', message: error })
-      return z.NEVER
-    }
-  })
-}
-
-const text = z.string({ error: encodeSchemaError('a text', 'put it in quotes') })
-const yesOrNo = z.boolean({
-  error: encodeSchemaError('true or false', 'write true or false, without quotes'),
-})
 const count = parsedSchema('a count', 'write a whole number, or "<= 10"', parseCountComparison)
-const duration = parsedSchema('a duration', 'write a number and a unit, as 250ms, 1s or 5m', written =>
-  parseDuration(String(written)),
-)
 const TIMES = encodeSchemaError(`a whole number from 1 to ${MAX_TIMES}`, 'write times: 25')
 const times = z.int({ error: TIMES }).min(1, { error: TIMES }).max(MAX_TIMES, { error: TIMES }).optional()
 
-const start = parsedSchema('a moment', 'write it as 2026-01-31T12:00:00Z', written => {
-  const atMs = Date.parse(String(written))
-  if (Number.isNaN(atMs) || atMs < 0) throw new PolicyError([])
-  return atMs
-})
 const load = parsedSchema('a load', 'write it as 80%', written => {
   const percent = Number(/^(\d+(?:\.\d+)?)\s*%$/.exec(String(written))?.[1])
   if (!(percent <= 100)) throw new PolicyError([])
@@ -54,8 +38,6 @@ const entries = z
     },
   )
   .optional()
-
-const texts = z.array(text, { error: encodeSchemaError('a list of texts', 'write a list, as [admin]') })
 
 const send = z.strictObject(
   {
@@ -74,10 +56,8 @@ const send = z.strictObject(
       })
       .optional(),
     payload: z.unknown().optional(),
-    size: parsedSchema('a number of bytes', 'write a whole number of bytes, or 10kB', parseBytes).optional(),
-    qos: z
-      .union([z.literal(0), z.literal(1), z.literal(2)], { error: encodeSchemaError('0, 1 or 2') })
-      .optional(),
+    size: size.optional(),
+    qos: qos.optional(),
     retain: yesOrNo.optional(),
     will: yesOrNo.optional(),
     times,
@@ -126,7 +106,7 @@ const totalsExpectation = z.strictObject(
     messages: count.optional(),
     allowed: count.optional(),
     refused: count.optional(),
-    refusedShare: parsedSchema('a share', 'write it as "< 0.1%"', parseShareComparison).optional(),
+    refusedShare: shareComparison.optional(),
     rules: z
       .record(z.string(), z.strictObject({ refused: count.optional(), shadow: count.optional() }), {
         error: encodeSchemaError('an object of rules', 'write { daily: { refused: 0 } }'),
@@ -147,7 +127,7 @@ const totalsExpectation = z.strictObject(
 const test = z.strictObject(
   {
     name: text.min(1, { error: encodeSchemaError('a name', 'write what the policy does') }),
-    start: start.optional(),
+    start: moment.optional(),
     given: z
       .strictObject(
         { load: load.optional(), bans: entries, overrides: entries, exemptions: entries, tiers: entries },
