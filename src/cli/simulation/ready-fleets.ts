@@ -1,0 +1,8 @@
+/** Fleets included in the package, each as config/fleets/NAME.yaml. */
+export const READY_FLEETS: readonly string[] = [
+  'fleet',
+  'flood',
+  'reconnect-storm',
+  'flapping',
+  'quota-month-end',
+]

@@ -1,0 +1,159 @@
+import { readFile } from 'node:fs/promises'
+import { andThen } from '../../core/maybe-promise.ts'
+import type { MaybePromise } from '../../core/message.ts'
+import { CapturedMessage, type CapturedMessageFields } from '../../core/message-from-fields.ts'
+import { Gate, MemoryStore } from '../../index.ts'
+import { EXIT } from '../command-error.ts'
+import { formatCount } from '../format.ts'
+import { ProgressLine } from '../progress-line.ts'
+import { ReplayEngine } from '../replay-engine.ts'
+import { ReplayTotals } from '../replay-totals.ts'
+import { resolvePolicyFiles } from '../resolve-policy-files.ts'
+import { type Terminal, write } from '../terminal.ts'
+import { VirtualClock } from '../virtual-clock.ts'
+import { CaptureWriter } from './capture-writer.ts'
+import {
+  describeSimulation,
+  describeUnmet,
+  findUnmetExpectations,
+  type SimulationResult,
+  simulationJson,
+} from './describe-simulation.ts'
+import type { FleetDocument } from './fleet-format.ts'
+import { GroupCounts } from './group-counts.ts'
+import { loadFleet, resolveFleetFile } from './load-fleet.ts'
+import { type FleetEvent, SimulatedFleet } from './simulated-fleet.ts'
+
+/** Events between two looks at the progress. */
+const SLICE_EVENTS = 50_000
+
+export interface SimulateOptions {
+  /** A fleet file, or the name of a ready fleet. */
+  readonly fleet: string
+  /** Files of a policy that decides the messages; none: they are only counted. */
+  readonly policy: readonly string[]
+  /** File for a capture of the messages; `-` is the standard output. */
+  readonly capture?: string | undefined
+  /** Default: those of the fleet. */
+  readonly seed?: number | undefined
+  readonly forMs?: number | undefined
+  readonly json: boolean
+  /** Prints the fleet file instead. */
+  readonly print: boolean
+}
+
+/**
+ * Runs a fleet on a virtual clock: writes its messages as a capture, decides them with a policy, or counts them. The same
+ * seed gives the same bytes. Exit code 1 if an expectation of the fleet is not met. Rejects with PolicyError for an invalid
+ * fleet or policy.
+ */
+export async function simulate(options: SimulateOptions, terminal: Terminal): Promise<number> {
+  const file = await resolveFleetFile(options.fleet)
+  if (options.print) {
+    await write(terminal.stdout, await readFile(file, 'utf8'))
+    return EXIT.fine
+  }
+  const written = await loadFleet(file, terminal.env)
+  const document = { ...written, seed: options.seed ?? written.seed, for: options.forMs ?? written.for }
+  const capture = options.capture === undefined ? undefined : new CaptureWriter(options.capture, terminal)
+  let result: SimulationResult
+  try {
+    result = await runOnVirtualClock(document, options.policy, capture, terminal)
+  } finally {
+    await capture?.close()
+  }
+  return report(result, options, terminal)
+}
+
+async function runOnVirtualClock(
+  document: FleetDocument,
+  policy: readonly string[],
+  capture: CaptureWriter | undefined,
+  terminal: Terminal,
+): Promise<SimulationResult> {
+  if (policy.length === 0) {
+    const groups = await runFleet(document, capture, undefined, terminal)
+    return { document, groups, target: 'none', rules: undefined }
+  }
+  const clock = new VirtualClock()
+  const files = await resolvePolicyFiles(policy, terminal.env)
+  const store = new MemoryStore({ clock })
+  const gate = await Gate.fromPolicy(files, { clock, store, env: terminal.env, load: 'none' })
+  try {
+    const decider = new FleetDecider(gate, clock)
+    const groups = await runFleet(document, capture, decider, terminal)
+    return { document, groups, target: 'policy', rules: decider.totals }
+  } finally {
+    await gate.close()
+  }
+}
+
+async function runFleet(
+  document: FleetDocument,
+  capture: CaptureWriter | undefined,
+  decider: FleetDecider | undefined,
+  { stderr }: Terminal,
+): Promise<GroupCounts> {
+  const fleet = new SimulatedFleet(document)
+  const groups = new GroupCounts(document.fleet)
+  const progress = new ProgressLine(stderr)
+  let events = 0
+  try {
+    for (let event = fleet.next(); event !== undefined; event = fleet.next()) {
+      if (capture?.record(event, event.atMs)) await capture.flush()
+      if (event.action !== 'disconnect') {
+        const count = groups.of(event.device.group)
+        const allowed = decider?.decide(event)
+        const isAllowed = allowed instanceof Promise ? await allowed : allowed
+        if (event.action === 'connect') count.connects++
+        else {
+          count.messages++
+          if (isAllowed) count.delivered++
+        }
+      }
+      if (++events % SLICE_EVENTS === 0) progress.show(() => `${formatCount(events)} events`)
+    }
+  } finally {
+    progress.clear()
+  }
+  return groups
+}
+
+/** Decides messages of a fleet with a gate on a virtual clock. */
+class FleetDecider {
+  readonly totals: ReplayTotals
+  readonly #gate: Gate
+  readonly #engine: ReplayEngine
+
+  constructor(gate: Gate, clock: VirtualClock) {
+    this.#gate = gate
+    this.#engine = new ReplayEngine(gate, clock)
+    this.totals = new ReplayTotals(gate.rules())
+  }
+
+  /** Returns true if a message or connect is allowed. */
+  decide({ atMs, device, action }: FleetEvent): MaybePromise<boolean> {
+    const { sender, group } = device
+    const fields: CapturedMessageFields =
+      action === 'connect'
+        ? { topic: 'connect', on: 'connect', sender }
+        : { topic: device.topic, sender, size: device.size, qos: group.qos, retain: group.retain }
+    const message = new CapturedMessage(fields, this.#gate.dialect)
+    return andThen(this.#engine.decide({ atMs, message, handled: undefined }), decision => {
+      this.totals.recordDecision(atMs, message, decision)
+      return decision.allowed
+    })
+  }
+}
+
+async function report(
+  result: SimulationResult,
+  { json, capture }: SimulateOptions,
+  { stdout, stderr }: Terminal,
+): Promise<number> {
+  const text = json ? JSON.stringify(simulationJson(result)) : describeSimulation(result).join('\n')
+  await write(capture === '-' ? stderr : stdout, `${text}\n`)
+  const unmet = findUnmetExpectations(result)
+  for (const each of unmet) await write(stderr, `${describeUnmet(each)}\n`)
+  return unmet.length > 0 ? EXIT.failed : EXIT.fine
+}

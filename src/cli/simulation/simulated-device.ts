@@ -1,0 +1,152 @@
+import { seededRandom } from '../../core/seeded-random.ts'
+import { createSender, type Sender } from '../../index.ts'
+import type { FleetGroup } from './fleet-format.ts'
+import { type Outage, Outages } from './outages.ts'
+import { createIntervals, type NextInterval } from './send-intervals.ts'
+
+export type DeviceAction = 'connect' | 'disconnect' | 'publish'
+
+const DEFAULT_SIZE = { least: 100, most: 100 }
+
+/** When a group starts and ends, in milliseconds since the epoch. */
+export interface DeviceSpan {
+  readonly startMs: number
+  readonly endMs: number
+}
+
+/** A device of a fleet: what it does next, and when. All its randomness is its own, so that it does not depend on others. */
+export class SimulatedDevice {
+  readonly group: FleetGroup
+  readonly sender: Sender
+  /** Topics, which it uses in turn. */
+  readonly topics: readonly string[]
+  /** Time of the next action; Infinity if there is none. */
+  nextAtMs = 0
+  nextAction: DeviceAction = 'connect'
+  /** Payload bytes of the message that was published last. */
+  size = 0
+  /** Messages published so far, each with its duplicates. */
+  #published = 0
+  readonly #random: () => number
+  readonly #nextInterval: NextInterval
+  readonly #outages: Outages
+  readonly #span: DeviceSpan
+  /** Factor of all intervals: clocks of devices run fast or slow. */
+  readonly #pace: number
+  #isOnline = false
+  #outage: Outage | undefined
+  /** Time at which the device has its next message, connected or not. */
+  #dueMs: number
+  /** Messages that wait since an outage, and the time at which the first of them is sent. */
+  #backlog = 0
+  #flushMs = 0
+  #flushEveryMs = 0
+  #isRepeated = false
+
+  /** `number` is from 1. */
+  constructor(group: FleetGroup, number: number, seed: number, span: DeviceSpan) {
+    const random = seededRandom(seed)
+    this.group = group
+    this.#random = random
+    this.#span = span
+    this.sender = createSenderOf(group, number)
+    this.topics = createTopics(group, number, this.sender)
+    this.#pace = 1 + (group.drift ?? 0) * (2 * random() - 1)
+    this.#nextInterval = createIntervals(group.send, random)
+    this.#outages = new Outages(group.faults ?? [], span.startMs, random)
+    // Devices start at any time of their first interval.
+    this.#dueMs = span.startMs + random() * this.#pace * this.#nextInterval(span.startMs)
+    this.nextAtMs = this.#dueMs < span.endMs ? Math.floor(this.#dueMs) : Infinity
+  }
+
+  /** Topic of the message that was published last. */
+  get topic(): string {
+    return this.topics[(this.#published - 1) % this.topics.length]!
+  }
+
+  /** Does the next action and plans the one after it. */
+  advance(): void {
+    const atMs = this.nextAtMs
+    if (this.nextAction === 'connect') this.#connect(atMs)
+    else if (this.nextAction === 'disconnect') this.#isOnline = false
+    else this.#publish(atMs)
+    this.#plan()
+  }
+
+  #connect(atMs: number): void {
+    this.#isOnline = true
+    if (this.#outage !== undefined) {
+      while (this.#dueMs < this.#outage.endMs) {
+        if (this.#outage.isFlushed) this.#backlog++
+        this.#drawDue()
+      }
+      this.#flushMs = atMs
+      this.#flushEveryMs = this.#outage.flushEveryMs
+    }
+    this.#outage = this.#outages.next(atMs)
+  }
+
+  #publish(atMs: number): void {
+    const { size: { least, most } = DEFAULT_SIZE, duplicate = 0 } = this.group
+    if (this.#isRepeated) this.#isRepeated = false
+    else {
+      this.#published++
+      this.size = least === most ? least : least + Math.floor(this.#random() * (most - least + 1))
+      this.#isRepeated = duplicate > 0 && this.#random() < duplicate
+      if (this.#isRepeated) return
+    }
+    if (this.#backlog === 0) this.#drawDue()
+    else {
+      this.#backlog--
+      this.#flushMs = atMs + this.#flushEveryMs
+    }
+  }
+
+  #plan(): void {
+    if (this.#isRepeated) return
+    if (!this.#isOnline) {
+      this.#planFor('connect', this.#outage!.endMs)
+      return
+    }
+    if (this.#backlog > 0) {
+      // New messages queue behind those that wait.
+      while (this.#dueMs <= this.#flushMs) {
+        this.#backlog++
+        this.#drawDue()
+      }
+    }
+    const sendMs = this.#backlog > 0 ? this.#flushMs : this.#dueMs
+    if (this.#outage !== undefined && this.#outage.startMs <= sendMs) {
+      this.#planFor('disconnect', this.#outage.startMs)
+    } else this.#planFor('publish', sendMs)
+  }
+
+  #planFor(action: DeviceAction, atMs: number): void {
+    this.nextAction = action
+    this.nextAtMs = atMs < this.#span.endMs ? Math.floor(atMs) : Infinity
+  }
+
+  #drawDue(): void {
+    this.#dueMs += this.#pace * this.#nextInterval(this.#dueMs)
+  }
+}
+
+function createSenderOf({ name, client = '{name}-{n}', user, ip }: FleetGroup, number: number): Sender {
+  const fill = (template: string): string =>
+    template.replaceAll('{name}', name).replaceAll('{n}', String(number))
+  const parts: Sender = { client: fill(client), user: user && fill(user), ip: ip && fill(ip) }
+  return createSender(parts)
+}
+
+function createTopics(group: FleetGroup, number: number, { client = '' }: Sender): readonly string[] {
+  const { name, topic, topics = 1, values = {} } = group
+  let filled = topic
+    .replaceAll('{name}', name)
+    .replaceAll('{n}', String(number))
+    .replaceAll('{client}', client)
+  for (const [word, list] of Object.entries(values)) {
+    filled = filled.replaceAll(`{${word}}`, list[(number - 1) % list.length]!)
+  }
+  if (topics === 1) return [filled.replaceAll('{topic}', '1')]
+  return Array.from({ length: topics }, (_, index) => filled.replaceAll('{topic}', String(index + 1)))
+}

@@ -1,0 +1,124 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
+import { describe, expect, it } from 'vitest'
+import { READY_FLEETS } from '../../../../src/cli/simulation/ready-fleets.ts'
+import { packageFile } from '../../../../src/core/package-files.ts'
+import { runCommand } from '../fake-terminal.ts'
+import { Folder } from '../folder.ts'
+
+const FLEET = `
+for: 1m
+fleet:
+  - { name: quiet, count: 3, topic: "fleet/{client}/t", send: { every: 2s, jitter: 50% }, expect: { delivered: 100% } }
+  - { name: loud, topic: "fleet/{client}/{topic}", topics: 3, send: { flood: 100/s }, from: 30s, until: 40s }
+`
+
+const POLICY = `
+version: 1
+rules: [{ name: all, topic: "fleet/#", per: client, limit: 1/s burst 5, exceeded: drop }]
+`
+
+function json(out: string): Readonly<Record<string, unknown>> {
+  return JSON.parse(out) as Readonly<Record<string, unknown>>
+}
+
+describe('simulate', () => {
+  it('writes the same bytes for the same seed, and others for another', async () => {
+    using folder = new Folder()
+    const fleet = folder.file('fleet.yaml', FLEET)
+    const first = await runCommand(['simulate', fleet, '--capture', '-'])
+    const again = await runCommand(['simulate', fleet, '--capture', '-', '--seed', '1'])
+    const other = await runCommand(['simulate', fleet, '--capture', '-', '--seed', '2'])
+    expect(first.exitCode).toBe(0)
+    expect(first.out).toBe(again.out)
+    expect(first.out).not.toBe(other.out)
+    const lines = first.out
+      .trimEnd()
+      .split('\n')
+      .map(line => json(line))
+    const times = lines.map(({ at }) => Number(at))
+    expect(times).toEqual(times.toSorted((a, b) => a - b))
+    expect(lines.filter(({ on }) => on === 'connect')).toHaveLength(4)
+    expect(lines.filter(({ client }) => client === 'loud-1')).toHaveLength(1_001)
+    expect(new Set(lines.filter(({ client }) => client === 'loud-1').map(({ topic }) => topic))).toEqual(
+      new Set(['connect', 'fleet/loud-1/1', 'fleet/loud-1/2', 'fleet/loud-1/3']),
+    )
+  })
+
+  it('decides as replay decides its capture', async () => {
+    using folder = new Folder()
+    const fleet = folder.file('fleet.yaml', FLEET)
+    const policy = folder.file('policy.yaml', POLICY)
+    const capture = join(folder.path, 'c.jsonl')
+    const simulated = await runCommand(['simulate', fleet, '--policy', policy, '--capture', capture])
+    const replayed = await runCommand(['replay', policy, capture])
+    expect(simulated.exitCode).toBe(0)
+    expect(simulated.out).toContain(replayed.out.trimEnd())
+    expect(simulated.out).toMatch(/^loud +1 +1 +1,000 +14 +986 {2}98\.6 %$/m)
+  })
+
+  it('compresses a capture whose name ends with .gz', async () => {
+    using folder = new Folder()
+    const fleet = folder.file('fleet.yaml', FLEET)
+    const capture = join(folder.path, 'c.jsonl.gz')
+    await runCommand(['simulate', fleet, '--capture', capture])
+    const { out } = await runCommand(['simulate', fleet, '--capture', '-'])
+    expect(gunzipSync(readFileSync(capture)).toString()).toBe(out)
+  })
+
+  it('fails if a group is not delivered as expected', async () => {
+    using folder = new Folder()
+    const fleet = folder.file(
+      'fleet.yaml',
+      FLEET.replace('send: { every: 2s, jitter: 50% }', 'send: { every: 100ms }'),
+    )
+    const policy = folder.file('policy.yaml', POLICY)
+    const { exitCode, err, out } = await runCommand(['simulate', fleet, '--policy', policy, '--json'])
+    expect(exitCode).toBe(1)
+    expect(err).toMatch(/^failed: group quiet: expected 100% delivered, seen 192 of 1,800 \(\d+\.\d\d %\)\n$/)
+    expect(json(out).failed).toEqual([{ group: 'quiet', expected: '100%' }])
+  })
+
+  it('reports unknown words and placeholders with place and remedy', async () => {
+    using folder = new Folder()
+    const fleet = folder.file(
+      'fleet.yaml',
+      'fleet:\n  - name: a\n    devices: 3\n    topic: x\n    send: { evry: 2s }\n',
+    )
+    const { exitCode, err } = await runCommand(['simulate', fleet])
+    expect(exitCode).toBe(1)
+    expect(err).toMatch(/fleet\.yaml:3:5: .*devices.*use `count`/)
+    expect(err).toMatch(/fleet\.yaml:5:13: fleet\[0\]\.send: /)
+    const other = folder.file(
+      'other.yaml',
+      'fleet:\n  - name: a\n    topic: "x/{site}"\n    send: { every: 2s }\n    faults: [{ disconnect: 1s }]\n',
+    )
+    const second = await runCommand(['simulate', other])
+    expect(second.exitCode).toBe(1)
+    expect(second.err).toContain('other.yaml:3:5: fleet[0].topic: {site} is unknown')
+    expect(second.err).toMatch(/other\.yaml:5:\d+: fleet\[0\]\.faults\[0\]: the fault has no time/)
+  })
+
+  it('reports a capture that cannot be written', async () => {
+    using folder = new Folder()
+    const { exitCode, err } = await runCommand([
+      'simulate',
+      'flood',
+      '--capture',
+      join(folder.path, 'none', 'c.jsonl'),
+    ])
+    expect(exitCode).toBe(1)
+    expect(err).toMatch(/c\.jsonl: the capture cannot be written: ENOENT \(name another file\)/)
+  })
+
+  it('has every fleet of the package by name', async () => {
+    const files = readdirSync(packageFile('config/fleets')).map(file => file.replace(/\.yaml$/, ''))
+    expect(files.toSorted()).toEqual(READY_FLEETS.toSorted())
+    for (const name of READY_FLEETS) {
+      const { exitCode, out } = await runCommand(['simulate', name, '--for', '1m', '--json'])
+      expect([name, exitCode]).toEqual([name, 0])
+      expect((json(out).groups as readonly { messages: number }[])[0]!.messages).toBeGreaterThan(0)
+    }
+  })
+})

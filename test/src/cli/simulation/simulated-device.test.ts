@@ -1,0 +1,128 @@
+import { describe, expect, it } from 'vitest'
+import type { FleetGroup } from '../../../../src/cli/simulation/fleet-format.ts'
+import { SimulatedDevice } from '../../../../src/cli/simulation/simulated-device.ts'
+import { SimulatedFleet } from '../../../../src/cli/simulation/simulated-fleet.ts'
+
+const GROUP: FleetGroup = { name: 'g', topic: 'a/{client}', send: { every: 10_000 } }
+
+/** All actions of a device, as times and names. */
+function actionsOf(group: FleetGroup, endMs: number): readonly (readonly [atMs: number, action: string])[] {
+  const device = new SimulatedDevice(group, 1, 7, { startMs: 0, endMs })
+  const actions: [number, string][] = []
+  while (device.nextAtMs !== Infinity) {
+    actions.push([device.nextAtMs, device.nextAction])
+    device.advance()
+  }
+  return actions
+}
+
+function publishTimes(group: FleetGroup, endMs: number): readonly number[] {
+  return actionsOf(group, endMs).flatMap(([atMs, action]) => (action === 'publish' ? [atMs] : []))
+}
+
+describe('a simulated device', () => {
+  it('sends at its interval, from a time within the first one', () => {
+    const times = publishTimes(GROUP, 60_000)
+    expect(times[0]).toBeLessThan(10_000)
+    expect(times).toEqual(times.map((_, nth) => times[0]! + nth * 10_000))
+    expect(times).toHaveLength(6)
+  })
+
+  it('sends what it kept after an outage, and new messages behind it', () => {
+    const group: FleetGroup = {
+      ...GROUP,
+      faults: [{ at: 20_000, disconnect: 30_000, flushEvery: 6_000 }],
+    }
+    const actions = actionsOf(group, 90_000).filter(([atMs]) => atMs >= 20_000)
+    const regular = publishTimes(GROUP, 90_000)
+    expect(actions.slice(0, 5)).toEqual([
+      [20_000, 'disconnect'],
+      [50_000, 'connect'],
+      [50_000, 'publish'],
+      [56_000, 'publish'],
+      [62_000, 'publish'],
+    ])
+    // None is lost, and the row is regular again at the end.
+    expect(publishTimes(group, 90_000)).toHaveLength(regular.length)
+    expect(actions.at(-1)![0]).toBe(regular.at(-1))
+  })
+
+  it('forgets the messages of an outage if the fault says so', () => {
+    const group: FleetGroup = { ...GROUP, faults: [{ at: 20_000, disconnect: 30_000, then: 'forget' }] }
+    const regular = publishTimes(GROUP, 90_000)
+    expect(publishTimes(group, 90_000)).toEqual(regular.filter(atMs => atMs < 20_000 || atMs >= 50_000))
+  })
+
+  it('repeats a share of its messages at once, with the same topic and size', () => {
+    const group: FleetGroup = {
+      ...GROUP,
+      topic: 'a/{topic}',
+      topics: 7,
+      size: { least: 1, most: 1_000 },
+      duplicate: 0.25,
+    }
+    const device = new SimulatedDevice(group, 1, 7, { startMs: 0, endMs: 100_000_000 })
+    const sent: string[] = []
+    while (device.nextAtMs !== Infinity) {
+      const { nextAtMs, nextAction } = device
+      device.advance()
+      if (nextAction === 'publish') sent.push(`${nextAtMs} ${device.topic} ${device.size}`)
+    }
+    const repeated = sent.filter((each, nth) => each === sent[nth - 1]).length
+    expect(sent.length - repeated).toBe(10_000)
+    expect(repeated / 10_000).toBeCloseTo(0.25, 1)
+  })
+
+  it('has a clock that drifts', () => {
+    const slow = publishTimes({ ...GROUP, drift: 0.1 }, 10_000_000)
+    const pace = (slow.at(-1)! - slow[0]!) / (slow.length - 1) / 10_000
+    expect(Math.abs(pace - 1)).toBeGreaterThan(0.001)
+    expect(Math.abs(pace - 1)).toBeLessThanOrEqual(0.1)
+  })
+
+  it('sends at random times at the given rate', () => {
+    expect(publishTimes({ ...GROUP, send: { poisson: 0.002 } }, 5_000_000).length / 10_000).toBeCloseTo(1, 1)
+  })
+
+  it('sends most at the peak of the day', () => {
+    const diurnal = { low: 0.0001, high: 0.002, peak: 17 * 3_600_000 }
+    const times = publishTimes({ ...GROUP, send: { diurnal } }, 86_400_000)
+    const inHour = (hour: number): number =>
+      times.filter(atMs => Math.floor(atMs / 3_600_000) === hour).length
+    expect(inHour(17) / 7_200).toBeCloseTo(1, 1)
+    expect(inHour(5) / 360).toBeCloseTo(1, 0)
+  })
+})
+
+describe('a simulated fleet', () => {
+  it('yields the events of all devices in the order of time', () => {
+    const fleet = new SimulatedFleet({
+      for: 60_000,
+      fleet: [
+        { ...GROUP, count: 100 },
+        { ...GROUP, name: 'h', count: 7 },
+      ],
+    })
+    const times: number[] = []
+    for (let event = fleet.next(); event !== undefined; event = fleet.next()) times.push(event.atMs)
+    expect(times).toHaveLength(107 + 107 * 6)
+    expect(times).toEqual(times.toSorted((a, b) => a - b))
+  })
+
+  it('does what it did if another group is added behind', () => {
+    const events = (fleet: readonly FleetGroup[]): readonly string[] => {
+      const simulated = new SimulatedFleet({ for: 60_000, fleet: [...fleet] })
+      const seen: string[] = []
+      for (let event = simulated.next(); event !== undefined; event = simulated.next()) {
+        seen.push(`${event.atMs} ${event.action} ${event.device.sender.client}`)
+      }
+      return seen
+    }
+    const alone = events([{ ...GROUP, count: 5 }])
+    const together = events([
+      { ...GROUP, count: 5 },
+      { ...GROUP, name: 'h' },
+    ])
+    expect(together.filter(each => each.includes(' g-'))).toEqual(alone)
+  })
+})
