@@ -1,7 +1,15 @@
 import { type Command, Option } from 'commander'
+import type { Dialect } from '../core/message.ts'
 import { CommandError, EXIT } from './command-error.ts'
-import { parseLoadArgument } from './parse-argument-values.ts'
+import { policyOption } from './commands-policy.ts'
+import {
+  parseDurationArgument,
+  parseLoadArgument,
+  parseQuantile,
+  parseSeed,
+} from './parse-argument-values.ts'
 import { appendFailCondition, type FailCondition } from './policy-diff/fail-condition.ts'
+import { READY_FLEETS } from './simulation/ready-fleets.ts'
 import type { Terminal } from './terminal.ts'
 
 interface TestFlags {
@@ -18,12 +26,74 @@ interface DiffFlags {
   readonly json?: boolean
 }
 
-/** Adds the commands that check a change of a policy before it is in force: test and diff. */
+interface SimulateFlags {
+  readonly policy?: readonly string[]
+  readonly capture?: string
+  readonly seed?: number
+  readonly for?: number
+  readonly print?: boolean
+  readonly json?: boolean
+}
+
+interface SuggestFlags {
+  readonly topic?: string
+  readonly per?: string
+  readonly quantile: number
+  readonly dialect?: Dialect
+  readonly write?: string
+  readonly json?: boolean
+}
+
+/** Adds the commands that check a change of a policy before it is in force: suggest, simulate, test and diff. */
 export function addRolloutCommands(
   program: Command,
   terminal: Terminal,
   done: (exitCode: number) => void,
 ): void {
+  program
+    .command('suggest')
+    .description('suggest the limits of a policy from recorded traffic, and verify them')
+    .argument('<capture>', 'a capture: JSON lines')
+    .option('--topic <pattern>', 'suggest one rule, for this pattern; default: rules for all topics')
+    .option('--per <scope>', 'what rules count by, as client or a capture; default: what all senders have')
+    .addOption(
+      new Option('--quantile <percent>', 'share of ordinary senders that a limit covers')
+        .argParser(parseQuantile)
+        .default(0.999, '99.9'),
+    )
+    .addOption(
+      new Option('--dialect <dialect>', 'default: that of the topics').choices([
+        'mqtt',
+        'nats',
+      ] satisfies Dialect[]),
+    )
+    .option('--write <file>', 'write the policy to a file; default: print it')
+    .option('--json', 'print JSON')
+    .action(async (capture: string, flags: SuggestFlags) => {
+      const { suggest } = await import('./suggestion/suggest.ts')
+      const { topic, per, quantile, dialect, write, json = false } = flags
+      done(await suggest({ capture, topic, per, quantile, dialect, write, json }, terminal))
+    })
+
+  program
+    .command('simulate')
+    .description('run a fleet of devices on a virtual clock: write a capture, or see what a policy decides')
+    .argument('<fleet>', `a fleet file, or a ready fleet: ${READY_FLEETS.join(', ')}`)
+    .addOption(policyOption())
+    .option(
+      '--capture <file>',
+      'write the messages as a capture; .gz compresses it; - for the standard output',
+    )
+    .option('--for <duration>', 'how long, in virtual time; default: as in the fleet', parseDurationArgument)
+    .option('--seed <number>', 'seed of all randomness; default: as in the fleet', parseSeed)
+    .option('--print', 'print the fleet file, to start from it')
+    .option('--json', 'print JSON')
+    .action(async (fleet: string, flags: SimulateFlags) => {
+      const { simulate } = await import('./simulation/simulate.ts')
+      const { policy = [], capture, seed, for: forMs, print = false, json = false } = flags
+      done(await simulate({ fleet, policy, capture, seed, forMs, print, json }, terminal))
+    })
+
   program
     .command('test')
     .description('run tests of policies on a virtual clock')

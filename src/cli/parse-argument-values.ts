@@ -80,6 +80,18 @@ export function parseWindow(text: string): number {
   return parsePositive(text, 65_535, remedy)
 }
 
+/** Parses a quantile in percent, such as `99.9`, to a fraction. */
+export function parseQuantile(text: string): number {
+  const percent = Number(/^(\d{1,3}(?:\.\d{1,6})?)%?$/.exec(text.trim())?.[1])
+  if (percent >= 50 && percent <= 100) return percent / 100
+  throw new InvalidArgumentError('Write a share from 50 to 100, as 99.9.')
+}
+
+/** Parses the seed of a random generator. */
+export function parseSeed(text: string): number {
+  return parseWhole(text, 4_294_967_295, 'a whole number from 0 to 4294967295')
+}
+
 /** Parses the rounds of a password hash. */
 export function parseIterations(text: string): number {
   const remedy = `a whole number of rounds, 1 to ${MAX_ITERATIONS}`

@@ -40,6 +40,10 @@ export const MAX_SIZES = {
   captureLineBytes: 16_777_216,
   /** Concurrent handlers of a replay. Beyond it, the one that ends first ends early. */
   replayHandlers: 65_536,
+  /** Senders and other keys that a suggestion measures, of all its rules, 1 kB each. Beyond it, half of them are left out. */
+  suggestedKeys: 100_000,
+  /** Topics that a suggestion remembers at the same time. */
+  suggestedTopics: 200_000,
   /** Senders counted at the same time to find the most limited ones of a capture. */
   countedSenders: 1_024,
   /** Keys whose last payload `unchanged` rules of a gate remember: one for each topic and one for each sender on it. */

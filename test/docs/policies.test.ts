@@ -9,11 +9,11 @@ import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
 import { ROOT } from '../structure/project.ts'
 import { BLOCKS, placeOf } from './pages.ts'
 
-/** Files of tests are run by the commands beside them. */
-const isTestFile = ({ words }: { readonly words: readonly string[] }): boolean =>
-  words.some(word => word.endsWith('.test.yaml'))
+/** Files of tests and fleets are run by the commands beside them. */
+const isNoPolicy = ({ words }: { readonly words: readonly string[] }): boolean =>
+  words.some(word => /\.(?:test|fleet)\.yaml$/.test(word))
 
-const policies = BLOCKS.filter(block => block.language === 'yaml' && !isTestFile(block)).map(block => ({
+const policies = BLOCKS.filter(block => block.language === 'yaml' && !isNoPolicy(block)).map(block => ({
   ...block,
   place: placeOf(block),
 }))

@@ -1,0 +1,254 @@
+import { writeFile } from 'node:fs/promises'
+import { HeavyHitters } from '../../analytics/heavy-hitters.ts'
+import type { Decision } from '../../core/decision.ts'
+import { MAX_SIZES } from '../../core/max-sizes.ts'
+import { andThen } from '../../core/maybe-promise.ts'
+import type { Dialect, MaybePromise } from '../../core/message.ts'
+import { Gate, MemoryStore } from '../../index.ts'
+import { CaptureFileReader, type CaptureLineReader } from '../capture-file.ts'
+import { CaptureReader, type CaptureRecord } from '../capture-format.ts'
+import { CommandError, EXIT } from '../command-error.ts'
+import { formatCount, formatTable, printable } from '../format.ts'
+import { ProgressLine } from '../progress-line.ts'
+import { ReplayEngine } from '../replay-engine.ts'
+import { nameSender } from '../replay-totals.ts'
+import { type Terminal, write } from '../terminal.ts'
+import { VirtualClock } from '../virtual-clock.ts'
+import { defineGroups } from './define-groups.ts'
+import { fitLimit, type Outlier } from './fit-limit.ts'
+import { MessageGroups } from './message-groups.ts'
+import {
+  describeVerification,
+  formatLoss,
+  formatPolicy,
+  type SuggestedPolicy,
+  type SuggestedRule,
+  type Verification,
+} from './suggested-policy.ts'
+import { CaptureSurvey } from './survey-capture.ts'
+
+/** Share of the time of a capture that limits are fitted to. The rest verifies them. */
+const FITTED_SHARE = 0.7
+/** Share of the messages of ordinary senders that the verified part may lose. */
+const MAX_LOST_SHARE = 0.001
+const WORST_SHOWN = 3
+
+export interface SuggestOptions {
+  readonly capture: string
+  /** Suggests one rule for this pattern. Default: rules for all topics of the capture. */
+  readonly topic?: string | undefined
+  /** Identity that rules count by. Default: the first one that almost all senders have. */
+  readonly per?: string | undefined
+  /** Share of ordinary senders that limits cover, 0 to 1. */
+  readonly quantile: number
+  /** Default: that of the topics. */
+  readonly dialect?: Dialect | undefined
+  /** File for the policy. Default: it is printed. */
+  readonly write?: string | undefined
+  readonly json: boolean
+}
+
+/**
+ * Suggests limits from a capture: fits them to its first 70 % and replays the last 30 % with them. Reads the capture three
+ * times, in bounded memory. Exit code 1 if ordinary senders would lose 0.1 % of their messages. Rejects with CommandError
+ * for a capture that cannot be read or is too short.
+ */
+export async function suggest(options: SuggestOptions, terminal: Terminal): Promise<number> {
+  const suggestion = await new Suggestion(options, terminal).run()
+  const { policy, verification } = suggestion
+  const text = formatPolicy(policy, verification)
+  if (options.write !== undefined) await writePolicy(options.write, text)
+  if (options.json)
+    await write(terminal.stdout, `${JSON.stringify(suggestionJson(policy, verification, text))}\n`)
+  else if (options.write === undefined) await write(terminal.stdout, text)
+  else await write(terminal.stdout, `${describeSuggestion(policy, verification, options.write).join('\n')}\n`)
+  const { messages, refused } = verification.ordinary
+  if (refused <= MAX_LOST_SHARE * messages) return EXIT.fine
+  const remedy = 'record a longer capture, or raise --quantile'
+  await write(
+    terminal.stderr,
+    `failed: ordinary senders would lose ${formatLoss(refused, messages)} of their messages (${remedy})\n`,
+  )
+  return EXIT.failed
+}
+
+class Suggestion {
+  readonly #options: SuggestOptions
+  readonly #terminal: Terminal
+  readonly #progress: ProgressLine
+
+  constructor(options: SuggestOptions, terminal: Terminal) {
+    if (options.capture === '-')
+      throw new CommandError('the capture is read several times (write it to a file first)', EXIT.usage)
+    this.#options = options
+    this.#terminal = terminal
+    this.#progress = new ProgressLine(terminal.stderr)
+  }
+
+  async run(): Promise<{ readonly policy: SuggestedPolicy; readonly verification: Verification }> {
+    try {
+      const survey = await this.#survey()
+      const { firstMs, lastMs, dialect } = survey
+      const cutMs = firstMs + Math.ceil(FITTED_SHARE * (lastMs - firstMs))
+      const groups = new MessageGroups(defineGroups(this.#options, survey), dialect)
+      const fittedLines = await this.#record(groups, cutMs)
+      const policy = this.#fit(groups, survey, cutMs)
+      return { policy, verification: await this.#verify(policy, groups, fittedLines) }
+    } finally {
+      this.#progress.clear()
+    }
+  }
+
+  async #survey(): Promise<CaptureSurvey> {
+    const survey = new CaptureSurvey(this.#options.dialect)
+    await this.#read(survey, 'read', () => true)
+    if (survey.lastMs > survey.firstMs) return survey
+    throw new CommandError(
+      `${this.#options.capture}: ${survey.messages === 0 ? 'there is no message' : 'all messages have the same time'} (record a longer capture)`,
+      EXIT.failed,
+    )
+  }
+
+  /** Records the messages before a time. Returns the number of their lines. */
+  async #record(groups: MessageGroups, cutMs: number): Promise<number> {
+    let lines = 0
+    const reader = new CaptureReader(groups.dialect)
+    await this.#read(reader, 'fitted', ({ atMs, message }: CaptureRecord, line) => {
+      if (atMs >= cutMs) return false
+      lines = line
+      groups.visit(message, (group, key) => group.needs.record(key, atMs))
+      return true
+    })
+    return lines
+  }
+
+  /** Reads the capture until `use` returns false. */
+  async #read<T>(
+    reader: CaptureLineReader<T>,
+    action: string,
+    use: (value: T, line: number) => MaybePromise<boolean>,
+  ): Promise<void> {
+    const capture = new CaptureFileReader(this.#options.capture, this.#terminal.stdin, reader)
+    try {
+      for await (const values of capture.chunks()) {
+        for (const value of values) {
+          const goesOn = use(value, capture.line)
+          if (!(goesOn instanceof Promise ? await goesOn : goesOn)) return
+        }
+        this.#progress.show(() => `${formatCount(capture.line)} lines ${action}`)
+      }
+    } catch (error) {
+      throw capture.toCommandError(error)
+    }
+  }
+
+  #fit(
+    groups: MessageGroups,
+    { messages, firstMs, lastMs, dialect }: CaptureSurvey,
+    cutMs: number,
+  ): SuggestedPolicy {
+    const { capture, quantile } = this.#options
+    const options = { quantile, spanMs: cutMs - firstMs, capturedMs: lastMs - firstMs }
+    const rules: SuggestedRule[] = []
+    const outliers = new Map<string, Outlier>()
+    for (const { name, on, topic, per, needs } of groups.groups) {
+      // Over all topics, only those senders are set apart that one of its topics sets apart.
+      const isOverAll = on === 'publish' && topic === undefined
+      const fit = fitLimit(needs, isOverAll ? { ...options, outliers } : options)
+      if (fit === undefined) continue
+      rules.push({ name, on, topic, per, fit })
+      if (on === 'publish') for (const outlier of fit.outliers) outliers.set(outlier.key, outlier)
+    }
+    if (rules.length === 0) {
+      const remedy = this.#options.topic === undefined ? 'record a longer capture' : 'change --topic'
+      throw new CommandError(`${capture}: the first 70 % have no such message (${remedy})`, EXIT.failed)
+    }
+    return { capture, messages, firstMs, lastMs, dialect, quantile, rules }
+  }
+
+  /** Decides the lines after the fitted ones with the rules in force, from full buckets on. */
+  async #verify(policy: SuggestedPolicy, groups: MessageGroups, fittedLines: number): Promise<Verification> {
+    const clock = new VirtualClock()
+    const gate = await Gate.fromPolicy(formatPolicy(policy), { clock, store: new MemoryStore({ clock }) })
+    const engine = new ReplayEngine(gate, clock)
+    const reader = new CaptureReader(groups.dialect)
+    const outliers = new Map(
+      policy.rules.map(({ name, fit }) => [name, new Set(fit.outliers.map(({ key }) => key))]),
+    )
+    const counts = { ordinary: { messages: 0, refused: 0 }, outliers: { messages: 0, refused: 0 } }
+    const worst = new HeavyHitters(MAX_SIZES.countedSenders)
+    const count = ({ message }: CaptureRecord, { allowed }: Decision): true => {
+      let isOutlier = false
+      groups.visit(message, (group, key) => {
+        isOutlier ||= outliers.get(group.name)?.has(key) ?? false
+      })
+      const total = isOutlier ? counts.outliers : counts.ordinary
+      total.messages++
+      if (allowed) return true
+      total.refused++
+      if (!isOutlier) worst.add(nameSender(message.sender), 1)
+      return true
+    }
+    let read = 0
+    const skipping = {
+      read: (line: string): CaptureRecord | undefined =>
+        ++read <= fittedLines ? undefined : reader.read(line),
+    }
+    try {
+      await this.#read(skipping, 'verified', captured => {
+        if (captured === undefined) return true
+        return andThen(engine.decide(captured), decision => count(captured, decision))
+      })
+    } finally {
+      await gate.close()
+    }
+    return { ...counts, worst: worst.top(WORST_SHOWN) }
+  }
+}
+
+async function writePolicy(path: string, text: string): Promise<void> {
+  try {
+    await writeFile(path, text)
+  } catch (cause) {
+    const { code = '' } = cause as NodeJS.ErrnoException
+    throw new CommandError(
+      `${path}: the policy cannot be written: ${code} (name another file)`,
+      EXIT.failed,
+      { cause },
+    )
+  }
+}
+
+/** Describes a suggestion that was written to a file. */
+function describeSuggestion(
+  policy: SuggestedPolicy,
+  verification: Verification,
+  file: string,
+): readonly string[] {
+  const rows = policy.rules.map(({ name, topic, per, fit }) => [
+    name,
+    topic ?? '(all)',
+    per,
+    fit.limit,
+    formatCount(fit.keys),
+    formatCount(fit.outliers.length),
+    fit.confidence,
+  ])
+  return [
+    `wrote ${printable(file)}, with all rules in shadow`,
+    '',
+    ...formatTable(['rule', 'topic', 'per', 'limit', 'keys', 'outliers', 'confidence'], rows),
+    '',
+    ...describeVerification(verification),
+  ]
+}
+
+function suggestionJson(policy: SuggestedPolicy, verification: Verification, text: string): object {
+  const { rules, ...rest } = policy
+  return {
+    ...rest,
+    rules: rules.map(({ fit: { quantiles: _, ...fit }, ...rule }) => ({ ...rule, ...fit })),
+    verification,
+    policy: text,
+  }
+}
