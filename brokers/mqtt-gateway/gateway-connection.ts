@@ -60,6 +60,7 @@ export class MqttGatewayConnection
     super(context, client, peer, 'connecting', onClosed)
     const { maxPacketBytes } = context.settings
     this.toBroker = this.createClientPipe(new ClientPackets(this), FIXED_HEADER, maxPacketBytes)
+    this.toBroker.setInput(client)
   }
 
   get isAuthenticating(): boolean {

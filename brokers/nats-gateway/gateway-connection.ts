@@ -51,6 +51,7 @@ export class NatsGatewayConnection
   readonly #ownPing = new OwnPing()
   #info: ServerInfo | undefined
   #acceptsInfo = false
+  #isTlsStarted = false
   /** +OK lines that confirm lines of the gateway. */
   #ownOks = 0
   /** Checks whether the end of the connection need not wait any more. */
@@ -61,6 +62,8 @@ export class NatsGatewayConnection
     this.queue.onIdle = () => this.#checkIdle?.()
     this.toBroker = this.createClientPipe(new ClientLines(this), CLIENT_LINE, MAX_CLIENT_PACKET_BYTES)
     this.toBroker.block('notOpen')
+    // TLS begins behind the INFO, and reads the socket itself.
+    if (peer.startTls === undefined) this.toBroker.setInput(client)
     void this.#dial()
   }
 
@@ -83,7 +86,7 @@ export class NatsGatewayConnection
     if (info.tls_required === true && (this.upstream as Partial<TLSSocket>).encrypted !== true) {
       context.logger.warn(
         {},
-        'the NATS server requires TLS, which the gateway does not start (use handshake_first)',
+        'the NATS server requires TLS (connect to it with TLS, as by --upstream tls://)',
       )
       this.endSoon()
       return
@@ -93,8 +96,29 @@ export class NatsGatewayConnection
       typeof info.max_payload === 'number' ? info.max_payload : DEFAULT_PAYLOAD_BYTES,
       context.settings.maxPayloadBytes,
     )
-    this.#sendInfo(info)
-    if (this.phase !== 'greeting') return
+    const { startTls } = this.peer
+    if (this.phase !== 'greeting') this.#sendInfo(info)
+    else if (startTls === undefined) {
+      this.#sendInfo(info)
+      this.#expectConnect()
+    } else if (!this.#isTlsStarted) {
+      this.#isTlsStarted = true
+      this.#sendInfo(info)
+      // The INFO leaves the socket first.
+      setImmediate(() =>
+        startTls(stream => {
+          if (this.isClosing) {
+            stream.destroy()
+            return
+          }
+          this.replaceClient(stream)
+          this.#expectConnect()
+        }),
+      )
+    }
+  }
+
+  #expectConnect(): void {
     this.phase = 'connecting'
     this.toBroker.unblock('notOpen')
   }
@@ -190,10 +214,10 @@ export class NatsGatewayConnection
 
   #sendInfo(info: ServerInfo): void {
     const { advertise } = this.context.settings
-    const { ip, tls } = this.peer
+    const { ip, tls, startTls } = this.peer
     const rewritten = rewriteInfo(info, {
       clientIp: canonicalIp(ip),
-      isTls: tls !== undefined,
+      isTls: (tls ?? startTls) !== undefined,
       maxPayloadBytes: this.maxPayloadBytes,
       advertise,
     })

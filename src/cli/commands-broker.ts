@@ -91,7 +91,7 @@ export function addBrokerCommands(
     )
     .action(async (files: readonly string[], flags: BrokerFlags) => {
       const { env } = terminal
-      const server = parseServerFlags(files, flags, env, 'broker --policy policy.yaml')
+      const server = parseServerFlags(files, flags, env, { usage: 'broker --policy policy.yaml' })
       const { maxRetained, maxRetainedBytes, maxSessions, maxQueuedMessages, maxQueuedBytes } = flags
       const options = {
         ...server,

@@ -4,18 +4,21 @@ import { appendOptionValue, parseWindow } from './parse-argument-values.ts'
 import { requirePackages } from './required-packages.ts'
 import { addServerOptions, parseServerFlags, type ServerFlags } from './server-flags.ts'
 import type { Terminal } from './terminal.ts'
-import { parseUpstream } from './upstreams/upstream.ts'
+import { parseUpstream, type UpstreamAddress } from './upstreams/upstream.ts'
 
 interface GatewayFlags extends ServerFlags {
   readonly upstream?: readonly string[]
   readonly upstreamCa?: string
   readonly upstreamCert?: string
   readonly upstreamKey?: string
+  readonly upstreamTlsFirst?: boolean
   readonly sendProxy?: 'v2'
   readonly window?: number
   readonly wills?: 'check' | 'strip' | 'pass'
   readonly advertise?: boolean
 }
+
+const DEFAULT_NATS_PORT = 4_222
 
 /** Adds the command that runs a gateway. */
 export function addGatewayCommand(
@@ -25,16 +28,19 @@ export function addGatewayCommand(
 ): void {
   const gateway = program
     .command('gateway')
-    .description('limit the clients of any MQTT broker; SIGHUP and changed files reload the policy')
+    .description(
+      'limit the clients of any MQTT broker or NATS server; SIGHUP and changed files reload the policy',
+    )
     .argument('[files...]', 'policy files')
     .option(
       '--upstream <url>',
-      'the broker, as mqtt://host:1883 or mqtts://host:8883; may be given several times',
+      'the broker, as mqtt://host:1883, mqtts://host:8883, nats://host:4222 or tls://host:4222; may be given several times',
       appendOptionValue,
     )
-    .option('--upstream-ca <file>', 'authorities of the certificates of mqtts:// brokers, in PEM')
-    .option('--upstream-cert <file>', 'certificate to show to mqtts:// brokers, in PEM')
+    .option('--upstream-ca <file>', 'authorities of the certificates of brokers, in PEM')
+    .option('--upstream-cert <file>', 'certificate to show to brokers over TLS, in PEM')
     .option('--upstream-key <file>', 'private key of --upstream-cert, in PEM')
+    .option('--upstream-tls-first', 'NATS servers expect TLS before their INFO (handshake_first)')
     .addOption(
       new Option('--send-proxy <version>', 'tell brokers the addresses of clients by PROXY protocol').choices(
         ['v2'],
@@ -54,10 +60,15 @@ export function addGatewayCommand(
     )
     .option('--advertise', 'let clients see the Server Reference of a broker, which leads around the gateway')
     .action(async (files: readonly string[], flags: GatewayFlags) => {
-      const server = parseServerFlags(files, flags, terminal.env, 'gateway --policy policy.yaml')
       const upstreams = (flags.upstream ?? []).map(parseUpstream)
+      const isNats = upstreams.some(({ protocol }) => protocol === 'nats')
+      const server = parseServerFlags(files, flags, terminal.env, {
+        usage: 'gateway --policy policy.yaml',
+        defaultPort: isNats ? DEFAULT_NATS_PORT : undefined,
+      })
       if (upstreams.length === 0)
         throw new CommandError('no broker is given (add --upstream mqtt://host:1883)', EXIT.usage)
+      if (isNats) checkNatsFlags(upstreams, flags)
       const { upstreamCa: caFile, upstreamCert: certFile, upstreamKey: keyFile } = flags
       if ((certFile === undefined) !== (keyFile === undefined)) {
         const remedy = 'give both, or neither'
@@ -69,6 +80,7 @@ export function addGatewayCommand(
         ...server,
         upstreams,
         upstreamTls: { caFile, certFile, keyFile },
+        isUpstreamTlsFirst: flags.upstreamTlsFirst ?? false,
         sendsProxyHeader: flags.sendProxy !== undefined,
         window: flags.window,
         wills: flags.wills,
@@ -77,4 +89,15 @@ export function addGatewayCommand(
       }
       done(await runGateway(options, terminal))
     })
+}
+
+/** Throws CommandError for brokers of two protocols, and for options that have no meaning for NATS. */
+function checkNatsFlags(upstreams: readonly UpstreamAddress[], flags: GatewayFlags): void {
+  if (upstreams.some(({ protocol }) => protocol !== 'nats'))
+    throw new CommandError('a gateway serves one protocol (start another one for MQTT)', EXIT.usage)
+  const { window, wills, advertise, usernameFrom } = flags
+  for (const [name, value] of Object.entries({ window, wills, advertise, 'username-from': usernameFrom })) {
+    if (value === undefined) continue
+    throw new CommandError(`--${name} is for MQTT brokers (leave it out for NATS servers)`, EXIT.usage)
+  }
 }

@@ -1,14 +1,8 @@
-import type { MqttGatewayStats } from '../../brokers/mqtt-gateway/index.ts'
+import type { MqttGatewayStats, NatsGatewayStats } from '../../brokers/gateway.ts'
 import type { MetricFamily } from '../index.ts'
 
 /** Returns the metrics of a gateway. */
-export function collectGatewayMetrics(stats: MqttGatewayStats): readonly MetricFamily[] {
-  const family = (
-    type: 'counter' | 'gauge',
-    name: string,
-    help: string,
-    samples: MetricFamily['samples'],
-  ): MetricFamily => ({ name: `topicgate_gateway_${name}`, help, type, samples })
+export function collectGatewayMetrics(stats: MqttGatewayStats | NatsGatewayStats): readonly MetricFamily[] {
   return [
     family('gauge', 'connections', 'Connected clients.', [{ labels: {}, value: stats.connections }]),
     family('counter', 'upstream_connects_total', 'Connections to brokers, by result.', [
@@ -19,6 +13,22 @@ export function collectGatewayMetrics(stats: MqttGatewayStats): readonly MetricF
       { labels: { direction: 'from_clients' }, value: stats.bytesFromClients },
       { labels: { direction: 'from_brokers' }, value: stats.bytesFromBroker },
     ]),
+    ...('answers' in stats ? collectPacketMetrics(stats) : []),
+    family(
+      'counter',
+      'paused_seconds_total',
+      'Time in which a side was not read, because the other was slower.',
+      [
+        { labels: { side: 'clients' }, value: stats.clientsPausedMs / 1_000 },
+        { labels: { side: 'brokers' }, value: stats.brokerPausedMs / 1_000 },
+      ],
+    ),
+  ]
+}
+
+/** Returns the metrics of the packets of an MQTT gateway. */
+function collectPacketMetrics(stats: MqttGatewayStats): readonly MetricFamily[] {
+  return [
     family(
       'counter',
       'answers_total',
@@ -34,14 +44,14 @@ export function collectGatewayMetrics(stats: MqttGatewayStats): readonly MetricF
       'Packets that were changed on their way, by type.',
       stats.rewrites.map(({ packet, count }) => ({ labels: { packet }, value: count })),
     ),
-    family(
-      'counter',
-      'paused_seconds_total',
-      'Time in which a side was not read, because the other was slower.',
-      [
-        { labels: { side: 'clients' }, value: stats.clientsPausedMs / 1_000 },
-        { labels: { side: 'brokers' }, value: stats.brokerPausedMs / 1_000 },
-      ],
-    ),
   ]
+}
+
+function family(
+  type: 'counter' | 'gauge',
+  name: string,
+  help: string,
+  samples: MetricFamily['samples'],
+): MetricFamily {
+  return { name: `topicgate_gateway_${name}`, help, type, samples }
 }

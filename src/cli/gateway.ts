@@ -10,11 +10,13 @@ import { UpstreamTls, type UpstreamTlsFiles } from './upstreams/upstream-tls.ts'
 export interface GatewayCommandOptions extends ServerOptions, GatewayServerOptions {
   readonly upstreams: readonly UpstreamAddress[]
   readonly upstreamTls: UpstreamTlsFiles
+  /** True if TLS begins before the INFO of NATS servers. */
+  readonly isUpstreamTlsFirst: boolean
   readonly sendsProxyHeader: boolean
   readonly tls: TlsFileOptions | undefined
 }
 
-/** Runs a gateway in front of MQTT brokers until SIGINT or SIGTERM. Returns the exit code. */
+/** Runs a gateway in front of MQTT brokers or NATS servers until SIGINT or SIGTERM. Returns the exit code. */
 export function runGateway(options: GatewayCommandOptions, terminal: Terminal): Promise<number> {
   return runServer(options, terminal, async logger => {
     const access = await openBrokerAccess({ tls: options.tls }, logger)
@@ -25,11 +27,11 @@ export function runGateway(options: GatewayCommandOptions, terminal: Terminal): 
       tls === undefined || tls.files.length === 0
         ? []
         : [{ name: 'certificate for brokers', files: tls.files, reload: () => tls.reload() }]
-    const { upstreams: addresses, sendsProxyHeader } = options
+    const { upstreams: addresses, isUpstreamTlsFirst: isTlsFirst, sendsProxyHeader } = options
     return {
       files: [...reloadableFilesOf(access), ...brokerFiles],
       start: gate => {
-        const pool = new UpstreamPool({ addresses, tls, sendsProxyHeader, logger })
+        const pool = new UpstreamPool({ addresses, tls, isTlsFirst, sendsProxyHeader, logger })
         return startGateway(options, gate, pool, access.certificates, logger)
       },
     }

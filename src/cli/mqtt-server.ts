@@ -7,35 +7,24 @@ import { type BrokerLimiter, limitBroker, trustProxies } from '../../brokers/aed
 import { preventStackOverflow } from '../../brokers/aedes/mqemitter-stack-overflow.ts'
 import type { ServerCheck } from '../admin/index.ts'
 import { addressKey } from '../conditions/address-network.ts'
-import { type Gate, type Logger, type MetricFamily, PolicyError } from '../index.ts'
+import { type MetricFamily, PolicyError } from '../index.ts'
 import type { AclAuthorization } from './acl-authorization.ts'
 import type { ClientAuthentication } from './client-authentication.ts'
 import { CommandError, EXIT } from './command-error.ts'
-import { DEFAULT_MAX_PACKET_BYTES, type Listeners, openListeners } from './listeners/open-listeners.ts'
-import type { TlsCertificates } from './listeners/tls-certificates.ts'
+import {
+  DEFAULT_MAX_PACKET_BYTES,
+  type ListenerOptions,
+  type ListenerPorts,
+  type Listeners,
+  openListeners,
+} from './listeners/open-listeners.ts'
 import type { DurablePersistence } from './persistence/aedes-persistence.ts'
 import { DEFAULT_PERSISTENCE_LIMITS, type PersistenceLimitOptions } from './persistence/limit-options.ts'
 import { PersistenceLimits } from './persistence/persistence-limits.ts'
-import { checkCertificates, checkProxyHeaders } from './server-checks.ts'
 
-export interface MqttServerOptions {
-  readonly gate: Gate
-  readonly host: string
-  /** Ports of the listeners, 0 for a free one: MQTT, MQTT over WebSocket, and both over TLS. Default: no listener. */
-  readonly port?: number | undefined
-  readonly wsPort?: number | undefined
-  readonly tlsPort?: number | undefined
-  readonly wssPort?: number | undefined
-  /** Certificate of the TLS listeners. */
-  readonly certificates?: TlsCertificates | undefined
-  /** Addresses and CIDR blocks of proxies that may report a sender's address. */
-  readonly trustProxy?: readonly string[]
-  /** True if these proxies send PROXY protocol headers. */
-  readonly proxyProtocol?: boolean
+export interface MqttServerOptions extends Omit<ListenerOptions, 'protocol'> {
   /** Topic of notices to refused clients. Default: none. */
   readonly notices?: string | undefined
-  /** Maximum packet size of a client. Default: 1 MiB. */
-  readonly maxPacketBytes?: number | undefined
   /** Default: clients may publish and read every topic. */
   readonly authorization?: AclAuthorization | undefined
   /** Default: every client may connect. */
@@ -43,17 +32,12 @@ export interface MqttServerOptions {
   /** Default: sessions and retained messages are kept in memory. */
   readonly durable?: DurablePersistence | undefined
   readonly storageLimits?: PersistenceLimitOptions | undefined
-  readonly logger?: Logger
 }
 
-export interface RunningMqttServer {
+export interface RunningMqttServer extends ListenerPorts {
   readonly broker: Aedes
   readonly limits: BrokerLimiter
-  /** Ports of the listeners; undefined if there is none. */
-  readonly port: number | undefined
-  readonly wsPort: number | undefined
-  readonly tlsPort: number | undefined
-  readonly wssPort: number | undefined
+  readonly protocol: 'mqtt'
   collectMetrics(): readonly MetricFamily[]
   /** Checks the certificates and the headers of proxies. */
   runChecks(): readonly ServerCheck[]
@@ -101,21 +85,8 @@ export async function startMqttServer(options: MqttServerOptions): Promise<Runni
       logger,
     )
     if (durable !== undefined) await storage.count(durable.readSessions())
-    const { host, port, wsPort, tlsPort, wssPort, certificates, proxyProtocol = false } = options
     const opened = await openListeners(
-      {
-        gate,
-        host,
-        port,
-        wsPort,
-        tlsPort,
-        wssPort,
-        certificates,
-        trust,
-        proxyProtocol,
-        maxPacketBytes,
-        logger,
-      },
+      { ...options, protocol: 'mqtt', maxPacketBytes },
       ({ stream, socket, ip }) => {
         // aedes reads the address of a connection from its request.
         const connDetails = { ipAddress: ip ?? '' }
@@ -127,22 +98,14 @@ export async function startMqttServer(options: MqttServerOptions): Promise<Runni
     return {
       broker,
       limits,
-      port: opened.port,
-      wsPort: opened.wsPort,
-      tlsPort: opened.tlsPort,
-      wssPort: opened.wssPort,
+      ...opened.ports,
+      protocol: 'mqtt',
       collectMetrics: () => [
         ...opened.collectMetrics(),
         ...storage.collectMetrics(),
         ...(options.authentication?.collectMetrics() ?? []),
       ],
-      runChecks: () => [
-        ...checkCertificates(certificates?.readExpiries() ?? new Map(), gate.clock.now()),
-        checkProxyHeaders(opened.countProxied(), {
-          isExpected: proxyProtocol,
-          hasProxies: (options.trustProxy ?? []).length > 0,
-        }),
-      ],
+      runChecks: opened.runChecks,
       close: async drainMs => {
         opened.stopAccepting()
         await limits.drain(drainMs)

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import type { Logger } from 'pino'
 import type { AdminServer, AdminServerOptions, ServerCheck } from '../admin/index.ts'
 import { formatProblem, PolicyError } from '../core/errors.ts'
-import { Gate, type MetricFamily, type MetricSources } from '../index.ts'
+import { type Dialect, Gate, type MetricFamily, type MetricSources } from '../index.ts'
 import { watchPolicy } from '../policy/index.ts'
 import type { ReloadableFiles } from './access-files.ts'
 import { EXIT } from './command-error.ts'
@@ -37,7 +37,14 @@ export interface ServerOptions extends MonitoringOptions, ListenerPorts {
 
 type ServerStats = { readonly connections: number; readonly held: number }
 
+/** Schemes of the addresses of listeners. */
+const SCHEMES = {
+  mqtt: { plain: 'mqtt', tls: 'mqtts' },
+  nats: { plain: 'nats', tls: 'tls' },
+} as const satisfies Record<Dialect, object>
+
 export interface RunningServer extends ListenerPorts {
+  readonly protocol: Dialect
   /** Limiter of the broker, or the gateway. */
   readonly limits: NonNullable<AdminServerOptions['broker']> &
     NonNullable<MetricSources['guards']>[number] & { stats(): ServerStats }
@@ -115,7 +122,8 @@ export async function runServer(
       watches.push(watchPolicy(reloadable, reloadFiles, { onError }))
     }
     const { port, wsPort, tlsPort, wssPort } = server
-    const listeners = Object.entries({ mqtt: port, ws: wsPort, mqtts: tlsPort, wss: wssPort }).flatMap(
+    const { plain, tls } = SCHEMES[server.protocol]
+    const listeners = Object.entries({ [plain]: port, ws: wsPort, [tls]: tlsPort, wss: wssPort }).flatMap(
       ([scheme, bound]) => (bound === undefined ? [] : [`${scheme}://${hostOf(options)}:${bound}`]),
     )
     if (options.admin !== undefined && adminCode !== undefined) {

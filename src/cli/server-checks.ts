@@ -1,6 +1,5 @@
 import type { ServerCheck } from '../admin/index.ts'
 import type { Webhook } from '../index.ts'
-import type { ProxiedConnections } from './listeners/open-listeners.ts'
 
 const DAY_MS = 86_400_000
 const EXPIRY_WARNING_DAYS = 21
@@ -18,6 +17,12 @@ export function checkCertificates(
     const detail = `${file} expires in ${days} days, on ${date}`
     return { name, result: days < EXPIRY_WARNING_DAYS ? 'warning' : 'ok', detail }
   })
+}
+
+/** Connections of trusted proxies whose PROXY header named the client, and those without such a header. */
+interface ProxiedConnections {
+  readonly withHeader: number
+  readonly withoutHeader: number
 }
 
 /** Checks whether trusted proxies send the PROXY headers that are expected of them, and only those. */

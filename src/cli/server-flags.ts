@@ -56,7 +56,7 @@ export function addServerOptions(command: Command): Command {
     .addOption(policyOption())
     .option(
       '--port <port>',
-      `port for MQTT; 0 for a free port; default: ${DEFAULT_PORT}, or none with --tls or --wss`,
+      `port for clients; 0 for a free port; default: ${DEFAULT_PORT} (NATS: 4222), or none with --tls or --wss`,
       readPort,
     )
     .option('--ws [port]', `port for MQTT over WebSocket; without a port: ${DEFAULT_WS_PORT}`, readPort)
@@ -114,12 +114,19 @@ export function addServerOptions(command: Command): Command {
     .option('--json', 'log JSON also to a screen')
 }
 
-/** Returns the options of a command that serves clients. `usage` is an example of the command with a policy. */
+export interface ServerFlagContext {
+  /** Example of the command with a policy. */
+  readonly usage: string
+  /** Port without TLS. Default: that of MQTT. */
+  readonly defaultPort?: number | undefined
+}
+
+/** Returns the options of a command that serves clients. */
 export function parseServerFlags(
   files: readonly string[],
   flags: ServerFlags,
   env: Terminal['env'],
-  usage: string,
+  { usage, defaultPort = DEFAULT_PORT }: ServerFlagContext,
 ): ServerOptions & { readonly tls: TlsFileOptions | undefined } {
   const policy = requirePolicyFiles([...files, ...(flags.policy ?? [])], env, usage)
   const trustProxy = flags.trustProxy ?? []
@@ -131,7 +138,7 @@ export function parseServerFlags(
   return {
     policy,
     host: flags.host,
-    port: flags.port ?? (flags.tls === undefined && flags.wss === undefined ? DEFAULT_PORT : undefined),
+    port: flags.port ?? (flags.tls === undefined && flags.wss === undefined ? defaultPort : undefined),
     wsPort: flags.ws === true ? DEFAULT_WS_PORT : flags.ws,
     tlsPort: flags.tls,
     wssPort: flags.wss,

@@ -1,15 +1,19 @@
 import type { Socket } from 'node:net'
-import { type ClientPeer, mqttGateway } from '../../brokers/mqtt-gateway/index.ts'
-import { trustProxies } from '../adapter/trusted-proxies.ts'
+import {
+  type ClientPeer,
+  type MqttGateway,
+  mqttGateway,
+  type NatsGateway,
+  natsGateway,
+} from '../../brokers/gateway.ts'
 import { SILENT } from '../core/logger.ts'
-import type { Gate, Logger } from '../index.ts'
+import type { Dialect, Gate, Logger } from '../index.ts'
 import { certificateOf } from './certified-user.ts'
 import { CommandError, EXIT } from './command-error.ts'
 import { collectGatewayMetrics } from './gateway-metrics.ts'
 import { DEFAULT_MAX_PACKET_BYTES, type ListenerPorts, openListeners } from './listeners/open-listeners.ts'
 import type { TlsCertificates } from './listeners/tls-certificates.ts'
 import type { RunningServer } from './run-server.ts'
-import { checkCertificates, checkProxyHeaders } from './server-checks.ts'
 import type { UpstreamAddress } from './upstreams/upstream.ts'
 import { UpstreamPool } from './upstreams/upstream-pool.ts'
 import { UpstreamTls } from './upstreams/upstream-tls.ts'
@@ -34,44 +38,19 @@ export async function startGateway(
   certificates: TlsCertificates | undefined,
   logger: Logger,
 ): Promise<RunningServer> {
-  const { host, port, wsPort, tlsPort, wssPort, proxyProtocol } = options
-  const maxPacketBytes = options.maxPacketBytes ?? DEFAULT_MAX_PACKET_BYTES
-  const trust = trustProxies(options.trustProxy)
+  const { protocol } = pool
   const sockets = new WeakMap<ClientPeer, Socket>()
-  const gateway = mqttGateway(gate, {
-    connectUpstream: ({ clientId, peer }) => pool.connect({ clientId, ip: peer.ip, port: peer.port }),
-    // Called when a client has sent its CONNECT.
-    identify: ({ peer }) => {
-      const socket = sockets.get(peer)
-      if (socket !== undefined) listeners.markConnected(socket)
-      sockets.delete(peer)
-      return undefined
-    },
-    window: options.window,
-    wills: options.wills,
-    maxPacketBytes,
-    advertise: options.advertise,
-    usernameFrom: options.usernameFrom,
-    logger,
+  const gateway = createGateway(options, gate, pool, logger, peer => {
+    const socket = sockets.get(peer)
+    if (socket !== undefined) listeners.markConnected(socket)
+    sockets.delete(peer)
   })
   // Logs which brokers are away, without delaying the start.
   void pool.check()
   const listeners = await openListeners(
-    {
-      gate,
-      host,
-      port,
-      wsPort,
-      tlsPort,
-      wssPort,
-      certificates,
-      trust,
-      proxyProtocol,
-      maxPacketBytes,
-      logger,
-    },
-    ({ stream, socket, ip, port: clientPort }) => {
-      const peer = { ip: ip ?? '', port: clientPort, tls: certificateOf(socket) }
+    { ...options, gate, protocol, certificates, logger, maxPacketBytes: maxFrameBytes(options, protocol) },
+    ({ stream, socket, ip, port, startTls }) => {
+      const peer = { ip: ip ?? '', port, tls: certificateOf(socket), startTls }
       sockets.set(peer, socket)
       gateway.handle(stream, peer)
     },
@@ -81,10 +60,8 @@ export async function startGateway(
     throw error
   })
   return {
-    port: listeners.port,
-    wsPort: listeners.wsPort,
-    tlsPort: listeners.tlsPort,
-    wssPort: listeners.wssPort,
+    ...listeners.ports,
+    protocol,
     limits: gateway,
     isServing: () => pool.isHealthy,
     collectMetrics: () => [
@@ -92,14 +69,7 @@ export async function startGateway(
       ...pool.collectMetrics(),
       ...listeners.collectMetrics(),
     ],
-    runChecks: async () => [
-      ...(await pool.runChecks()),
-      ...checkCertificates(certificates?.readExpiries() ?? new Map(), gate.clock.now()),
-      checkProxyHeaders(listeners.countProxied(), {
-        isExpected: proxyProtocol,
-        hasProxies: options.trustProxy.length > 0,
-      }),
-    ],
+    runChecks: async () => [...(await pool.runChecks()), ...listeners.runChecks()],
     close: async drainMs => {
       listeners.stopAccepting()
       await gateway.close({ graceMs: drainMs })
@@ -109,8 +79,49 @@ export async function startGateway(
   }
 }
 
+/** Creates the gateway of the brokers' protocol. Calls `onConnect` when a client has sent its CONNECT. */
+function createGateway(
+  options: GatewayServerOptions,
+  gate: Gate,
+  pool: UpstreamPool,
+  logger: Logger,
+  onConnect: (peer: ClientPeer) => void,
+): MqttGateway | NatsGateway {
+  const identify = ({ peer }: { readonly peer: ClientPeer }): undefined => void onConnect(peer)
+  if (pool.protocol === 'nats') {
+    if (gate.dialect !== 'nats' && gate.rules().length > 0)
+      throw new CommandError('the policy has topics of MQTT (write dialect: nats in it)', EXIT.usage)
+    return natsGateway(gate, {
+      connectUpstream: ({ peer }) => pool.connect({ clientId: '', ip: peer.ip, port: peer.port }),
+      identify,
+      maxPayloadBytes: options.maxPacketBytes,
+      logger,
+    })
+  }
+  return mqttGateway(gate, {
+    connectUpstream: ({ clientId, peer }) => pool.connect({ clientId, ip: peer.ip, port: peer.port }),
+    identify,
+    window: options.window,
+    wills: options.wills,
+    maxPacketBytes: options.maxPacketBytes ?? DEFAULT_MAX_PACKET_BYTES,
+    advertise: options.advertise,
+    usernameFrom: options.usernameFrom,
+    logger,
+  })
+}
+
+/** Returns the maximum of a WebSocket frame. One of NATS may hold several messages: a large one behind small ones. */
+function maxFrameBytes(
+  { maxPacketBytes = DEFAULT_MAX_PACKET_BYTES }: GatewayServerOptions,
+  protocol: Dialect,
+): number {
+  return protocol === 'nats' ? 2 * maxPacketBytes : maxPacketBytes
+}
+
 /** Starts a gateway in front of one broker at a free port of this machine. Throws CommandError if that is not reachable. */
 export async function startLocalGateway(gate: Gate, upstream: UpstreamAddress): Promise<RunningServer> {
+  if (upstream.protocol !== 'mqtt')
+    throw new CommandError('the fleet speaks MQTT (name a broker as --upstream mqtt://host:1883)', EXIT.usage)
   const files = { caFile: undefined, certFile: undefined, keyFile: undefined }
   const tls = upstream.isTls ? await UpstreamTls.open(files, SILENT) : undefined
   const pool = new UpstreamPool({

@@ -36,7 +36,7 @@ export abstract class GatewayConnection<Context extends GatewayContext> {
   abstract readonly toBroker: PacketPipe
   sender: Sender = UNKNOWN_SENDER
   protected phase: ConnectionPhase
-  protected readonly client: Duplex
+  protected client: Duplex
   protected readonly peer: ClientPeer
   /** Publishes of the client that wait. */
   protected readonly queue: SenderQueue
@@ -75,10 +75,7 @@ export abstract class GatewayConnection<Context extends GatewayContext> {
     }
     this.queue = guard.senderQueue(this.queueHooks, { waitsFully: true })
     this.#cancelTimeout = guard.clock.after(CONNECT_WITHIN_MS, () => this.destroy())
-    // 'close' follows.
-    client.on('error', err => context.logger.debug({ err }, 'connection of a client failed'))
-    client.on('end', () => this.endClient())
-    client.on('close', () => this.endClient())
+    this.#watchClient(client)
   }
 
   get toClient(): PacketPipe {
@@ -149,7 +146,15 @@ export abstract class GatewayConnection<Context extends GatewayContext> {
     maxPacketBytes: number,
   ): PacketPipe {
     const { guard, clientPauses } = this.context
-    return new PacketPipe(this.client, packets, header, maxPacketBytes, guard.clock, clientPauses)
+    return new PacketPipe(packets, header, maxPacketBytes, guard.clock, clientPauses)
+  }
+
+  /** Goes on with an encrypted stream of the client. */
+  protected replaceClient(client: Duplex): void {
+    this.client = client
+    this.#watchClient(client)
+    this.toBroker.setInput(client)
+    this.toClient.setOutput(client)
   }
 
   /** Asks the rules `on: connect`, and calls `proceed` if the client may connect. */
@@ -198,12 +203,13 @@ export abstract class GatewayConnection<Context extends GatewayContext> {
     upstream.on('error', err => logger.debug({ err }, 'connection to the broker failed'))
     upstream.on('end', () => this.handleUpstreamEnd())
     upstream.on('close', () => this.handleUpstreamEnd())
-    const toClient = new PacketPipe(upstream, packets, header, maxPacketBytes, guard.clock, brokerPauses)
+    const toClient = new PacketPipe(packets, header, maxPacketBytes, guard.clock, brokerPauses)
     this.#toClient = toClient
     toClient.reverse = this.toBroker
     this.toBroker.reverse = toClient
     toClient.setOutput(this.client)
     this.toBroker.setOutput(upstream)
+    toClient.setInput(upstream)
   }
 
   /** The broker has accepted the client: its packets are decided from now on. */
@@ -242,6 +248,13 @@ export abstract class GatewayConnection<Context extends GatewayContext> {
   protected destroy(): void {
     this.#close()
     this.#destroySockets()
+  }
+
+  #watchClient(client: Duplex): void {
+    // 'close' follows.
+    client.on('error', err => this.context.logger.debug({ err }, 'connection of a client failed'))
+    client.on('end', () => this.endClient())
+    client.on('close', () => this.endClient())
   }
 
   #destroySockets(): void {

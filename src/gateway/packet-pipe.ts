@@ -41,7 +41,7 @@ export interface PauseStats {
  * of the gateway between them. A socket is not read while the other one, or the answers to its own packets, back up.
  */
 export class PacketPipe implements PacketHandler {
-  readonly #input: Duplex
+  #input: Duplex | undefined
   readonly #packets: PacketDecider
   readonly #walker: PacketWalker
   readonly #readAhead: ReadAhead
@@ -65,24 +65,27 @@ export class PacketPipe implements PacketHandler {
   reverse: PacketPipe | undefined
 
   constructor(
-    input: Duplex,
     packets: PacketDecider,
     header: PacketHeader,
     maxPacketBytes: number,
     clock: Clock,
     pauseStats: PauseStats,
   ) {
-    this.#input = input
     this.#packets = packets
     this.#clock = clock
     this.#pauseStats = pauseStats
     this.receivedAtMs = clock.now()
     this.#walker = new PacketWalker(this, header, maxPacketBytes)
     this.#readAhead = new ReadAhead(packets, header, maxPacketBytes)
-    input.on('data', this.#onData)
   }
 
   readonly #onData = (chunk: Buffer): void => this.#receive(chunk)
+
+  /** Begins to read packets. */
+  setInput(input: Duplex): void {
+    this.#input = input
+    input.on('data', this.#onData)
+  }
 
   /** Connects the output, to which passed and inserted packets go. */
   setOutput(output: Duplex): void {
@@ -157,10 +160,10 @@ export class PacketPipe implements PacketHandler {
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    this.#input.off('data', this.#onData)
+    this.#input?.off('data', this.#onData)
     this.#paused.clear()
     this.#countPause()
-    this.#input.resume()
+    this.#input?.resume()
   }
 
   decidePacket(bytes: Buffer, start: number, body: number, end: number): PacketVerdict {
@@ -250,7 +253,7 @@ export class PacketPipe implements PacketHandler {
     if (this.#paused.size === 0) {
       this.#pausedSinceMs = this.#clock.now()
       this.#pauseStats.paused++
-      this.#input.pause()
+      this.#input?.pause()
     }
     this.#paused.add(reason)
   }
@@ -258,7 +261,7 @@ export class PacketPipe implements PacketHandler {
   #resume(reason: PauseReason): void {
     if (!this.#paused.delete(reason) || this.#paused.size > 0) return
     this.#countPause()
-    this.#input.resume()
+    this.#input?.resume()
   }
 
   #countPause(): void {

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import type { Decision, Gate, Logger, Message } from '../../index.ts'
+import type { Decision, Dialect, Gate, Logger, Message } from '../../index.ts'
 import { sampleLog } from '../sampled-log.ts'
 
 /** Topic of an accepted socket, which has none of its own. */
@@ -8,6 +8,7 @@ const ACCEPT_TOPIC = 'accept'
 /** Asks a gate about new sockets by their address, before any TLS work. A refused one is closed. */
 export class AcceptRules {
   readonly #gate: Gate
+  readonly #protocol: Dialect
   readonly #log: (decision: Decision & { readonly ip: string }) => void
   #refused = 0
   /** True if a rule can refuse sockets; otherwise the gate is not asked, and counts no decisions about them. */
@@ -16,8 +17,9 @@ export class AcceptRules {
     this.#isLimited = this.#gate.outcomes('accept').size > 0
   }
 
-  constructor(gate: Gate, logger: Logger | undefined) {
+  constructor(gate: Gate, protocol: Dialect, logger: Logger | undefined) {
     this.#gate = gate
+    this.#protocol = protocol
     this.#updateIsLimited()
     gate.on('policy', this.#updateIsLimited)
     this.#log = sampleLog(({ ip, rule, reason }, suppressed) =>
@@ -39,7 +41,8 @@ export class AcceptRules {
       accept()
       return
     }
-    const message: Message = { topic: ACCEPT_TOPIC, on: 'accept', sender: { ip }, size: 0, protocol: 'mqtt' }
+    const protocol = this.#protocol
+    const message: Message = { topic: ACCEPT_TOPIC, on: 'accept', sender: { ip }, size: 0, protocol }
     const enact = (decision: Decision): void => {
       if (decision.allowed) {
         if (!socket.destroyed) accept()

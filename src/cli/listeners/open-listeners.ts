@@ -3,11 +3,14 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import type { Duplex } from 'node:stream'
 import { awaitProxyHeader, PROXY_HEADER_MS } from '../../adapter/await-proxy-header.ts'
 import { SilentSockets } from '../../adapter/silent-sockets.ts'
-import { findForwardedIp, type TrustProxy } from '../../adapter/trusted-proxies.ts'
+import { findForwardedIp, trustProxies } from '../../adapter/trusted-proxies.ts'
+import type { ServerCheck } from '../../admin/index.ts'
 import { canonicalIp } from '../../conditions/cidr.ts'
-import type { Gate, Logger, MetricFamily } from '../../index.ts'
+import type { Dialect, Gate, Logger, MetricFamily } from '../../index.ts'
 import { CommandError, EXIT } from '../command-error.ts'
+import { checkCertificates, checkProxyHeaders } from '../server-checks.ts'
 import { AcceptRules } from './accept-rules.ts'
+import { awaitClientHello } from './await-client-hello.ts'
 import type { TlsCertificates } from './tls-certificates.ts'
 import { TlsHandshakes } from './tls-handshakes.ts'
 import type { WebSockets } from './web-sockets.ts'
@@ -20,17 +23,19 @@ export interface ListenerPorts {
   readonly wssPort: number | undefined
 }
 
-export interface ListenerOptions extends ListenerPorts {
+export interface ListenerOptions extends Partial<ListenerPorts> {
   readonly gate: Gate
+  readonly protocol: Dialect
   readonly host: string
   /** Certificate of the TLS listeners. */
-  readonly certificates: TlsCertificates | undefined
-  /** Proxies that may report a client's address. */
-  readonly trust: TrustProxy
+  readonly certificates?: TlsCertificates | undefined
+  /** Addresses and CIDR blocks of proxies that may report a client's address. */
+  readonly trustProxy?: readonly string[]
   /** True if these proxies send PROXY protocol headers. */
-  readonly proxyProtocol: boolean
-  readonly maxPacketBytes: number
-  readonly logger: Logger | undefined
+  readonly proxyProtocol?: boolean
+  /** Maximum packet size of a client. Default: 1 MiB. */
+  readonly maxPacketBytes?: number | undefined
+  readonly logger?: Logger
 }
 
 /** Same default as EMQX. */
@@ -38,7 +43,7 @@ export const DEFAULT_MAX_PACKET_BYTES = 1_048_576
 
 /** A connection whose proxy header and handshakes are done. */
 export interface AcceptedConnection {
-  /** Its MQTT bytes. */
+  /** Its bytes of MQTT or NATS. */
   readonly stream: Duplex
   /** Its TCP or TLS socket. */
   readonly socket: Socket
@@ -46,19 +51,20 @@ export interface AcceptedConnection {
   readonly ip: string | undefined
   /** Port of the client; undefined if a proxy is in between. */
   readonly port: number | undefined
+  /** Starts TLS behind the INFO of NATS; undefined if TLS is not wanted, or has started. */
+  readonly startTls: StartTls | undefined
 }
 
-export interface ProxiedConnections {
-  readonly withHeader: number
-  readonly withoutHeader: number
-}
+type StartTls = (onSecure: (socket: Socket) => void) => void
 
-export interface Listeners extends ListenerPorts {
+export interface Listeners {
+  /** Bound ports. */
+  readonly ports: ListenerPorts
   /** Ends the limits of a socket that has not sent its CONNECT yet. */
   markConnected(socket: object): void
   collectMetrics(): readonly MetricFamily[]
-  /** Returns the connections of trusted proxies whose PROXY header named the client, and those without such a header. */
-  countProxied(): ProxiedConnections
+  /** Checks the certificates and the headers of proxies. */
+  runChecks(): readonly ServerCheck[]
   stopAccepting(): void
   /** Stops accepting, and closes all connections. */
   close(): Promise<void>
@@ -88,18 +94,20 @@ export async function openListeners(
   options: ListenerOptions,
   onConnection: (connection: AcceptedConnection) => void,
 ): Promise<Listeners> {
-  const { gate, host, trust, proxyProtocol, certificates, maxPacketBytes, logger } = options
+  const { gate, protocol, host, certificates, logger } = options
+  const { trustProxy = [], proxyProtocol = false, maxPacketBytes = DEFAULT_MAX_PACKET_BYTES } = options
+  const trust = trustProxies(trustProxy)
   const silent = new SilentSockets(SILENT_SOCKETS)
-  const acceptRules = new AcceptRules(gate, logger)
+  const acceptRules = new AcceptRules(gate, protocol, logger)
   const servers: Server[] = []
   const sockets = new Set<Socket>()
   const origins = new WeakMap<object, Origin>()
   let [withHeader, withoutHeader] = [0, 0]
 
-  const handOn = (stream: Duplex, socket: Socket, ip: string | undefined): void => {
+  const handOn = (stream: Duplex, socket: Socket, ip: string | undefined, startTls?: StartTls): void => {
     const { tcp } = origins.get(socket) ?? { tcp: socket }
     const isDirect = ip !== undefined && ip === canonicalIp(tcp.remoteAddress ?? '')
-    onConnection({ stream, socket, ip, port: isDirect ? tcp.remotePort : undefined })
+    onConnection({ stream, socket, ip, port: isDirect ? tcp.remotePort : undefined, startTls })
   }
   const handlePlain = (socket: Socket): void => handOn(socket, socket, origins.get(socket)?.ip)
   const handleWebSocket = (stream: Duplex, { socket, headers }: IncomingMessage): void =>
@@ -108,7 +116,7 @@ export async function openListeners(
   let webSockets: WebSockets | undefined
   if (options.wsPort !== undefined || options.wssPort !== undefined) {
     const { WebSockets: Opened } = await import('./web-sockets.ts')
-    webSockets = new Opened(maxPacketBytes, logger, handleWebSocket)
+    webSockets = new Opened(protocol, maxPacketBytes, logger, handleWebSocket)
   }
   const handshakes =
     certificates &&
@@ -124,10 +132,12 @@ export async function openListeners(
     acceptRules.check(tcp, ownIp, () => {
       if (transport === 'tcp') handlePlain(tcp)
       else if (transport === 'ws') webSockets?.handle(tcp)
+      else if (transport === 'wss') handshakes?.start(tcp, ownIp, socket => webSockets?.handle(socket))
+      else if (protocol === 'mqtt') handshakes?.start(tcp, ownIp, handlePlain)
       else
-        handshakes?.start(tcp, ownIp, socket => {
-          if (transport === 'tls') handlePlain(socket)
-          else webSockets?.handle(socket)
+        awaitClientHello(tcp, isTls => {
+          if (isTls) handshakes?.start(tcp, ownIp, handlePlain)
+          else handOn(tcp, tcp, ip, onSecure => handshakes?.start(tcp, ownIp, onSecure))
         })
     })
   }
@@ -175,10 +185,12 @@ export async function openListeners(
   }
   try {
     return {
-      port: await open(options.port, 'tcp'),
-      wsPort: await open(options.wsPort, 'ws'),
-      tlsPort: await open(options.tlsPort, 'tls'),
-      wssPort: await open(options.wssPort, 'wss'),
+      ports: {
+        port: await open(options.port, 'tcp'),
+        wsPort: await open(options.wsPort, 'ws'),
+        tlsPort: await open(options.tlsPort, 'tls'),
+        wssPort: await open(options.wssPort, 'wss'),
+      },
       markConnected: socket => {
         const origin = origins.get(socket)
         silent.remove(origin?.tcp ?? socket)
@@ -198,7 +210,13 @@ export async function openListeners(
           }).map(([reason, value]) => ({ labels: { reason }, value })),
         },
       ],
-      countProxied: () => ({ withHeader, withoutHeader }),
+      runChecks: () => [
+        ...checkCertificates(certificates?.readExpiries() ?? new Map(), gate.clock.now()),
+        checkProxyHeaders(
+          { withHeader, withoutHeader },
+          { isExpected: proxyProtocol, hasProxies: trustProxy.length > 0 },
+        ),
+      ],
       stopAccepting: () => {
         for (const server of servers) server.close()
       },

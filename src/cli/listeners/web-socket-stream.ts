@@ -1,17 +1,18 @@
 import { Duplex } from 'node:stream'
 import type { RawData, WebSocket } from 'ws'
+import type { Dialect } from '../../index.ts'
 
 /** Status codes of RFC 6455, 7.4.1. */
 const UNSUPPORTED_DATA = 1003
 
 /**
- * Returns the bytes of a WebSocket as a stream for aedes. Sends each MQTT packet in its own frame; a text frame closes
- * the connection [MQTT-6.0.0-1].
+ * Returns the bytes of a WebSocket as a stream. Sends each MQTT packet in its own frame; a text frame closes the
+ * connection [MQTT-6.0.0-1].
  */
-export function webSocketStream(socket: WebSocket): Duplex {
-  const splitter = new PacketSplitter()
+export function webSocketStream(socket: WebSocket, protocol: Dialect): Duplex {
+  const splitter = protocol === 'mqtt' ? new PacketSplitter() : undefined
   const send = (bytes: Buffer, done: (error?: Error | null) => void): void => {
-    const frames = splitter.split(bytes)
+    const frames = splitter === undefined ? [bytes] : splitter.split(bytes)
     const last = frames.pop()
     if (last === undefined) {
       done()
@@ -39,7 +40,7 @@ export function webSocketStream(socket: WebSocket): Duplex {
   socket.on('message', (data, isBinary) => {
     if (stream.destroyed) return
     if (!isBinary) {
-      socket.close(UNSUPPORTED_DATA, 'MQTT needs binary frames')
+      socket.close(UNSUPPORTED_DATA, 'binary frames are needed')
       stream.destroy()
     } else if (!stream.push(bytesOf(data))) socket.pause()
   })

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
-import type { Logger } from '../../index.ts'
+import type { Dialect, Logger } from '../../index.ts'
 import { sampleLog } from '../sampled-log.ts'
 import { webSocketStream } from './web-socket-stream.ts'
 
@@ -13,8 +13,9 @@ export class WebSockets {
   readonly #maxPacketBytes: number
   readonly #receivers = new WeakMap<object, Receiver>()
 
-  /** `onConnection` is called with the MQTT bytes of each WebSocket and its request. */
+  /** `onConnection` is called with the bytes of each WebSocket and its request. */
   constructor(
+    protocol: Dialect,
     maxPacketBytes: number,
     logger: Logger | undefined,
     onConnection: (stream: Duplex, request: IncomingMessage) => void,
@@ -22,7 +23,7 @@ export class WebSockets {
     this.#maxPacketBytes = maxPacketBytes
     this.#server = createServer((_request, response) => {
       response.writeHead(426, { upgrade: 'websocket', connection: 'upgrade', 'content-type': 'text/plain' })
-      response.end('This port serves MQTT over WebSocket.\n')
+      response.end(`This port serves ${protocol.toUpperCase()} over WebSocket.\n`)
     })
     const ws = new WebSocketServer({
       server: this.#server,
@@ -40,7 +41,7 @@ export class WebSockets {
         this.#receivers.set(request.socket, receiver)
       }
       socket.on('error', onError)
-      onConnection(webSocketStream(socket), request)
+      onConnection(webSocketStream(socket, protocol), request)
     })
     ws.on('wsClientError', (_error, socket) => socket.destroy())
     // It repeats errors of its server, which are handled there.

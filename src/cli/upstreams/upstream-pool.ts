@@ -3,17 +3,20 @@ import type { Socket } from 'node:net'
 import { encodeProxyHeader, LOCAL_PROXY_HEADER } from '../../adapter/encode-proxy-header.ts'
 import type { ServerCheck } from '../../admin/index.ts'
 import { canonicalIp } from '../../conditions/cidr.ts'
-import type { Logger, MetricFamily } from '../../index.ts'
-import { askForConnack, connectToUpstream, type UpstreamAddress } from './upstream.ts'
+import type { Dialect, Logger, MetricFamily } from '../../index.ts'
+import { askForGreeting, connectToUpstream, type UpstreamAddress } from './upstream.ts'
 import type { UpstreamTls } from './upstream-tls.ts'
 
 const CHECK_EVERY_MS = 5_000
 const CONNECT_MS = 5_000
 
 export interface UpstreamPoolOptions {
+  /** At least one, and all of the same protocol. */
   readonly addresses: readonly UpstreamAddress[]
   /** For brokers over TLS. */
   readonly tls: UpstreamTls | undefined
+  /** True if TLS begins before the INFO of NATS servers. Default: false. */
+  readonly isTlsFirst?: boolean | undefined
   /** True if brokers get a PROXY header, version 2, with the address of the client. */
   readonly sendsProxyHeader: boolean
   readonly logger: Logger
@@ -48,6 +51,11 @@ export class UpstreamPool {
     this.#upstreams = options.addresses.map(address => ({ ...address, isHealthy: true }))
     this.#timer = setInterval(() => void this.check(), options.checkEveryMs ?? CHECK_EVERY_MS)
     this.#timer.unref()
+  }
+
+  /** Protocol of all brokers. */
+  get protocol(): Dialect {
+    return this.#upstreams[0]!.protocol
   }
 
   /** True if at least one broker is healthy. */
@@ -91,14 +99,15 @@ export class UpstreamPool {
     )
   }
 
-  /** Sends a CONNECT of MQTT to each broker, for `topicgate doctor`. */
+  /** Checks that each broker answers, for `topicgate doctor`. */
   runChecks(): Promise<readonly ServerCheck[]> {
     return Promise.all(
       this.#upstreams.map(async (upstream): Promise<ServerCheck> => {
         const name = 'upstream'
         try {
-          await askForConnack(await this.#open(upstream, () => LOCAL_PROXY_HEADER))
-          return { name, result: 'ok', detail: `${upstream.name} answers as an MQTT broker` }
+          const socket = await this.#open(upstream, () => LOCAL_PROXY_HEADER)
+          const broker = await askForGreeting(socket, upstream.protocol)
+          return { name, result: 'ok', detail: `${upstream.name} answers as ${broker}` }
         } catch (error) {
           const problem = error instanceof Error ? error.message : String(error)
           return { name, result: 'failed', detail: `${upstream.name}: ${problem}` }
@@ -126,8 +135,13 @@ export class UpstreamPool {
   }
 
   #open(upstream: Upstream, headerFor: (socket: Socket) => Buffer): Promise<Socket> {
-    const { tls, sendsProxyHeader } = this.#options
-    return connectToUpstream(upstream, tls?.context, sendsProxyHeader ? headerFor : undefined, CONNECT_MS)
+    const { tls, isTlsFirst = false, sendsProxyHeader } = this.#options
+    return connectToUpstream(upstream, {
+      secureContext: tls?.context,
+      header: sendsProxyHeader ? headerFor : undefined,
+      isTlsFirst,
+      timeoutMs: CONNECT_MS,
+    })
   }
 
   #setHealthy(upstream: Upstream, isHealthy: boolean, err?: unknown): void {
