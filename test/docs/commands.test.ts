@@ -38,7 +38,7 @@ const groups: readonly Group[] = PAGES.flatMap(page => {
       .filter(line => line.includes('npx topicgate'))
       .map(command => ({
         place: placeOf(block),
-        command: command.replace(/^.*?(?=npx topicgate)/, '').replace(/\s+#.*$/, ''),
+        command: withinTheTest(command.replace(/^.*?(?=npx topicgate)/, '').replace(/\s+#.*$/, '')),
         exit: Number(block.words.find(word => word.startsWith('exit='))?.slice('exit='.length) ?? 0),
         serves: block.words.includes('serve'),
         files,
@@ -49,6 +49,14 @@ const groups: readonly Group[] = PAGES.flatMap(page => {
     return lines.length === 0 ? [] : [{ place: placeOf(block), lines, expected: output?.text, sample }]
   })
 })
+
+/** Ports are free ones, an endless command gets an end, and a benchmark measures for a moment only. */
+function withinTheTest(command: string): string {
+  const isEndless = /topicgate demo(?!.*--(?:for|attack))/.test(command)
+  return `${command}${isEndless ? ' --for 3s' : ''}`
+    .replaceAll(/(--port|--ws) \d+/g, '$1 0')
+    .replace(/(?<=topicgate bench .*--for) 1s/, ' 60ms')
+}
 
 function isRightBehind(block: Block, next: Block): boolean {
   return next.line === block.line + block.text.split('\n').length + 2
@@ -74,13 +82,10 @@ function run(line: Line): Promise<string> {
   return output
 }
 
-/** Runs a line in a shell, as a reader would. Ports are free ones, and endless commands get an end. */
+/** Runs a line in a shell, as a reader would. */
 async function runOnce({ command, serves, exit, files }: Line): Promise<string> {
   for (const { words, text } of files) writeFileSync(join(folder, words[0]!), text)
-  const endless = /topicgate demo(?!.*--(?:for|attack))/.test(command)
-  const line = `${command}${endless ? ' --for 2s' : ''}`
-    .replaceAll(/(--port|--ws) \d+/g, '$1 0')
-    .replace('npx topicgate', `exec '${process.execPath}' '${CLI}'`)
+  const line = command.replace('npx topicgate', `exec '${process.execPath}' '${CLI}'`)
   const env = { ...process.env, NO_COLOR: '1' }
   const child = spawn('/bin/sh', ['-c', line], { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] })
   const patience = setTimeout(() => child.kill('SIGKILL'), 120_000)
