@@ -144,10 +144,31 @@ async function broker(): Promise<string> {
 }
 
 async function gateway(): Promise<string> {
-  const cell = (subject: string): CellSpec => ['gateway', [subject, '100000'], []] as const
-  const { pipe, walk, limits, refusing } = await alternateSlices(rounds, SLICES, {
+  return section(
+    'MQTT gateway',
+    `CPU of the gateway process per message: ten publishers of QoS 0 at full speed over TCP, 100-byte payloads, and a broker that discards them, each in a process of its own. "pipe" is two Node sockets joined by \`pipe\`. ${describeGatewayRatio()}`,
+    await measureGateway('mqtt'),
+  )
+}
+
+async function natsGateway(): Promise<string> {
+  return section(
+    'NATS gateway',
+    `As above, with publishes of NATS. ${describeGatewayRatio()}`,
+    await measureGateway('nats'),
+  )
+}
+
+function describeGatewayRatio(): string {
+  return `The ratio is the median over ${rounds} rounds of new processes that take turns of 100,000 messages.`
+}
+
+async function measureGateway(protocol: 'mqtt' | 'nats'): Promise<string> {
+  const cell = (subject: string): CellSpec => ['gateway', [protocol, subject, '100000'], []] as const
+  const { pipe, walk, one, limits, refusing } = await alternateSlices(rounds, SLICES, {
     pipe: cell('pipe'),
     walk: cell('walk'),
+    one: cell('one'),
     limits: cell('limits'),
     refusing: cell('refusing'),
   })
@@ -157,18 +178,15 @@ async function gateway(): Promise<string> {
     Math.round(1e9 / found!.cpuNs!).toLocaleString('en'),
     `${(found!.ratio ?? 1).toFixed(2)}×`,
   ]
-  return section(
-    'MQTT gateway',
-    `CPU of the gateway process per message: ten publishers of QoS 0 at full speed over TCP, 100-byte payloads, and a broker that discards them, each in a process of its own. "pipe" is two Node sockets joined by \`pipe\`; three rules. The ratio is the median over ${rounds} rounds of new processes that take turns of 100,000 messages.`,
-    table(
-      ['work', 'CPU', 'messages per CPU second', 'ratio'],
-      [
-        row('pipe', pipe),
-        row('gateway without rules', walk),
-        row('gateway, all pass', limits),
-        row('gateway, all refused', refusing),
-      ],
-    ),
+  return table(
+    ['work', 'CPU', 'messages per CPU second', 'ratio'],
+    [
+      row('pipe', pipe),
+      row('gateway without rules', walk),
+      row('gateway, one rule, all pass', one),
+      row('gateway, three rules, all pass', limits),
+      row('gateway, three rules, all refused', refusing),
+    ],
   )
 }
 
@@ -401,6 +419,7 @@ const PARTS = {
   conditions,
   broker,
   gateway,
+  natsGateway,
   memory,
   unknownClients,
   expiry,
@@ -419,7 +438,7 @@ const PARTS = {
 /** Their titles, in the order of the page. */
 const ORDER = [
   ...['Real traffic', 'A decision', 'A change of factor', 'Where the time goes', 'Topic patterns'],
-  ...['Conditions', 'aedes', 'MQTT gateway'],
+  ...['Conditions', 'aedes', 'MQTT gateway', 'NATS gateway'],
   ...['A flood at aedes', 'Memory a key'],
   ...['A flood of unknown clients', 'Idle keys going', 'SQLite', 'Redis', 'Leases', 'NATS', 'MQTT consumers'],
   ...['NATS as a store', 'Analytics', 'Dashboard and tail', 'Loading a policy', 'Start', 'Connections'],

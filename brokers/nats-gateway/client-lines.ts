@@ -3,7 +3,8 @@ import { PASS, type PacketProblem, type PacketVerdict, SKIP, STOP } from '../../
 import type { ClientPublishes } from './client-publishes.ts'
 import type { ClientSubscriptions } from './client-subscriptions.ts'
 import type { ConnectionState } from './connection-state.ts'
-import { OPERATION, readOperation } from './operations.ts'
+import type { ControlLine } from './control-line.ts'
+import { OPERATION } from './operations.ts'
 
 /** Client connection before and after the server has accepted it. */
 export interface ClientConnection extends ConnectionState {
@@ -19,15 +20,19 @@ export interface ClientConnection extends ConnectionState {
 /** Decides about the lines of a client. */
 export class ClientLines implements PacketDecider {
   readonly #connection: ClientConnection
+  readonly #line: ControlLine
 
-  constructor(connection: ClientConnection) {
+  /** `line` is the header of the packets, which is read just before each decision. */
+  constructor(connection: ClientConnection, line: ControlLine) {
     this.#connection = connection
+    this.#line = line
   }
 
   decidePacket(bytes: Buffer, start: number, body: number, end: number): PacketVerdict {
     const connection = this.#connection
     const { publishes, subscriptions } = connection
-    const operation = readOperation(bytes, start)
+    const line = this.#line
+    const { operation } = line
     if (publishes === undefined || subscriptions === undefined) {
       if (operation !== OPERATION.connect) return this.#stop()
       connection.handleConnect(Buffer.from(bytes.subarray(start, end)))
@@ -35,9 +40,8 @@ export class ClientLines implements PacketDecider {
     }
     switch (operation) {
       case OPERATION.pub:
-        return publishes.decidePublish(bytes, start, body, end, false)
       case OPERATION.hpub:
-        return publishes.decidePublish(bytes, start, body, end, true)
+        return publishes.decidePublish(line, bytes, start, body, end)
       case OPERATION.sub:
         return subscriptions.decideSubscribe(bytes, start, body)
       case OPERATION.unsub:
@@ -56,11 +60,12 @@ export class ClientLines implements PacketDecider {
     const connection = this.#connection
     const { publishes } = connection
     if (publishes === undefined) return PASS
-    const operation = readOperation(bytes, start)
+    const line = this.#line
+    const { operation } = line
     const isUrgent =
       operation === OPERATION.pong ||
       ((operation === OPERATION.pub || operation === OPERATION.hpub) &&
-        publishes.isUrgent(bytes, start, body, end, operation === OPERATION.hpub))
+        publishes.isUrgent(line, bytes, start, body, end))
     if (!isUrgent) return PASS
     if (bytes.length < end) return end - start
     connection.toBroker.insert(bytes.subarray(start, end))

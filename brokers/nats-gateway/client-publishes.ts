@@ -8,7 +8,9 @@ import { natsRefusalHeaders, TOO_MANY_REQUESTS } from '../../src/outcomes/nats-r
 import { redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
 import { refusalText } from '../../src/outcomes/refusal-text.ts'
 import type { ConnectionState } from './connection-state.ts'
+import { type ControlLine, PUB_BYTES } from './control-line.ts'
 import { LineTokens } from './line-tokens.ts'
+import { OPERATION } from './operations.ts'
 import { LINE_END_BYTES, MessageLayout, PublishMessage } from './publish-message.ts'
 import { encodeDelivery } from './write-lines.ts'
 
@@ -24,41 +26,54 @@ export class ClientPublishes {
   readonly #tokens = new LineTokens()
   readonly #layout = new MessageLayout()
   readonly #subjects = new TopicDecoder()
+  /** Subject of the last message, and whether it is exempt. */
+  #lastSubject: string | undefined
+  #isLastExempt = false
 
   constructor(connection: ConnectionState, queue: SenderQueue) {
     this.#connection = connection
     this.#queue = queue
   }
 
-  decidePublish(bytes: Buffer, start: number, body: number, end: number, hasHeaders: boolean): PacketVerdict {
+  /** Decides about a PUB or HPUB, whose `line` was just read. */
+  decidePublish(line: ControlLine, bytes: Buffer, start: number, body: number, end: number): PacketVerdict {
     const connection = this.#connection
     const layout = this.#layout
     if (end - body - LINE_END_BYTES > connection.maxPayloadBytes) {
       connection.onProblem('too large')
       return STOP
     }
-    if (!this.#readLayout(bytes, start, body, end, hasHeaders)) {
+    if (!this.#readLayout(line, bytes, start, body, end)) {
       connection.onProblem('malformed')
       return STOP
     }
     const { guard, exempt } = connection.context
     const subject = this.#subjects.decode(bytes, layout.subjectStart, layout.subjectEnd)
-    if (exempt.has(subject)) return PASS
+    if (subject !== this.#lastSubject) {
+      this.#lastSubject = subject
+      this.#isLastExempt = exempt.has(subject)
+    }
+    if (this.#isLastExempt) return PASS
     if (bytes.length < end) return end - start
     const message = new PublishMessage('publish', connection.sender, subject, bytes, start, body, end, layout)
     return passesAtOnce(message, guard, this.#queue, this.#enact) ? PASS : SKIP
   }
 
   /** Returns true if a publish goes before held ones. */
-  isUrgent(bytes: Buffer, start: number, body: number, end: number, hasHeaders: boolean): boolean {
+  isUrgent(line: ControlLine, bytes: Buffer, start: number, body: number, end: number): boolean {
     const { maxPayloadBytes, context } = this.#connection
     if (end - body - LINE_END_BYTES > maxPayloadBytes) return false
-    if (!this.#readLayout(bytes, start, body, end, hasHeaders)) return false
+    if (!this.#readLayout(line, bytes, start, body, end)) return false
     const { subjectStart, subjectEnd } = this.#layout
     return context.exempt.isUrgent(this.#subjects.decode(bytes, subjectStart, subjectEnd))
   }
 
-  #readLayout(bytes: Buffer, start: number, body: number, end: number, hasHeaders: boolean): boolean {
+  #readLayout(line: ControlLine, bytes: Buffer, start: number, body: number, end: number): boolean {
+    if (line.isPlainPub) {
+      this.#layout.setPlainPub(start + PUB_BYTES, line.subjectEnd)
+      return true
+    }
+    const hasHeaders = line.operation === OPERATION.hpub
     this.#tokens.read(bytes, start, body)
     return this.#layout.read(bytes, this.#tokens, PUB_TOKENS, hasHeaders, end - body - LINE_END_BYTES)
   }

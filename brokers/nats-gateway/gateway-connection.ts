@@ -60,7 +60,7 @@ export class NatsGatewayConnection
   constructor(context: NatsGatewayContext, client: Duplex, peer: ClientPeer, onClosed: () => void) {
     super(context, client, peer, 'greeting', onClosed)
     this.queue.onIdle = () => this.#checkIdle?.()
-    this.toBroker = this.createClientPipe(new ClientLines(this), CLIENT_LINE, MAX_CLIENT_PACKET_BYTES)
+    this.toBroker = this.createClientPipe(new ClientLines(this, CLIENT_LINE), CLIENT_LINE, MAX_CLIENT_PACKET_BYTES)
     this.toBroker.block('notOpen')
     // TLS begins behind the INFO, and reads the socket itself.
     if (peer.startTls === undefined) this.toBroker.setInput(client)
@@ -208,7 +208,7 @@ export class NatsGatewayConnection
   async #dial(): Promise<void> {
     const upstream = await this.dial(() => this.context.settings.connectUpstream({ peer: this.peer }))
     if (upstream !== undefined)
-      this.connectPipes(upstream, new ServerLines(this), SERVER_LINE, MAX_SERVER_PACKET_BYTES)
+      this.connectPipes(upstream, new ServerLines(this, SERVER_LINE), SERVER_LINE, MAX_SERVER_PACKET_BYTES)
     else if (this.phase === 'greeting') this.destroy()
   }
 

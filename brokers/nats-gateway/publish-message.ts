@@ -18,6 +18,15 @@ export class MessageLayout {
   /** Bytes of the headers; 0 if there are none. */
   headerBytes = 0
 
+  /** Takes the places of a PUB without reply. */
+  setPlainPub(subjectStart: number, subjectEnd: number): void {
+    this.subjectStart = subjectStart
+    this.subjectEnd = subjectEnd
+    this.replyStart = 0
+    this.replyEnd = 0
+    this.headerBytes = 0
+  }
+
   /**
    * Reads the tokens of a line. `plainTokens` is the number of tokens of a line without reply and headers. Returns false if
    * the line is malformed.

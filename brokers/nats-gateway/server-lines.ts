@@ -2,7 +2,8 @@ import type { PacketDecider } from '../../src/gateway/packet-pipe.ts'
 import { PASS, type PacketProblem, type PacketVerdict, SKIP, STOP } from '../../src/gateway/packet-walker.ts'
 import type { ClientDeliveries } from './client-deliveries.ts'
 import type { ConnectionState } from './connection-state.ts'
-import { OPERATION, readOperation } from './operations.ts'
+import type { ControlLine } from './control-line.ts'
+import { OPERATION } from './operations.ts'
 import { PONG_LINE } from './write-lines.ts'
 
 /** Connection to the server before and after it has accepted the client. */
@@ -21,14 +22,17 @@ export interface ServerConnection extends ConnectionState {
 /** Decides about the lines of the server. */
 export class ServerLines implements PacketDecider {
   readonly #connection: ServerConnection
+  readonly #line: ControlLine
 
-  constructor(connection: ServerConnection) {
+  /** `line` is the header of the packets, which is read just before each decision. */
+  constructor(connection: ServerConnection, line: ControlLine) {
     this.#connection = connection
+    this.#line = line
   }
 
   decidePacket(bytes: Buffer, start: number, body: number, end: number): PacketVerdict {
     const connection = this.#connection
-    const operation = readOperation(bytes, start)
+    const { operation } = this.#line
     switch (operation) {
       case OPERATION.msg:
       case OPERATION.hmsg:
@@ -54,8 +58,8 @@ export class ServerLines implements PacketDecider {
     return STOP
   }
 
-  overtake(bytes: Buffer, start: number): PacketVerdict {
-    if (readOperation(bytes, start) !== OPERATION.ping) return PASS
+  overtake(): PacketVerdict {
+    if (this.#line.operation !== OPERATION.ping) return PASS
     this.#connection.toBroker.insert(PONG_LINE)
     return SKIP
   }

@@ -120,6 +120,20 @@ describe('a line', () => {
   })
 })
 
+it('reads a plain PUB in one pass as it reads others', () => {
+  for (const subject of ['a', 'fleet.site-1.device-7', '\u{1F6F0}.x', 'x'.repeat(300)]) {
+    for (const size of ['0', '5', '0007', '123456789']) {
+      const text = `PUB ${subject} ${size}\r\n`
+      const [plain, other] = [new ControlLine(MAX_LINE), new ControlLine(MAX_LINE)]
+      const bytes = Buffer.from(text)
+      expect([plain.read(bytes, 0), other.read(Buffer.from(text.replaceAll(' ', '\t')), 0)]).toEqual([0, 0])
+      expect([plain.isPlainPub, other.isPlainPub]).toEqual([true, false])
+      expect([plain.operation, plain.body, plain.end]).toEqual([other.operation, other.body, other.end])
+      expect(bytes.toString('utf8', 4, plain.subjectEnd)).toBe(subject)
+    }
+  }
+})
+
 it('knows the operations of the protocol in any case', () => {
   for (const [name, operation] of [
     ['PUB ', OPERATION.pub],
