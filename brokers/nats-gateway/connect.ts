@@ -46,6 +46,12 @@ export function readConnect(line: Buffer, nonce: string | undefined): Connect | 
   }
 }
 
+/** Returns a CONNECT line with the signature of a trusted proxy. */
+export function addProxySignature(line: Buffer, signature: string): Buffer {
+  const fields: unknown = JSON.parse(line.toString('utf8').slice('CONNECT'.length))
+  return Buffer.from(`CONNECT ${JSON.stringify({ ...(fields as object), proxy_sig: signature })}\r\n`)
+}
+
 /** Returns the fields by name in lower case; undefined if it is not an object, or one name is written in two ways. */
 function parseFields(json: string): ReadonlyMap<string, unknown> | undefined {
   let parsed: unknown

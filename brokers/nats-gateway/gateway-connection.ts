@@ -16,14 +16,18 @@ import { ClientDeliveries } from './client-deliveries.ts'
 import { type ClientConnection, ClientLines } from './client-lines.ts'
 import { ClientPublishes } from './client-publishes.ts'
 import { ClientSubscriptions } from './client-subscriptions.ts'
-import { type Connect, readConnect } from './connect.ts'
+import { addProxySignature, type Connect, readConnect } from './connect.ts'
 import { ControlLine } from './control-line.ts'
 import type { NatsGatewayContext } from './gateway-context.ts'
 import { encodeInfo, readInfo, rewriteInfo, type ServerInfo } from './info.ts'
+import { signNonce } from './nkeys.ts'
 import { OwnPing } from './own-ping.ts'
 import { type ServerConnection, ServerLines } from './server-lines.ts'
 import { SubscriptionTable } from './subscription-table.ts'
 import { encodeError, encodeUnsubscribe, OK_LINE, PING_LINE } from './write-lines.ts'
+
+/** Level of the API from which on servers know trusted proxies. */
+const PROXY_API_LEVEL = 2
 
 /** Payload limit of servers that name none. */
 const DEFAULT_PAYLOAD_BYTES = 1_048_576
@@ -60,7 +64,11 @@ export class NatsGatewayConnection
   constructor(context: NatsGatewayContext, client: Duplex, peer: ClientPeer, onClosed: () => void) {
     super(context, client, peer, 'greeting', onClosed)
     this.queue.onIdle = () => this.#checkIdle?.()
-    this.toBroker = this.createClientPipe(new ClientLines(this, CLIENT_LINE), CLIENT_LINE, MAX_CLIENT_PACKET_BYTES)
+    this.toBroker = this.createClientPipe(
+      new ClientLines(this, CLIENT_LINE),
+      CLIENT_LINE,
+      MAX_CLIENT_PACKET_BYTES,
+    )
     this.toBroker.block('notOpen')
     // TLS begins behind the INFO, and reads the socket itself.
     if (peer.startTls === undefined) this.toBroker.setInput(client)
@@ -136,7 +144,7 @@ export class NatsGatewayConnection
     this.sender = this.#createSender(connect)
     this.admitConnect(() => {
       this.phase = 'authenticating'
-      this.toBroker.insert(connect.line)
+      this.toBroker.insert(this.#sign(connect.line))
       // Only the answer shows that the server has accepted the CONNECT.
       this.#sendPing()
     })
@@ -222,6 +230,14 @@ export class NatsGatewayConnection
       advertise,
     })
     this.toClient.insert(encodeInfo(rewritten))
+  }
+
+  /** Signs a CONNECT as a trusted proxy, if the server knows such proxies. */
+  #sign(line: Buffer): Buffer {
+    const { proxyKey } = this.context.settings
+    const { nonce, api_lvl: apiLevel = 0 } = this.#info ?? {}
+    if (proxyKey === undefined || nonce === undefined || apiLevel < PROXY_API_LEVEL) return line
+    return addProxySignature(line, signNonce(proxyKey, nonce))
   }
 
   #createSender(connect: Connect): Sender {

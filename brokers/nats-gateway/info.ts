@@ -3,6 +3,8 @@ export interface ServerInfo {
   readonly max_payload?: number | undefined
   readonly nonce?: string | undefined
   readonly headers?: boolean | undefined
+  /** Level of the API; trusted proxies are understood from 2 on. */
+  readonly api_lvl?: number | undefined
   readonly tls_required?: boolean | undefined
   readonly [field: string]: unknown
 }

@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto'
 import { policyError } from '../../src/core/errors.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { KnownOptions } from '../../src/core/option-names.ts'
@@ -8,6 +9,7 @@ import {
   type GatewayOptions,
   type GatewaySettings,
 } from '../../src/gateway/gateway-options.ts'
+import { readSeed } from './nkeys.ts'
 
 /** A client that is connected, and has sent nothing yet: servers send first. */
 export interface NatsConnectingClient {
@@ -35,6 +37,11 @@ export interface NatsGatewayOptions extends GatewayOptions<NatsConnectingClient,
   readonly inboxPrefixes?: readonly string[] | undefined
   /** Maximum payload with headers, in bytes, if it is below that of the server. Default: that of the server. */
   readonly maxPayloadBytes?: number | undefined
+  /**
+   * Seed of an nkey (`S…`) with which the gateway signs in to servers as a trusted proxy (ADR-55, nats-server 2.12). Other
+   * servers ignore it. Default: none.
+   */
+  readonly proxySeed?: string | undefined
   /** Addresses (`host:port`) of gateways that clients may connect to instead. Default: none. */
   readonly advertise?: readonly string[] | undefined
 }
@@ -44,6 +51,7 @@ const OPTIONS: KnownOptions<NatsGatewayOptions> = {
   exempt: true,
   inboxPrefixes: true,
   maxPayloadBytes: true,
+  proxySeed: true,
   advertise: true,
 }
 
@@ -55,6 +63,7 @@ export interface NatsGatewaySettings extends GatewaySettings {
   readonly inboxPrefixes: readonly string[]
   readonly maxPayloadBytes: number
   readonly advertise: readonly string[] | undefined
+  readonly proxyKey: KeyObject | undefined
 }
 
 /** Throws PolicyError for an unknown option or a value out of range. */
@@ -64,6 +73,11 @@ export function completeSettings(options: NatsGatewayOptions): NatsGatewaySettin
     if (options[name] === undefined || Array.isArray(options[name])) continue
     throw policyError(name, 'not a list', 'write a list of texts')
   }
+  const { proxySeed } = options
+  const proxyKey = proxySeed === undefined ? undefined : readSeed(proxySeed)
+  // Never show the seed.
+  if (proxySeed !== undefined && proxyKey === undefined)
+    throw policyError('proxySeed', 'not the seed of an nkey', 'make one with nk -gen user: it begins with S')
   return {
     ...settings,
     connectUpstream: options.connectUpstream,
@@ -72,5 +86,6 @@ export function completeSettings(options: NatsGatewayOptions): NatsGatewaySettin
     inboxPrefixes: options.inboxPrefixes ?? ['_INBOX'],
     maxPayloadBytes: options.maxPayloadBytes ?? MAX_SIZES.natsPayloadBytes,
     advertise: options.advertise,
+    proxyKey,
   }
 }

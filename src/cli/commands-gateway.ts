@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { type Command, Option } from 'commander'
 import { CommandError, EXIT } from './command-error.ts'
 import { appendOptionValue, parseWindow } from './parse-argument-values.ts'
@@ -12,6 +13,7 @@ interface GatewayFlags extends ServerFlags {
   readonly upstreamCert?: string
   readonly upstreamKey?: string
   readonly upstreamTlsFirst?: boolean
+  readonly proxyKey?: string
   readonly sendProxy?: 'v2'
   readonly window?: number
   readonly wills?: 'check' | 'strip' | 'pass'
@@ -41,6 +43,10 @@ export function addGatewayCommand(
     .option('--upstream-cert <file>', 'certificate to show to brokers over TLS, in PEM')
     .option('--upstream-key <file>', 'private key of --upstream-cert, in PEM')
     .option('--upstream-tls-first', 'NATS servers expect TLS before their INFO (handshake_first)')
+    .option(
+      '--proxy-key <file>',
+      'seed of the nkey with which NATS servers know the gateway as a trusted proxy',
+    )
     .addOption(
       new Option('--send-proxy <version>', 'tell brokers the addresses of clients by PROXY protocol').choices(
         ['v2'],
@@ -86,9 +92,20 @@ export function addGatewayCommand(
         wills: flags.wills,
         advertise: flags.advertise ?? false,
         usernameFrom: flags.usernameFrom,
+        proxySeed: flags.proxyKey === undefined ? undefined : readProxySeed(flags.proxyKey),
       }
       done(await runGateway(options, terminal))
     })
+}
+
+/** Reads the seed of an nkey, such as `SU…`. Throws CommandError, which never shows the contents of the file. */
+function readProxySeed(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').trim()
+  } catch (cause) {
+    const { code = 'unreadable' } = cause as NodeJS.ErrnoException
+    throw new CommandError(`the file of --proxy-key cannot be used: ${code}`, EXIT.usage, { cause })
+  }
 }
 
 /** Throws CommandError for brokers of two protocols, and for options that have no meaning for NATS. */

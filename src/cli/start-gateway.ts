@@ -28,6 +28,8 @@ export interface GatewayServerOptions extends ListenerPorts {
   readonly wills: 'check' | 'strip' | 'pass' | undefined
   readonly advertise: boolean
   readonly usernameFrom: 'cn' | undefined
+  /** Seed of the nkey of a trusted proxy of NATS. */
+  readonly proxySeed: string | undefined
 }
 
 /** Starts a gateway with its own sockets. Throws CommandError with exit code 69 if a port is not available. */
@@ -94,6 +96,7 @@ function createGateway(
     return natsGateway(gate, {
       connectUpstream: ({ peer }) => pool.connect({ clientId: '', ip: peer.ip, port: peer.port }),
       identify,
+      proxySeed: options.proxySeed,
       maxPayloadBytes: options.maxPacketBytes,
       logger,
     })
@@ -149,6 +152,7 @@ export async function startLocalGateway(gate: Gate, upstream: UpstreamAddress): 
     wills: undefined,
     advertise: false,
     usernameFrom: undefined,
+    proxySeed: undefined,
   }
   return startGateway(options, gate, pool, undefined, SILENT)
 }

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { nkeys } from '@nats-io/transport-node'
 import { describe, expect, it } from 'vitest'
 import { readConnect } from '../../../brokers/nats-gateway/connect.ts'
@@ -106,6 +106,37 @@ describe('an identity', () => {
     const connect = readConnect(line, undefined)
     expect(connect?.line.toString()).toBe('CONNECT {"user":null,"pass":"x","echo":false}\r\n')
     expect(connect?.user).toBeUndefined()
+  })
+
+  it('of the gateway itself is a signature of the nonce, for servers that know trusted proxies', async () => {
+    const key = nkeys.createUser()
+    const proxySeed = Buffer.from(key.getSeed()).toString()
+    const connects: string[] = []
+    for (const apiLevel of [2, 1]) {
+      const server = createServer(socket => {
+        socket.write(`INFO ${JSON.stringify({ nonce: 'abc', api_lvl: apiLevel })} \r\n`)
+        socket.on('data', chunk => {
+          connects.push(chunk.toString())
+          socket.end()
+        })
+      })
+      await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+      const { port } = server.address() as AddressInfo
+      await using scene = await startGateway({
+        gateway: { proxySeed, connectUpstream: () => connect(port, '127.0.0.1') },
+      })
+      await using client = await RawClient.open(scene.port)
+      client.send('CONNECT {"name":"c"}\r\n')
+      await client.closes()
+      server.close()
+    }
+    const [signed, plain] = connects.map(text => JSON.parse(text.split('\r\n')[0]!.slice('CONNECT'.length)))
+    expect(signed.name).toBe('c')
+    expect(key.verify(Buffer.from('abc'), Buffer.from(signed.proxy_sig, 'base64url'))).toBe(true)
+    expect(plain).toEqual({ name: 'c' })
+    await expect(startGateway({ gateway: { proxySeed: `${proxySeed.slice(0, -9)}` } })).rejects.toThrow(
+      'proxySeed: not the seed of an nkey',
+    )
   })
 
   it('is the key of an nkey that has signed the nonce', async () => {
