@@ -1,0 +1,150 @@
+import type { Generation, TestConnection } from '../brokers/nats/client-versions.ts'
+import { startGateway } from '../brokers/nats-gateway/harness.ts'
+import { until } from '../support/wait.ts'
+import { type Cell, ROOM, SENT } from './broker-cells.ts'
+import type { Arrival, BrokerDriver, BrokerScene, Told } from './broker-suite.ts'
+
+const PUBLISH = 'publish'
+const REQUEST = 'request'
+const JETSTREAM = 'JetStream publish'
+
+/** Keeps what a connection receives, and answers requests. */
+async function receive(nc: TestConnection): Promise<readonly Arrival[]> {
+  const arrivals: Arrival[] = []
+  for (const subject of ['in.>', 'dead.>', 'end']) {
+    nc.subscribe(subject, {
+      callback: (_error, message) => {
+        arrivals.push({ topic: message.subject, text: Buffer.from(message.data).toString() })
+        message.respond?.('done')
+      },
+    })
+  }
+  await nc.flush()
+  return arrivals
+}
+
+function hasEnded(arrivals: readonly Arrival[]): boolean {
+  return arrivals.some(({ topic }) => topic === 'end')
+}
+
+/** Driver of the NATS gateway: the rule limits what a client publishes through it. */
+export function natsGatewayDriver(generation: Generation): BrokerDriver {
+  return {
+    dialect: 'nats',
+    ways: [PUBLISH, REQUEST, JETSTREAM],
+    cannot: outcome => (outcome === 'retry' ? /the NATS gateway cannot enact "retry" on publish/ : undefined),
+    told: ({ outcome, refused }: Cell, way): Told => {
+      const closed: Told = outcome === 'disconnect' ? { disconnected: 1 } : {}
+      if (way === PUBLISH) return closed
+      if (outcome === 'disconnect') return { answered: ROOM, ...closed }
+      return { answered: SENT - refused, ...(refused > 0 && { refused }) }
+    },
+    async open(gate, way): Promise<BrokerScene> {
+      const scene = await startGateway({ gate, server: { jetstream: way === JETSTREAM } })
+      try {
+        const [receiver, sender] = await Promise.all([
+          generation.connect(scene.server.url),
+          generation.connect(scene.url, { reconnect: false }),
+        ])
+        const counts = { answered: 0, refused: 0, disconnected: 0 }
+        let send: (payload: string) => unknown = payload => sender.publish('in.a', Buffer.from(payload))
+        if (way === JETSTREAM) {
+          const js = await generation.jetstream(sender)
+          await js.addStream('in', ['in.>'])
+          await js.addStream('dead', ['dead.>'])
+          send = payload =>
+            js.publish('in.a', payload).then(
+              () => counts.answered++,
+              (error: Error) => {
+                if (error.message === 'too many requests') counts.refused++
+              },
+            )
+        } else if (way === REQUEST) {
+          send = payload =>
+            sender.request('in.a', payload, { timeout: 8_000 }).then(
+              reply => {
+                if (reply.headers?.get('Nats-Service-Error-Code') === '429') counts.refused++
+                else counts.answered++
+              },
+              () => {},
+            )
+        }
+        const arrivals = await receive(receiver)
+        void sender.closed().then(() => counts.disconnected++)
+        return {
+          arrivals,
+          send: async payloads => {
+            for (const [index, payload] of payloads.entries()) {
+              // Answers on their way when a connection ends are lost, which is not part of the cell.
+              if (index === ROOM && way !== PUBLISH && gate.outcomes('publish').has('disconnect'))
+                await until(() => counts.answered === ROOM)
+              void send(payload)
+            }
+          },
+          told: () => Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0)),
+          settle: async () => {
+            // Behind the others on their connection, if it still exists.
+            const from = sender.isClosed() ? receiver : sender
+            from.publish('end', Buffer.from('{}'))
+            await until(() => hasEnded(arrivals))
+          },
+          [Symbol.asyncDispose]: async () => {
+            await Promise.all([receiver.close(), sender.close()])
+            await scene.close()
+          },
+        }
+      } catch (error) {
+        await scene.close()
+        throw error
+      }
+    },
+  }
+}
+
+const CANNOT_BE_DELIVERED = new Set(['degrade', 'redirect', 'retry'])
+
+/** Driver of deliveries through the NATS gateway: the rule limits the messages to one subscriber. */
+export function natsGatewayDeliveryDriver(generation: Generation): BrokerDriver {
+  return {
+    dialect: 'nats',
+    on: 'deliver',
+    ways: ['subscription'],
+    cannot: outcome =>
+      CANNOT_BE_DELIVERED.has(outcome)
+        ? new RegExp(`the NATS gateway cannot enact "${outcome}" on deliver`)
+        : undefined,
+    told: ({ outcome }): Told => (outcome === 'disconnect' ? { 'subscriber disconnected': 1 } : {}),
+    async open(gate): Promise<BrokerScene> {
+      const scene = await startGateway({ gate })
+      try {
+        const [receiver, sender] = await Promise.all([
+          generation.connect(scene.url, { reconnect: false }),
+          generation.connect(scene.server.url),
+        ])
+        const arrivals = await receive(receiver)
+        let disconnected = 0
+        void receiver.closed().then(() => disconnected++)
+        return {
+          arrivals,
+          send: async payloads => {
+            for (const payload of payloads) sender.publish('in.a', Buffer.from(payload))
+            await sender.flush()
+          },
+          told: (): Told => (disconnected > 0 ? { 'subscriber disconnected': disconnected } : {}),
+          settle: async () => {
+            sender.publish('end', Buffer.from('{}'))
+            await sender.flush()
+            await until(() => hasEnded(arrivals) || receiver.isClosed())
+          },
+          [Symbol.asyncDispose]: async () => {
+            await Promise.all([receiver.close(), sender.close()])
+            await scene.close()
+          },
+        }
+      } catch (error) {
+        await scene.close()
+        throw error
+      }
+    },
+  }
+}
