@@ -7,10 +7,14 @@ export interface NatsServer extends TestServer {
   readonly url: string
 }
 
-/** Starts a NATS server, with JetStream if asked for. `args` are further ones of nats-server, `config` is its file. */
+/**
+ * Starts a NATS server, with JetStream if asked for. `args` are further ones of nats-server, `config` is its file. It is
+ * behind a gateway if TOPICGATE_NATS_GATEWAY names a file for the number of connections.
+ */
 export async function startNats(
   options: { jetstream?: boolean; args?: readonly string[]; config?: string; port?: number } = {},
 ): Promise<NatsServer> {
+  const file = process.env.TOPICGATE_NATS_GATEWAY
   const server = await startServer({
     program: 'nats-server',
     variable: 'TOPICGATE_NATS_SERVER',
@@ -20,9 +24,12 @@ export async function startNats(
       ...(options.config === undefined ? [] : ['--config', writeConfig(folder, options.config)]),
       ...(options.args ?? []),
     ],
-    ...(options.port === undefined ? {} : { port: options.port }),
+    ...(options.port === undefined || file !== undefined ? {} : { port: options.port }),
   })
-  return { ...server, url: `nats://127.0.0.1:${server.port}` }
+  const nats = { ...server, url: `nats://127.0.0.1:${server.port}` }
+  if (file === undefined) return nats
+  const { putBehindGateway } = await import('./nats-behind-gateway.ts')
+  return putBehindGateway(nats, options.port ?? 0, file)
 }
 
 function writeConfig(folder: string, text: string): string {
