@@ -313,6 +313,11 @@ export class Gate {
     return this.#activeChain.registry.outcomes(on)
   }
 
+  /** Returns true if a decision about an action may depend on a payload itself, and not only on its size. */
+  usesPayload(on: Operation): boolean {
+    return this.#activeChain.registry.usesPayload(on)
+  }
+
   /** Returns the numbers of a rule and its outcome when exceeded. */
   ruleOf(name: string | undefined): RuleInfo | undefined {
     return name === undefined ? undefined : this.#activeChain.registry.ruleOf(name)

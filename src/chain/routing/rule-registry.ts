@@ -1,3 +1,4 @@
+import { usesPayload } from '../../conditions/compile.ts'
 import { HARSHNESS, type Outcome } from '../../core/decision.ts'
 import { policyError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
@@ -34,6 +35,8 @@ export class RuleRegistry {
   readonly #held = new Set<string>()
   readonly #sizes = new Map<string, SizeRule>()
   readonly #unchanged = new Map<string, UnchangedRule>()
+  /** Known answers of `usesPayload`, until an entry is added. */
+  readonly #usesPayload = new Map<Operation, boolean>()
 
   constructor(dialect: Dialect) {
     this.dialect = dialect
@@ -42,6 +45,7 @@ export class RuleRegistry {
   /** Adds a middleware for a pattern or for every topic. Throws PolicyError. */
   add(pattern: Pattern | undefined, middleware: Middleware, isRuntime = false): void {
     const meta = getMiddlewareMeta(middleware)
+    this.#usesPayload.clear()
     if (meta?.kind === 'handler') this.handlers.push(meta)
     if (meta?.kind === 'held') this.#addHeld(meta, pattern)
     if (meta?.rule !== undefined) {
@@ -114,6 +118,27 @@ export class RuleRegistry {
       else names.push(name)
     }
     return new Map([...outcomes].sort(([a], [b]) => HARSHNESS[a] - HARSHNESS[b]))
+  }
+
+  /** Returns true if a decision may depend on a payload itself, and not only on its size. */
+  usesPayload(on: Operation): boolean {
+    let known = this.#usesPayload.get(on)
+    if (known === undefined) {
+      known = this.#findUseOfPayload(on)
+      this.#usesPayload.set(on, known)
+    }
+    return known
+  }
+
+  #findUseOfPayload(on: Operation): boolean {
+    if ([...this.#rules.values()].some(rule => rule.on === on && rule.usesPayload)) return true
+    return this.entries.some(({ middleware }) => {
+      const meta = getMiddlewareMeta(middleware)
+      if (meta === undefined) return true
+      if (meta.kind === 'unchanged') return meta.unchanged.on === on
+      const when = meta.kind === 'size' ? meta.size.whenSpec : meta.kind === 'exempt' && meta.options.when
+      return when ? usesPayload(when) : false
+    })
   }
 
   #addHeld({ name, limit }: HeldMeta, pattern: Pattern | undefined): void {

@@ -65,6 +65,11 @@ export function countsBytes(cost: Cost | undefined): boolean {
   return 'bytes' in cost && (cost.bytes === 'payload' || cost.bytes === 'message')
 }
 
+/** Returns true if a cost may depend on the payload itself, not only on its size. */
+export function costUsesPayload(cost: Cost | undefined): boolean {
+  return typeof cost === 'function' || (typeof cost === 'object' && cost !== null && 'payload' in cost)
+}
+
 /** Returns the block size in bytes of `per 4KiB`; undefined for other text. Throws PolicyError. */
 function parseBlock(text: unknown): number | undefined {
   const [, size] = typeof text === 'string' ? (/^per\s+(.*)$/.exec(text.trim()) ?? []) : []

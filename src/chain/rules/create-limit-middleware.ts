@@ -1,6 +1,6 @@
 import { createLimit } from '../../algorithms/create-limit.ts'
 import type { Limit } from '../../algorithms/limit-types.ts'
-import { compileCondition } from '../../conditions/compile.ts'
+import { compileCondition, usesPayload } from '../../conditions/compile.ts'
 import type { Condition, ConditionSpec } from '../../conditions/condition.ts'
 import { HARSHNESS, type Outcome, type Reason, type Scaled } from '../../core/decision.ts'
 import {
@@ -20,7 +20,7 @@ import type { RefusalWords } from '../../outcomes/rule-info.ts'
 import { FALLBACKS, type Fallback } from '../../stores/store.ts'
 import type { Middleware } from '../middleware-types.ts'
 import { type CompiledPenalty, compilePenalty } from './compile-penalty.ts'
-import { type CostMeter, compileCost, countsBytes } from './cost.ts'
+import { type CostMeter, compileCost, costUsesPayload, countsBytes } from './cost.ts'
 import { compileInFlightRule } from './in-flight-rule.ts'
 import { createKeyMaker, type KeyMaker } from './key-scope.ts'
 import { compileResourceLimit, heldKindOf, type ResourceKind } from './resource-limit.ts'
@@ -72,6 +72,8 @@ export interface Rule extends Shadow {
   /** Condition on messages; absent: every message. */
   readonly when?: Condition | undefined
   readonly whenSpec?: ConditionSpec | undefined
+  /** True if its condition or its cost may depend on the payload itself. */
+  readonly usesPayload: boolean
   /** Matches the senders that it applies to; absent: all. */
   readonly covers?: CoversSender | undefined
   readonly forLists?: SenderMatchLists | undefined
@@ -329,6 +331,7 @@ function meta(
     penalty,
     when: options.when === undefined ? undefined : compileCondition(options.when, 'when'),
     whenSpec: options.when,
+    usesPayload: costUsesPayload(options.cost) || (options.when !== undefined && usesPayload(options.when)),
     covers: options.for === undefined ? undefined : compileForLists(options.for, on),
     forLists: options.for,
     fallback: options.fallback === undefined ? undefined : fallbackOf(options.fallback),

@@ -46,6 +46,7 @@ export function createRateRule(
     reason: 'rate_limit_exceeded',
     passed: 'ok',
     asWritten: true,
+    usesPayload: false,
     shadow,
     soft: shadow,
   }
