@@ -23,4 +23,6 @@ export interface ConnectionState {
   /** Disconnects the client because of a decision. */
   disconnect(decision: Decision): void
   onProblem(problem: PacketProblem): void
+  /** Disconnects the client because of a packet that breaks the protocol; `code` is for MQTT 5. */
+  onProtocolError(code: number): void
 }

@@ -33,6 +33,9 @@ import {
 /** Maximum wait for acknowledgements of the broker before a client is disconnected. */
 const ACKNOWLEDGE_WITHIN_MS = 5_000
 
+/** Maximum wait for the CONNACK of a client that has sent messages and is gone. */
+const CONNACK_AFTER_CLIENT_MS = 10_000
+
 /** A client connection and its connection to the broker. */
 export class MqttGatewayConnection
   extends GatewayConnection<MqttGatewayContext>
@@ -52,6 +55,8 @@ export class MqttGatewayConnection
   /** Decision about the accepted connect, while its CONNACK waits for it. */
   #connectDecision: Decision | undefined
   #hasDisconnectFromBroker = false
+  /** Reason code of the DISCONNECT after a malformed packet. */
+  #malformedCode: number = REASON.malformedPacket
   /** DISCONNECT of the client, which waits for its messages. */
   #lastPacket: Buffer | undefined
   #keepAlive: HeldKeepAlive | undefined
@@ -166,10 +171,15 @@ export class MqttGatewayConnection
         this.answer(encodeDisconnect(code, this.explain(decision), this.clientMaxBytes), code)
       }
       // Otherwise the broker publishes the will.
-      if (decision.reason === 'banned') this.upstream?.write(NORMAL_DISCONNECT_PACKET)
+      if (decision.reason === 'banned') this.toBroker.insert(NORMAL_DISCONNECT_PACKET)
       this.endSoon()
     }
     this.#whenAcknowledged(ACKNOWLEDGE_WITHIN_MS, finish)
+  }
+
+  onProtocolError(code: number): void {
+    this.#malformedCode = code
+    this.onProblem('malformed')
   }
 
   protected endAfterProblem(problem: PacketProblem): void {
@@ -178,7 +188,7 @@ export class MqttGatewayConnection
     // Later, because packets before this one may not be forwarded yet.
     setImmediate(() => {
       if (this.isV5 && wasOpen) {
-        const code = problem === 'malformed' ? REASON.malformedPacket : REASON.packetTooLarge
+        const code = problem === 'malformed' ? this.#malformedCode : REASON.packetTooLarge
         this.answer(encodeDisconnect(code, undefined, this.clientMaxBytes), code)
       }
       this.endSoon()
@@ -197,7 +207,7 @@ export class MqttGatewayConnection
         const code = REASON.serverShuttingDown
         this.answer(encodeDisconnect(code, undefined, this.clientMaxBytes), code)
       }
-      this.upstream?.write(NORMAL_DISCONNECT_PACKET)
+      this.toBroker.insert(NORMAL_DISCONNECT_PACKET)
       this.endSoon()
     })
   }
@@ -299,7 +309,7 @@ export class MqttGatewayConnection
     if (this.#identity !== undefined)
       this.answer(encodeRefusedConnack(this.isV5, code, explanation, this.clientMaxBytes), code)
     // The broker must not publish the will of a client that it was told to forget.
-    if (this.phase === 'authenticating') this.upstream?.write(NORMAL_DISCONNECT_PACKET)
+    if (this.phase === 'authenticating') this.toBroker.insert(NORMAL_DISCONNECT_PACKET)
     this.phase = 'closing'
     this.endSoon()
   }
@@ -320,9 +330,11 @@ export class MqttGatewayConnection
 
   /** Messages of QoS 0 that the client sent before still pass in their turn. */
   protected handleClientGone(): void {
-    // Messages may wait for the CONNACK.
     const isConnecting = this.publishes === undefined && !this.isClosing
-    if (!isConnecting || !this.toBroker.hasUnread) this.#endWhenIdle()
+    // Messages may wait for the CONNACK, unless the connection was lost.
+    if (isConnecting && this.toBroker.hasUnread && this.client.errored === null)
+      this.endAfter(CONNACK_AFTER_CLIENT_MS, () => this.endSoon())
+    else this.#endWhenIdle()
   }
 
   #endWhenIdle(): void {

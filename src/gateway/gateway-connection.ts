@@ -111,15 +111,12 @@ export abstract class GatewayConnection<Context extends GatewayContext> {
 
   /**
    * Ends the connection. Held messages may pass for at most `withinMs`, and the broker has handled what it got. Resolves
-   * when the connection has ended.
+   * when both sockets are closed.
    */
   drain(withinMs: number): Promise<void> {
     return new Promise(resolve => {
-      if (this.phase === 'closed') {
-        resolve()
-        return
-      }
       this.#onDrained = resolve
+      if (this.phase === 'closed') return
       if (this.phase === 'open') {
         this.toBroker.block('draining')
         this.drainOpen(withinMs)
@@ -159,7 +156,6 @@ export abstract class GatewayConnection<Context extends GatewayContext> {
 
   /** Asks the rules `on: connect`, and calls `proceed` if the client may connect. */
   protected admitConnect(proceed: () => void): void {
-    this.#cancelTimeout()
     this.endAfter(ACCEPT_WITHIN_MS, () => this.destroy())
     this.context.connects.admit(this.sender, (decision, message) => {
       if (this.phase !== 'connecting') return
@@ -202,7 +198,10 @@ export abstract class GatewayConnection<Context extends GatewayContext> {
     this.upstream = upstream
     upstream.on('error', err => logger.debug({ err }, 'connection to the broker failed'))
     upstream.on('end', () => this.handleUpstreamEnd())
-    upstream.on('close', () => this.handleUpstreamEnd())
+    upstream.on('close', () => {
+      this.handleUpstreamEnd()
+      this.#checkSockets()
+    })
     const toClient = new PacketPipe(packets, header, maxPacketBytes, guard.clock, brokerPauses)
     this.#toClient = toClient
     toClient.reverse = this.toBroker
@@ -231,8 +230,9 @@ export abstract class GatewayConnection<Context extends GatewayContext> {
     this.handleClientGone()
   }
 
-  /** Calls `end` after a time, unless the connection ends before. */
+  /** Calls `end` after a time, unless the connection is accepted or ends before. Replaces an earlier call. */
   protected endAfter(afterMs: number, end: () => void): void {
+    this.#cancelTimeout()
     this.#cancelTimeout = this.context.guard.clock.after(afterMs, end)
   }
 
@@ -243,18 +243,23 @@ export abstract class GatewayConnection<Context extends GatewayContext> {
     this.upstream?.end()
     this.#close()
     this.endAfter(CLOSE_WITHIN_MS, () => this.#destroySockets())
+    this.#checkSockets()
   }
 
   protected destroy(): void {
     this.#close()
     this.#destroySockets()
+    this.#checkSockets()
   }
 
   #watchClient(client: Duplex): void {
     // 'close' follows.
     client.on('error', err => this.context.logger.debug({ err }, 'connection of a client failed'))
     client.on('end', () => this.endClient())
-    client.on('close', () => this.endClient())
+    client.on('close', () => {
+      this.endClient()
+      this.#checkSockets()
+    })
   }
 
   #destroySockets(): void {
@@ -273,6 +278,12 @@ export abstract class GatewayConnection<Context extends GatewayContext> {
     this.queue.detach()
     this.toBroker.close()
     this.#toClient?.close()
+  }
+
+  /** Reports the end of the connection when both sockets have sent their last bytes and are closed. */
+  #checkSockets(): void {
+    if (this.phase !== 'closed' || !this.client.closed || this.upstream?.closed === false) return
+    this.#cancelTimeout()
     this.#onClosed()
     this.#onDrained?.()
   }

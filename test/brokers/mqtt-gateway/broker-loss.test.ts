@@ -43,7 +43,8 @@ describe('a client is closed when its broker', () => {
     const upstream = await broker.accepted()
     upstream.send(publishPacket('a'))
     await client.closed()
-    expect(scene.gateway.stats()).toMatchObject({ malformed: 1, connections: 0 })
+    await until(() => scene.gateway.stats().connections === 0)
+    expect(scene.gateway.stats()).toMatchObject({ malformed: 1 })
   })
 
   it('sends a malformed packet', async () => {
@@ -56,7 +57,8 @@ describe('a client is closed when its broker', () => {
     const upstream = await broker.accepted()
     upstream.send({ cmd: 'connack', returnCode: 0, sessionPresent: false }, MALFORMED)
     await client.closed()
-    expect(scene.gateway.stats()).toMatchObject({ malformed: 1, connections: 0 })
+    await until(() => scene.gateway.stats().connections === 0)
+    expect(scene.gateway.stats()).toMatchObject({ malformed: 1 })
   })
 })
 
@@ -129,6 +131,33 @@ describe('a gateway that is closed', () => {
       ...Array.from({ length: acknowledged }, () => 'a'),
       'end',
     ])
+  })
+
+  it('is over when all packets are sent and the sockets are closed', async () => {
+    await using broker = await startScriptedBroker()
+    await using scene = await serveGateway(() => broker.port)
+    const client = await scene.connectRaw()
+    client.sendConnect({ clientId: 'c', protocolVersion: 5 })
+    const upstream = await broker.accepted()
+    await upstream.received('connect')
+    // More than the system takes, so that the last packets wait behind it.
+    const packet = upstream.encode(publishPacket('a', { payload: Buffer.alloc(900_000) }))
+    const packets = Array.from({ length: 20 }, () => packet)
+    client.socket.pause()
+    upstream.setVersion(5)
+    upstream.send({ cmd: 'connack', sessionPresent: false, reasonCode: 0 }, ...packets)
+    await until(() => scene.gateway.stats().brokersUnread === 1)
+    let isOver = false
+    const closed = scene.gateway.close().then(() => {
+      isOver = true
+    })
+    await upstream.received('disconnect')
+    expect(isOver).toBe(false)
+    client.socket.resume()
+    await closed
+    expect(scene.upstreams[0]!.socket.closed).toBe(true)
+    await client.closed()
+    expect(client.bytes.length).toBeGreaterThan(packet.length)
   })
 
   it('leaves messages that may not pass in time without an acknowledgement', async () => {

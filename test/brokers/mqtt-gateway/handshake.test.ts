@@ -79,7 +79,40 @@ describe('before the CONNACK', () => {
     clock.advance(1_000)
     await waiting.closed()
     await broker.peers[0]!.closed()
-    expect(scene.gateway.stats().connections).toBe(0)
+    await until(() => scene.gateway.stats().connections === 0)
+  })
+
+  it('a lost client ends its connection to the broker at once', async () => {
+    await using broker = await startScriptedBroker()
+    await using scene = await serveGateway(() => broker.port)
+    const client = await scene.connectRaw()
+    client.send(connectPacket({ clientId: 'c' }), publishPacket('a'))
+    const upstream = await broker.accepted()
+    await upstream.received('connect')
+    client.socket.resetAndDestroy()
+    await upstream.closed()
+    await until(() => scene.gateway.stats().connections === 0)
+    expect(upstream.count('publish')).toBe(0)
+  })
+
+  it('a client that ends with unsent messages keeps its connection to the broker for ten seconds', async () => {
+    const clock = new FakeClock()
+    await using broker = await startScriptedBroker()
+    await using scene = await serveGateway(() => broker.port, { gate: new Gate({ clock }) })
+    const [client, empty] = [await scene.connectRaw(), await scene.connectRaw()]
+    client.send(connectPacket({ clientId: 'c' }), publishPacket('a'))
+    const upstream = await broker.accepted()
+    await upstream.received('connect')
+    empty.send(connectPacket({ clientId: 'empty' }))
+    const other = await broker.accepted(1)
+    await other.received('connect')
+    client.socket.end()
+    empty.socket.end()
+    await Promise.all([client.closed(), other.closed()])
+    clock.advance(9_999)
+    expect(upstream.isClosed).toBe(false)
+    clock.advance(1)
+    await upstream.closed()
   })
 
   it('a bridge that sets bit 7 of the protocol level is accepted and limited', async () => {

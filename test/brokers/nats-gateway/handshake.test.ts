@@ -6,6 +6,7 @@ import { readConnect } from '../../../brokers/nats-gateway/connect.ts'
 import type { NatsGatewayClient } from '../../../brokers/nats-gateway/index.ts'
 import { readInfo, rewriteInfo } from '../../../brokers/nats-gateway/info.ts'
 import { limit } from '../../../src/index.ts'
+import { until } from '../../support/wait.ts'
 import { natsGate } from '../nats/scene.ts'
 import { startGateway } from './harness.ts'
 import { RawClient } from './raw-client.ts'
@@ -42,7 +43,8 @@ describe('the INFO', () => {
     client.send(`PUB a 100\r\n${'x'.repeat(100)}\r\nPUB a 101\r\n`)
     await client.receives("-ERR 'Maximum Payload Violation'")
     await client.closes()
-    expect(scene.gateway.stats()).toMatchObject({ oversized: 1, connections: 0 })
+    await until(() => scene.gateway.stats().connections === 0)
+    expect(scene.gateway.stats()).toMatchObject({ oversized: 1 })
   })
 })
 
@@ -185,7 +187,8 @@ describe('a connect', () => {
     second.send('CONNECT {"user":"alice"}\r\nPING\r\n')
     await second.receives("-ERR 'maximum connections exceeded'")
     await second.closes()
-    expect(scene.gateway.stats()).toMatchObject({ connectsRefused: 1, connections: 1 })
+    await until(() => scene.gateway.stats().connections === 1)
+    expect(scene.gateway.stats()).toMatchObject({ connectsRefused: 1 })
   })
 
   it('of a banned client gets an authorization error', async () => {
@@ -216,7 +219,8 @@ describe('a connect', () => {
     await using scene = await startGateway({ gateway: failing })
     const socket = connect(scene.port, '127.0.0.1')
     await once(socket, 'close')
-    expect(scene.gateway.stats()).toMatchObject({ upstreamConnectsFailed: 1, connections: 0 })
+    await until(() => scene.gateway.stats().connections === 0)
+    expect(scene.gateway.stats()).toMatchObject({ upstreamConnectsFailed: 1 })
   })
 })
 
@@ -231,5 +235,6 @@ it('a message of the server before it has accepted the client closes the connect
   await using client = await RawClient.open(scene.port)
   upstream?.unshift(Buffer.from('MSG a 1 1\r\nx\r\n'))
   await client.closes()
-  expect(scene.gateway.stats()).toMatchObject({ malformed: 1, connections: 0 })
+  await until(() => scene.gateway.stats().connections === 0)
+  expect(scene.gateway.stats()).toMatchObject({ malformed: 1 })
 })
