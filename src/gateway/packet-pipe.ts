@@ -13,6 +13,9 @@ import { type OvertakingPackets, ReadAhead } from './read-ahead.ts'
 /** Most bytes of one direction that are read while a packet waits. */
 export const READ_AHEAD_BYTES = 65_536
 
+/** Bytes that Node reads of a socket at once, if so many are there. */
+const FULL_CHUNK_BYTES = 65_536
+
 /** Unsent bytes of a socket from which on no more is read for it. */
 const UNSENT_BYTES = 65_536
 
@@ -56,6 +59,8 @@ export class PacketPipe implements PacketHandler {
   #insertsBytes = 0
   #isWalking = false
   #isCorked = false
+  /** True while other sockets are read first. */
+  #isYielding = false
   #isClosed = false
   /** Bytes received. */
   receivedBytes = 0
@@ -189,6 +194,18 @@ export class PacketPipe implements PacketHandler {
     if (this.#readAhead.isActive) this.#readAhead.append(chunk)
     else this.#walk(chunk)
     this.#continue()
+    if (chunk.length >= FULL_CHUNK_BYTES) this.#yield()
+  }
+
+  /** Lets other sockets be read first. Why: Node reads a flooded one up to 32 times in a row, which is 2 MiB. */
+  #yield(): void {
+    if (this.#isYielding || this.#isClosed || this.isInputPaused) return
+    this.#isYielding = true
+    this.#input?.pause()
+    setImmediate(() => {
+      this.#isYielding = false
+      if (!this.isInputPaused) this.#input?.resume()
+    })
   }
 
   #walk(chunk: Buffer): void {
@@ -261,7 +278,7 @@ export class PacketPipe implements PacketHandler {
   #resume(reason: PauseReason): void {
     if (!this.#paused.delete(reason) || this.#paused.size > 0) return
     this.#countPause()
-    this.#input?.resume()
+    if (!this.#isYielding) this.#input?.resume()
   }
 
   #countPause(): void {
