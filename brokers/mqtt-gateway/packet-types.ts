@@ -29,6 +29,7 @@ export const REASON = {
   banned: 0x8a,
   serverShuttingDown: 0x8b,
   keepAliveTimeout: 0x8d,
+  topicAliasInvalid: 0x94,
   packetTooLarge: 0x95,
   messageRateTooHigh: 0x96,
   quotaExceeded: 0x97,

@@ -137,18 +137,25 @@ export class PublishPacket implements Message {
     return readUserProperties(this.bytesOfPacket, this.properties)
   }
 
+  /** Undefined while the message is incomplete. */
   payload(): unknown {
+    if (!this.isWhole) return undefined
     this.reader ??= new PayloadReader()
     return this.reader.parse(this.bytes(), this.size)
   }
 
   payloadField(path: FieldPath): unknown {
+    if (!this.isWhole) return undefined
     this.reader ??= new PayloadReader()
     return this.reader.readField(this.bytes(), this.size, path)
   }
 
   bytes(): Buffer {
     return this.bytesOfPacket.subarray(this.payloadStart, this.payloadStart + this.size)
+  }
+
+  private get isWhole(): boolean {
+    return this.payloadStart + this.size <= this.bytesOfPacket.length
   }
 
   /** Undefined before MQTT 5. */

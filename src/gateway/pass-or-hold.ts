@@ -1,5 +1,5 @@
 import type { Decision } from '../core/decision.ts'
-import type { Message } from '../core/message.ts'
+import type { MaybePromise, Message } from '../core/message.ts'
 import type { Enact, Guard, SenderQueue } from '../guard/guard.ts'
 import { reuseDecisionOnce } from '../guard/reuse-decision-once.ts'
 
@@ -13,16 +13,18 @@ interface ReceivedMessage extends Message {
 
 /**
  * Decides about a message. Returns true if it passes at once; then `enact` is not called. Otherwise it is called with
- * the decision, at once or when the message has waited in its queue.
+ * the decision, at once or when the message has waited in its queue. `early` is the decision of an earlier call of
+ * `guard.ask` about the message.
  */
 export function passesAtOnce<M extends ReceivedMessage>(
   message: M,
   guard: Guard,
   queue: SenderQueue,
   enact: Enact<M>,
+  early?: MaybePromise<Decision>,
 ): boolean {
   if (queue.pending === 0) {
-    const answer = guard.ask(message)
+    const answer = early ?? guard.ask(message)
     if ((answer as Decision).outcome === 'deliver') return true
     queue.admit(message, enact, reuseDecisionOnce(answer, guard))
   } else queue.admit(message, enact)

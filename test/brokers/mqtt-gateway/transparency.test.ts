@@ -66,7 +66,6 @@ const FROM_CLIENT_V5: readonly Kind[] = [
   ],
   ['PUBLISH with an unknown property', hex('30 07 0001 61 02 7f 00 78')],
   ['PUBLISH with an alias that was not offered', publishPacket('a', { properties: { topicAlias: 5 } })],
-  ['PUBLISH without topic and alias', publishPacket('')],
   ['SUBSCRIBE with all options', subscribeWithOptions()],
   [
     'SUBSCRIBE with an identifier',
