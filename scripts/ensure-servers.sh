@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes sure that what the tests start is there: Redis, NATS, Mosquitto with its clients, Prometheus, promtool,
-# Chromium, and better-sqlite3.
+# Makes sure that what the tests start is there: Redis, NATS, Mosquitto with its clients, tcpdump, tshark, Prometheus,
+# promtool, Chromium, and better-sqlite3.
 # Each is looked for in this order: an environment variable that names the binary, the PATH with /usr/sbin,
 # apt-get (as root or with sudo that asks nothing), a Docker engine. Silent when all are there already.
 # Says in one line what it installs and how before it does. TOPICGATE_NO_INSTALL=1: installs nothing.
@@ -20,6 +20,8 @@ nats-server|TOPICGATE_NATS_SERVER|nats-server|nats:2-alpine
 mosquitto|TOPICGATE_MOSQUITTO|mosquitto|eclipse-mosquitto:2
 mosquitto_pub|TOPICGATE_MOSQUITTO_PUB|mosquitto-clients|eclipse-mosquitto:2
 mosquitto_sub|TOPICGATE_MOSQUITTO_SUB|mosquitto-clients|eclipse-mosquitto:2
+tcpdump|TOPICGATE_TCPDUMP|tcpdump|
+tshark|TOPICGATE_TSHARK|tshark|
 prometheus|TOPICGATE_PROMETHEUS|prometheus|prom/prometheus
 promtool|TOPICGATE_PROMTOOL|prometheus|prom/prometheus
 chromium|TOPICGATE_CHROMIUM|chromium|
@@ -157,8 +159,8 @@ missing="$(list_missing)"
 say "cannot find or install: $(cut -d'|' -f1 <<<"$missing" | paste -sd' ')"
 may_install || say 'TOPICGATE_NO_INSTALL is set: nothing was installed.'
 say 'The tests talk to real servers (npm run test:unit needs none). Do one of these and run again:'
-say "  Debian, Ubuntu:  sudo apt-get install redis-server nats-server mosquitto mosquitto-clients prometheus chromium"
-say "  macOS:           brew install redis nats-server mosquitto prometheus; brew install --cask chromium"
+say "  Debian, Ubuntu:  sudo apt-get install redis-server nats-server mosquitto mosquitto-clients tcpdump tshark prometheus chromium"
+say "  macOS:           brew install redis nats-server mosquitto prometheus wireshark; brew install --cask chromium"
 say "  elsewhere:       name the binaries in $(cut -d'|' -f2 <<<"$missing" | paste -sd' ')"
 say '  or start a Docker engine'
 exit 69

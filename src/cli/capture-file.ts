@@ -1,16 +1,21 @@
 import { createReadStream } from 'node:fs'
-import type { Readable } from 'node:stream'
+import { pipeline, Readable } from 'node:stream'
+import { createGunzip } from 'node:zlib'
+import { isCaptureHeader } from './capture/capture-version.ts'
 import type { CaptureRecord } from './capture-format.ts'
 import { CommandError, EXIT } from './command-error.ts'
 import { formatCount } from './format.ts'
 import { LineError, LineSplitter } from './line-splitter.ts'
+
+/** First bytes of gzip data (RFC 1952). */
+const GZIP = Buffer.from([0x1f, 0x8b])
 
 /** Parses lines of a capture. `read` throws LineError for an invalid one. */
 export interface CaptureLineReader<T> {
   read(line: string): T
 }
 
-/** A capture in a file or on the standard input, read line by line. */
+/** A capture in a file or on the standard input, read line by line. It may be compressed with gzip. */
 export class CaptureFileReader<T = CaptureRecord> {
   readonly #path: string
   readonly #stdin: Readable
@@ -33,7 +38,7 @@ export class CaptureFileReader<T = CaptureRecord> {
   /** Yields the messages in order, in chunks. Pass errors to `describe`. */
   async *chunks(): AsyncGenerator<Iterable<T>> {
     const splitter = new LineSplitter()
-    for await (const chunk of this.#open()) yield this.#readAll(splitter.push(chunk as Buffer))
+    for await (const chunk of decompress(this.#open())) yield this.#readAll(splitter.push(chunk))
     yield this.#readAll(splitter.end())
   }
 
@@ -48,10 +53,13 @@ export class CaptureFileReader<T = CaptureRecord> {
         EXIT.failed,
       )
     }
-    if (!(error instanceof LineError)) return error
-    const place = `${this.#path === '-' ? '(standard input)' : this.#path}:${this.#line}`
+    const isLine = error instanceof LineError
+    const problem = isLine ? error.message : describeGzipError(code)
+    if (problem === undefined) return error
+    const line = isLine ? this.#line : this.#line + 1
+    const place = `${this.#path === '-' ? '(standard input)' : this.#path}:${line}`
     const before = this.#read === 1 ? '1 line was' : `${formatCount(this.#read)} lines were`
-    const text = `${place}: ${error.message}\n${before} decided before it`
+    const text = `${place}: ${problem}\n${before} decided before it`
     return new CommandError(text, EXIT.failed, { cause: error })
   }
 
@@ -68,10 +76,39 @@ export class CaptureFileReader<T = CaptureRecord> {
         this.#line--
         return
       }
-      if (line.trim() === '') continue
+      if (line.trim() === '' || isCaptureHeader(line)) continue
       const captured = this.#reader.read(line)
       this.#read++
       yield captured
     }
   }
+}
+
+/** Yields the bytes of a stream, decompressed if it begins as gzip does. */
+async function* decompress(source: Readable): AsyncGenerator<Buffer> {
+  const chunks = source[Symbol.asyncIterator]() as AsyncIterator<Buffer>
+  let head: Buffer = Buffer.alloc(0)
+  while (head.length < GZIP.length) {
+    const { value, done } = await chunks.next()
+    if (done === true) break
+    head = Buffer.concat([head, value])
+  }
+  const whole = prepend(head, chunks)
+  if (head.subarray(0, GZIP.length).equals(GZIP)) {
+    // Errors of the source are those of the last stream, which the loop reads.
+    yield* pipeline(Readable.from(whole), createGunzip(), () => {}) as AsyncIterable<Buffer>
+  } else yield* whole
+}
+
+async function* prepend(head: Buffer, rest: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
+  yield head
+  for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value
+}
+
+/** Describes an error of zlib with its remedy; undefined for another error. */
+function describeGzipError(code: unknown): string | undefined {
+  if (code === 'Z_BUF_ERROR') return 'the gzip data ends early (copy the file again, or record it anew)'
+  if (typeof code === 'string' && code.startsWith('Z_'))
+    return 'the gzip data is damaged (copy the file again, or record it anew)'
+  return undefined
 }

@@ -6,6 +6,7 @@ import { type AddAdminCommand, addEntryCommands, type SetAction } from './admin/
 import type { MetricsFlags } from './admin/metrics.ts'
 import { addPolicyAdminCommands } from './admin/policy-commands.ts'
 import { type CommandOutput, runAdminCommand, segment } from './admin/run.ts'
+import { addCaptureCommand } from './capture/capture-command.ts'
 import { CommandError, EXIT } from './command-error.ts'
 import { formatCount, formatTable, formatUnits, formatWait, printable } from './format.ts'
 import { type Terminal, write } from './terminal.ts'
@@ -63,18 +64,7 @@ export function addAdminCommands(
     done(await tail(tailCommand.opts(), terminal))
   })
 
-  const captureCommand = add(program, 'capture', 'print the messages that are decided, for topicgate replay')
-    .option('--for <duration>', 'how long; default: 60s')
-    .option('--max <count>', 'end after so many', parseCount)
-    .option('--client <id>', 'only those of a client')
-    .option('--topic <pattern>', 'only those on matching topics')
-    .option('--hash-senders', 'replace the names of senders by hashes')
-    .requiredOption('--reason <text>', 'the reason, for the audit log')
-  captureCommand.action(async () => {
-    const { captureMessages } = await import('./admin/capture.ts')
-    done(await captureMessages(captureCommand.opts(), terminal))
-  })
-
+  addCaptureCommand(program, add, terminal, done)
   addEntryCommands(program, add, action)
   addPolicyAdminCommands(program, add, action)
 

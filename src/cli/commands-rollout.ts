@@ -17,6 +17,7 @@ interface TestFlags {
   readonly junit?: string
   readonly json?: boolean
   readonly watch?: boolean
+  readonly schema?: boolean
 }
 
 interface DiffFlags {
@@ -97,22 +98,23 @@ export function addRolloutCommands(
   program
     .command('test')
     .description('run tests of policies on a virtual clock')
-    .argument('<files...>', 'files of tests, in YAML or JSON')
+    .argument('[files...]', 'files of tests, in YAML or JSON')
     .option('--coverage', 'list rules and exemptions that no test decided by')
     .option('--junit <file>', 'also write the results as JUnit XML')
+    .option('--schema', 'print the JSON Schema of a file of tests')
     .option('--watch', 'run again after each change of the tests, their policies and captures')
     .option('--json', 'print JSON')
     .action(async (files: readonly string[], flags: TestFlags) => {
       const { testPolicies } = await import('./policy-tests/test-policies.ts')
-      const { coverage = false, junit, json = false, watch = false } = flags
-      done(await testPolicies({ files, coverage, junit, json, watch }, terminal))
+      const { coverage = false, junit, json = false, watch = false, schema = false } = flags
+      done(await testPolicies({ files, coverage, junit, json, watch, schema }, terminal))
     })
 
   program
     .command('diff')
     .description('show what differs between two policies, and how they decide a capture')
-    .argument('<old>', 'the policy in force')
-    .argument('<new>', 'the policy that is to replace it')
+    .argument('<old>', 'the policy in force; files of overlays with commas: base.yaml,prod.yaml')
+    .argument('<new>', 'the policy that is to replace it, in the same way')
     .option('--capture <file>', 'a capture that both decide: JSON lines; - for the standard input')
     .addOption(
       new Option(

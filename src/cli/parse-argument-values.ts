@@ -1,7 +1,7 @@
 import { isIP } from 'node:net'
 import { InvalidArgumentError } from 'commander'
 import { PolicyError } from '../core/errors.ts'
-import { parseBytes, parseDuration } from '../core/units.ts'
+import { parseBytes, parseDuration, parsePercent } from '../core/units.ts'
 import { MAX_ITERATIONS } from '../mqtt-auth/password-hash.ts'
 import { printable } from './format.ts'
 
@@ -40,6 +40,11 @@ export function parsePayloadArgument(text: string): string {
 /** Parses a TCP port; 0 lets the system choose. */
 export function readPort(text: string): number {
   return parseWhole(text, 65_535, 'a port, as 1883, or 0 for a free one')
+}
+
+/** Parses a share such as `5%` to a fraction above 0 and up to 1. */
+export function parsePercentArgument(text: string): number {
+  return orInvalid(() => parsePercent(text))
 }
 
 /** Parses a duration such as `10s` to whole milliseconds. */

@@ -73,10 +73,8 @@ class Replay {
       await this.#flush()
     }
     if (!this.#options.json) await write(this.#terminal.stdout, `${this.#totals.describe().join('\n')}\n`)
-    const { outOfOrder } = this.#engine
-    if (outOfOrder === 0) return
-    const lines = outOfOrder === 1 ? '1 line was' : `${formatCount(outOfOrder)} lines were`
-    this.#terminal.stderr.write(`${lines} out of order and decided at the latest time before\n`)
+    const outOfOrder = this.#engine.describeOutOfOrder()
+    if (outOfOrder !== undefined) this.#terminal.stderr.write(`${outOfOrder}\n`)
   }
 
   async #decideAll(messages: Iterable<CaptureRecord>): Promise<void> {

@@ -6,6 +6,8 @@ export const COMMAND_PACKAGES = {
   'broker --persistence': ['aedes-persistence-redis', 'ioredis'],
   gateway: ['ws', 'pino'],
   demo: ['aedes', 'ws', 'mqtt'],
+  'capture --from mqtt': ['mqtt'],
+  'capture --from nats': ['@nats-io/transport-node'],
 } as const satisfies Record<string, readonly string[]>
 
 /** Versions to install that are not the latest ones, because aedes does not support those. */

@@ -1,11 +1,21 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
+import { parse as parseYaml } from 'yaml'
+import { testFileJsonSchema } from '../../src/cli/policy-tests/test-file-format.ts'
 import { READY_POLICIES, SERVICE_QUOTA_POLICIES } from '../../src/cli/resolve-policy-files.ts'
 import type { Clock } from '../../src/core/clock.ts'
 import type { Decision } from '../../src/core/decision.ts'
 import type { Message, Sender } from '../../src/core/message.ts'
 import { Gate } from '../../src/gate/gate.ts'
 import { loadPolicy, policyJsonSchema } from '../../src/policy/index.ts'
+
+interface AjvModule {
+  readonly default: new (
+    options: object,
+  ) => {
+    compile(schema: object): { (value: unknown): boolean; readonly errors?: unknown }
+  }
+}
 
 const FOLDER = new URL('../../config/', import.meta.url).pathname
 const POLICIES = readdirSync(FOLDER).filter(name => name.endsWith('.yaml'))
@@ -147,6 +157,19 @@ describe('the ready policies', () => {
     )
     expect(guests.every(({ allowed }) => allowed)).toBe(true)
     expect(guests.at(-1)?.shadow).toEqual(['strangers'])
+  })
+
+  it('have tests with a JSON Schema that is up to date, and that accepts them', async () => {
+    const written = JSON.parse(readFileSync(`${FOLDER}policy-test.schema.json`, 'utf8')) as object
+    expect(written).toEqual(JSON.parse(JSON.stringify(testFileJsonSchema())))
+    const { default: Ajv } = (await import('ajv/dist/2020.js' as string)) as AjvModule
+    const validate = new Ajv({ strict: false }).compile(written)
+    for (const file of readdirSync(`${FOLDER}tests`).filter(name => name.endsWith('.yaml'))) {
+      const tests: unknown = parseYaml(readFileSync(`${FOLDER}tests/${file}`, 'utf8'))
+      expect(validate(tests), `${file}: ${JSON.stringify(validate.errors)}`).toBe(true)
+    }
+    const wrong = { policy: 'p.yaml', tests: [{ name: 'a', steps: [{ sned: { topic: 't' } }] }] }
+    expect(validate(wrong)).toBe(false)
   })
 
   it('have a JSON Schema that is up to date', () => {

@@ -1,34 +1,47 @@
+import type { CaptureRecorder } from '../capture/capture-recorder.ts'
+import type { CapturedFields } from '../capture/captured-message.ts'
 import { EXIT } from '../command-error.ts'
-import { type Terminal, write } from '../terminal.ts'
-import { TerminationSignalWaiter } from '../termination-signal-waiter.ts'
+import { LineSplitter } from '../line-splitter.ts'
+import type { Terminal } from '../terminal.ts'
 import { type ConnectionFlags, openAdminClient } from './client.ts'
 import { runAdminCommand } from './run.ts'
 
-export interface CaptureFlags extends ConnectionFlags {
-  readonly for?: string
+export interface GateCaptureFlags extends ConnectionFlags {
+  /** Milliseconds. */
+  readonly for?: number
   readonly max?: number
   readonly client?: string
   readonly topic?: string
   readonly hashSenders?: boolean
-  readonly reason: string
+  readonly reason?: string
 }
 
-/** Prints the messages that a running topicgate decides, as a capture for `topicgate replay`. */
-export async function captureMessages(flags: CaptureFlags, terminal: Terminal): Promise<number> {
-  const stop = new TerminationSignalWaiter()
+/** Captures the messages that a running topicgate decides. Returns the exit code. */
+export async function captureFromGate(
+  flags: GateCaptureFlags,
+  recorder: CaptureRecorder,
+  terminal: Terminal,
+): Promise<number> {
   const abort = new AbortController()
-  void stop.received.then(() => abort.abort())
-  const { max, client, topic, reason } = flags
-  const body = { for: flags.for, max, client, topic, reason, senders: flags.hashSenders ? 'hashes' : 'names' }
-  const decoder = new TextDecoder()
-  const print = (chunk: Buffer): Promise<void> =>
-    write(terminal.stdout, decoder.decode(chunk, { stream: true }))
+  void recorder.ended.then(() => abort.abort())
+  const { for: forMs, client, topic, reason, hashSenders } = flags
+  const body = {
+    for: forMs === undefined ? undefined : `${forMs}ms`,
+    max: flags.max,
+    client,
+    topic,
+    reason,
+    senders: hashSenders ? 'hashes' : 'names',
+  }
+  const lines = new LineSplitter()
+  const record = async (chunk: Buffer): Promise<void> => {
+    for (const line of lines.push(chunk)) recorder.record(JSON.parse(line) as CapturedFields)
+    await recorder.drained()
+  }
   try {
-    await openAdminClient(flags, terminal.env).pipe('/capture', body, print, abort.signal)
+    await openAdminClient(flags, terminal.env).pipe('/capture', body, record, abort.signal)
   } catch (error) {
     return runAdminCommand(flags, terminal, () => Promise.reject(error))
-  } finally {
-    stop.release()
   }
   return EXIT.fine
 }

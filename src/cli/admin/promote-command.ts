@@ -1,7 +1,8 @@
-import { type Command, InvalidArgumentError } from 'commander'
+import type { Command } from 'commander'
 import { parsePercent } from '../../core/units.ts'
 import { CommandError, EXIT } from '../command-error.ts'
 import { formatCount, formatPercent, printable, toPercent } from '../format.ts'
+import { parsePercentArgument } from '../parse-argument-values.ts'
 import { changePolicy } from './change-policy.ts'
 import type { AdminClient } from './client.ts'
 import type { AddAdminCommand, SetAction } from './entry-commands.ts'
@@ -12,7 +13,7 @@ export function addPromoteCommand(program: Command, add: AddAdminCommand, action
   const promote = add(program, 'promote', 'let a rule in shadow refuse, in the overlay')
     .argument('[rule]', 'its name')
     .option('--policy', 'the whole policy in shadow instead of one rule')
-    .option('--enforce <share>', 'for so many of the senders, as 10%; default: all', parseShare)
+    .option('--enforce <share>', 'for so many of the senders, as 10%; default: all', parsePercentArgument)
     .requiredOption('--reason <text>', 'the reason, for the audit log')
   action(promote, (client, [rule], { policy, enforce = 1, reason }) => {
     const step = { enforced: enforce as number, reason: reason as string }
@@ -64,12 +65,4 @@ function nextShadow(name: string, shadowShare: number, { enforced }: PromotionSt
 
 function describeShare({ enforced }: PromotionStep): string {
   return enforced === 1 ? '' : ` for ${formatPercent(enforced)} of the senders`
-}
-
-function parseShare(text: string): number {
-  try {
-    return parsePercent(text)
-  } catch {
-    throw new InvalidArgumentError('Write a share above 0 and up to 100%, as 10%.')
-  }
 }

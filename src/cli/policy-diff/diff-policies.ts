@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { basename } from 'node:path'
 import { withoutControls } from '../../core/errors.ts'
 import { Gate, MemoryStore } from '../../index.ts'
@@ -15,6 +16,7 @@ import { describeDecisionChanges, describePolicyChanges } from './describe-diff.
 import { type FailCondition, isMet } from './fail-condition.ts'
 
 export interface DiffPoliciesOptions {
+  /** File, or files with commas between them. */
   readonly old: string
   readonly new: string
   /** Capture that both policies decide; `-` is the standard input. */
@@ -58,8 +60,10 @@ export async function diffPolicies(options: DiffPoliciesOptions, terminal: Termi
   return met.length > 0 ? EXIT.failed : EXIT.fine
 }
 
-async function load(file: string, env: Terminal['env']): Promise<LoadedPolicy> {
-  return loadPolicy(await resolvePolicyFiles([file], env), { env })
+/** Loads a policy from a file, or from several with commas between them, which override each other in order. */
+async function load(named: string, env: Terminal['env']): Promise<LoadedPolicy> {
+  const files = existsSync(named) ? [named] : named.split(',').map(file => file.trim())
+  return loadPolicy(await resolvePolicyFiles(files, env), { env })
 }
 
 /** A policy that decides the messages of a capture. */
@@ -86,7 +90,7 @@ async function decideCapture(
   newPolicy: LoadedPolicy,
   path: string,
   { load }: DiffPoliciesOptions,
-  { stdin }: Terminal,
+  { stdin, stderr }: Terminal,
 ): Promise<DecisionChanges> {
   const old = await openDecider(oldPolicy, load)
   const now = await openDecider(newPolicy, load)
@@ -113,5 +117,7 @@ async function decideCapture(
     await old.gate.close()
     await now.gate.close()
   }
+  const outOfOrder = now.engine.describeOutOfOrder()
+  if (outOfOrder !== undefined) await write(stderr, `${outOfOrder}\n`)
   return changes
 }

@@ -179,11 +179,21 @@ const OTHER_WORDS: Readonly<Record<string, string>> = {
   rules: 'a test file names the policy: use `policy`',
 }
 
+/** Returns the JSON Schema of files of policy tests (draft 2020-12), for editors. */
+export function testFileJsonSchema(): Readonly<Record<string, unknown>> {
+  return {
+    $id: 'urn:topicgate:policy-test:1',
+    ...z.toJSONSchema(schema, { target: 'draft-2020-12', io: 'input', unrepresentable: 'any' }),
+    title: 'topicgate policy tests',
+    description: 'Tests of a policy, run by topicgate test.',
+  }
+}
+
 /** Format of files of policy tests. */
 export const TEST_FILE_FORMAT: FileFormat<TestDocument> = {
   schema,
   noun: 'test file',
   schemaName: 'the words of a test file in docs/rollout.md',
-  jsonSchema: () => z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }),
+  jsonSchema: testFileJsonSchema,
   hintForKey: key => (Object.hasOwn(OTHER_WORDS, key) ? OTHER_WORDS[key] : undefined),
 }

@@ -8,6 +8,7 @@ import { countResults, describeCoverage, describeResults } from './describe-resu
 import { junitReport } from './junit-report.ts'
 import { type CoverageReport, PolicyCoverage } from './policy-coverage.ts'
 import { runTestFile, type TestFileResult } from './run-test-file.ts'
+import { testFileJsonSchema } from './test-file-format.ts'
 
 export interface TestPoliciesOptions {
   /** Files of tests. */
@@ -19,10 +20,18 @@ export interface TestPoliciesOptions {
   readonly json: boolean
   /** Runs the tests again after each change, until SIGINT or SIGTERM. */
   readonly watch: boolean
+  /** Prints the JSON Schema of a file of tests instead. */
+  readonly schema: boolean
 }
 
 /** Runs tests of policies on a virtual clock. Exit code 1 if a test failed or a file could not be run. */
 export async function testPolicies(options: TestPoliciesOptions, terminal: Terminal): Promise<number> {
+  if (options.schema) {
+    await write(terminal.stdout, `${JSON.stringify(testFileJsonSchema(), null, 2)}\n`)
+    return EXIT.fine
+  }
+  if (options.files.length === 0)
+    throw new CommandError('no file of tests was given (topicgate test policy.test.yaml)', EXIT.usage)
   if (options.watch) return await watchTests(options, terminal)
   const run = await runAll(options, terminal)
   await report(run, options, terminal)

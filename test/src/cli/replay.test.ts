@@ -113,7 +113,8 @@ describe('replay --json', () => {
     const capture = folder.file('capture.jsonl', CAPTURE)
     const { exitCode, out, err } = await runCommand(['replay', policy, capture, '--json'])
     expect(out).toBe(GOLDEN)
-    const note = '1 line was out of order and decided at the latest time before\n'
+    const note =
+      '1 line was out of order and decided at the latest time before: message 33 is the first (sort the capture by "at")\n'
     expect([exitCode, err]).toEqual([0, note])
   })
 

@@ -81,6 +81,6 @@ describe('a replay of lines out of order', () => {
       [false, 110_000],
       [true, 0],
     ])
-    expect(err).toBe('2 lines were out of order and decided at the latest time before\n')
+    expect(err).toContain('2 lines were out of order and decided at the latest time before: message ')
   })
 })

@@ -77,6 +77,23 @@ describe('topicgate diff', () => {
     expect(out).toContain('\n\n~ rules are in another order, from b on\n')
   })
 
+  it('compares policies of several files with commas between them, which override each other in order', async () => {
+    using folder = new Folder()
+    const base = folder.file('base.yaml', 'rules: [{ name: a, limit: 1/s }, { name: b, limit: 1/s }]')
+    const prod = folder.file('prod.yaml', 'rules: [{ name: a, limit: 2/s }]')
+    const next = folder.file('next.yaml', 'rules: [{ name: b, limit: 3/s }]')
+    const { out, exitCode } = await runCommand(['diff', `${base},${prod}`, `${base},${prod},${next}`])
+    expect(out).toBe(
+      'base.yaml + prod.yaml → base.yaml + prod.yaml + next.yaml\n\n~ rule b: limit 1/s → 3/s\n',
+    )
+    expect(exitCode).toBe(0)
+    const missing = await runCommand(['diff', base, `${base},none.yaml`])
+    expect([missing.exitCode, missing.err]).toEqual([
+      1,
+      expect.stringContaining('none.yaml: there is no such file'),
+    ])
+  })
+
   it('compares nested words one by one', async () => {
     const tiers = (limit: string): string => `tiers: { gold: { limit: ${limit} } }\nrules: []\n`
     expect((await diff(tiers('10/s'), tiers('20/s'))).out).toContain('\n\n~ tiers.gold.limit 10/s → 20/s\n')

@@ -1,0 +1,44 @@
+import { matches } from '../../index.ts'
+import { CommandError, EXIT, explainError } from '../command-error.ts'
+import { requirePackages } from '../required-packages.ts'
+import type { CaptureTarget } from './captured-message.ts'
+import { TopicSubscription } from './topic-subscription.ts'
+
+/** Captures what an MQTT broker delivers to subscriptions, without retained messages, until `ended` resolves. */
+export async function captureFromMqtt(
+  url: string,
+  topics: readonly string[],
+  target: CaptureTarget,
+  ended: Promise<unknown>,
+): Promise<void> {
+  requirePackages('capture --from mqtt')
+  const subscriptions = topics.map(topic => new TopicSubscription(topic, 'mqtt'))
+  const { connectAsync } = await import('mqtt')
+  const client = await connectAsync(url, { clean: true }, false).catch((cause: unknown) => {
+    const [reason = ''] = explainError(cause, false).lines
+    const text = `${withoutPassword(url)} cannot be reached: ${reason.replace(/^error: /, '')}`
+    throw new CommandError(text, EXIT.unavailable, { cause })
+  })
+  try {
+    client.on('message', (topic, payload, { qos, retain }) => {
+      // Published before the capture.
+      if (retain) return
+      const sender = subscriptions.find(({ filter }) => matches(filter, topic))?.senderOf(topic)
+      target.record({ at: Date.now(), topic, ...sender, size: payload.length, qos })
+    })
+    const granted = await client.subscribeAsync(
+      subscriptions.map(({ filter }) => filter),
+      { qos: 2 },
+    )
+    const refused = granted.find(({ qos }) => qos >= 128)
+    if (refused !== undefined)
+      throw new CommandError(`the broker refuses to subscribe to ${refused.topic}`, EXIT.notAllowed)
+    await ended
+  } finally {
+    await client.endAsync(true)
+  }
+}
+
+function withoutPassword(url: string): string {
+  return url.replace(/\/\/[^@/]*@/, '//')
+}

@@ -1,0 +1,68 @@
+import { createHmac, randomBytes } from 'node:crypto'
+import { keyPosition } from '../../core/key-position.ts'
+
+/** A message of a capture, in the fields of its line. */
+export interface CapturedFields {
+  /** Whole milliseconds since the Unix epoch. */
+  readonly at: number
+  readonly topic: string
+  readonly on?: 'connect' | undefined
+  readonly client?: string | undefined
+  readonly user?: string | undefined
+  readonly device?: string | undefined
+  readonly ip?: string | undefined
+  readonly size: number
+  readonly qos?: number | undefined
+  readonly retain?: boolean | undefined
+  readonly will?: boolean | undefined
+}
+
+/** Receives captured messages. `isFull` is true once no more are taken. */
+export interface CaptureTarget {
+  readonly isFull: boolean
+  record(message: CapturedFields): void
+  /** Resolves when the output has taken what is being written. */
+  drained(): Promise<void>
+}
+
+const NAMES = ['client', 'user', 'device'] as const
+
+/**
+ * Chooses a share of the senders, always the same ones, because limits need whole histories. Senders without a name are
+ * chosen by address or topic.
+ */
+export function isSampled({ client, user, device, ip, topic }: CapturedFields, share: number): boolean {
+  // Not the position that shadow shares use: a sample must have senders of all shares.
+  return share === 1 || keyPosition(`capture ${client ?? device ?? user ?? ip ?? topic}`) < share
+}
+
+/**
+ * Replaces the names of senders by pseudonyms, also where they are levels of the topic, and leaves out addresses. A name
+ * has one pseudonym in a capture. Nobody can compute it again, because the key is thrown away.
+ */
+export class Pseudonyms {
+  readonly #key = randomBytes(32)
+
+  replaceNames(message: CapturedFields): CapturedFields {
+    const replaced = new Map<string, string>()
+    for (const part of NAMES) {
+      const name = message[part]
+      if (name !== undefined && name !== '') replaced.set(name, this.#pseudonymOf(name))
+    }
+    const { client = '', user = '', device = '' } = message
+    const separator = message.topic.includes('/') ? '/' : '.'
+    const levels = message.topic.split(separator).map(level => replaced.get(level) ?? level)
+    return {
+      ...message,
+      topic: levels.join(separator),
+      client: replaced.get(client),
+      user: replaced.get(user),
+      device: replaced.get(device),
+      ip: undefined,
+    }
+  }
+
+  #pseudonymOf(name: string): string {
+    return createHmac('sha256', this.#key).update(name).digest('base64url').slice(0, 16)
+  }
+}
