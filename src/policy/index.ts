@@ -4,6 +4,7 @@ export type {
   LoadedPolicy,
   MiddlewareEntry,
 } from './compiled-policy-types.ts'
+export { convertToJsonSchema } from './convert-to-json-schema.ts'
 export { type FileFormat, type LoadedDocument, loadDocument } from './load-document.ts'
 export { loadPolicy, type PolicyInput } from './load-policy.ts'
 export { hasHiddenSecret, redact, restoreSecrets } from './redact.ts'

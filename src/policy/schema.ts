@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { convertToJsonSchema } from './convert-to-json-schema.ts'
 import { adaptiveSchema } from './schema-adaptive.ts'
 import { behaviourSchema } from './schema-behaviour.ts'
 import { breakerSchema, feedbackSchema } from './schema-breaker-and-feedback.ts'
@@ -98,16 +99,5 @@ export type PolicyExemption = z.infer<typeof exemptSchema>
 
 /** Returns the JSON Schema of the policy file (draft 2020-12), for editors. */
 export function policyJsonSchema(): Readonly<Record<string, unknown>> {
-  const schema = z.toJSONSchema(policySchema, { target: 'draft-2020-12', io: 'input' })
-  return splitTypes({ $id: 'urn:topicgate:policy:1', ...schema }) as Readonly<Record<string, unknown>>
-}
-
-/** Splits a list of types into alternatives of one type each, as strict validators require. */
-function splitTypes(schema: unknown): unknown {
-  if (Array.isArray(schema)) return schema.map(splitTypes)
-  if (typeof schema !== 'object' || schema === null) return schema
-  const { type, ...rest } = schema as Readonly<Record<string, unknown>>
-  const split = Object.fromEntries(Object.entries(rest).map(([word, value]) => [word, splitTypes(value)]))
-  if (!Array.isArray(type)) return type === undefined ? split : { type: splitTypes(type), ...split }
-  return { anyOf: type.map(each => ({ type: each as unknown })), ...split }
+  return convertToJsonSchema(policySchema, 'urn:topicgate:policy:1')
 }

@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { OUTCOMES } from '../../core/decision.ts'
 import { PolicyError } from '../../core/errors.ts'
 import { MESSAGE_OPERATIONS } from '../../core/message.ts'
-import { encodeSchemaError, type FileFormat } from '../../policy/index.ts'
+import { convertToJsonSchema, encodeSchemaError, type FileFormat } from '../../policy/index.ts'
 import { parseCountComparison, parseDurationComparison } from '../comparison.ts'
 import {
   duration,
@@ -143,19 +143,21 @@ const test = z.strictObject(
   { error: encodeSchemaError('a test', 'write an object, with a name and steps or replay') },
 )
 
-const schema = z.strictObject(
-  {
-    $schema: z.string().optional(),
-    description: text.optional(),
-    policy: z.union([text.min(1), z.array(text.min(1)).min(1)], {
-      error: encodeSchemaError('a policy file', 'write policy: policy.yaml, or a list of overlays'),
-    }),
-    tests: z
-      .array(test, { error: encodeSchemaError('a list of tests', 'begin each with a dash') })
-      .min(1, { error: encodeSchemaError('a list of tests', 'write at least one') }),
-  },
-  { error: encodeSchemaError('a test file', 'write an object, with policy and tests') },
-)
+const schema = z
+  .strictObject(
+    {
+      $schema: z.string().optional(),
+      description: text.optional(),
+      policy: z.union([text.min(1), z.array(text.min(1)).min(1)], {
+        error: encodeSchemaError('a policy file', 'write policy: policy.yaml, or a list of overlays'),
+      }),
+      tests: z
+        .array(test, { error: encodeSchemaError('a list of tests', 'begin each with a dash') })
+        .min(1, { error: encodeSchemaError('a list of tests', 'write at least one') }),
+    },
+    { error: encodeSchemaError('a test file', 'write an object, with policy and tests') },
+  )
+  .meta({ title: 'topicgate policy tests', description: 'Tests of a policy, run by topicgate test.' })
 
 export type TestDocument = z.output<typeof schema>
 export type PolicyTest = z.output<typeof test>
@@ -181,12 +183,7 @@ const OTHER_WORDS: Readonly<Record<string, string>> = {
 
 /** Returns the JSON Schema of files of policy tests (draft 2020-12), for editors. */
 export function testFileJsonSchema(): Readonly<Record<string, unknown>> {
-  return {
-    $id: 'urn:topicgate:policy-test:1',
-    ...z.toJSONSchema(schema, { target: 'draft-2020-12', io: 'input', unrepresentable: 'any' }),
-    title: 'topicgate policy tests',
-    description: 'Tests of a policy, run by topicgate test.',
-  }
+  return convertToJsonSchema(schema, 'urn:topicgate:policy-test:1')
 }
 
 /** Format of files of policy tests. */
