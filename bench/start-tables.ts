@@ -23,7 +23,7 @@ export async function loading(rounds: number): Promise<string> {
   ])
   return section(
     'Loading a policy',
-    'A YAML file with rules of several kinds is loaded and put in force. CPU of the process, garbage collection included: in total, and in the longest turn of the event loop. Memory: growth of the peak RSS. Compiled from source, without bundles.',
+    'A YAML file with rules of several kinds is loaded and put in force. CPU of the process, garbage collection included, and of the main thread in the longest turn of the event loop. Memory: growth of the peak RSS. Compiled from source, without bundles.',
     table(['work', 'CPU', 'longest turn', 'memory'], rows),
   )
 }

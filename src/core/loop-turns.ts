@@ -1,5 +1,5 @@
 /** Duration of the work in one turn of the event loop, in milliseconds. */
-const TURN_MS = 5
+const TURN_MS = 2
 
 /**
  * Divides long work into turns of the event loop, so that sockets and timers are served in between. Uses real time:
