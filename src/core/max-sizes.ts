@@ -55,6 +55,10 @@ export const MAX_SIZES = {
   sqlitePending: 65_536,
   /** Keys per transaction of a sweep of the SQLite store. */
   sqliteSweep: 512,
+  /** Refused senders whose refusals a worker reports to its primary at once. */
+  reportedSenders: 1_000,
+  /** Limits that the store of a primary process remembers by their numbers. */
+  ipcLimits: 8_192,
   /** Characters of a rule name, key or prefix in a Redis key. Longer ones are hashed. */
   redisKeyPartChars: 128,
   /** Messages, and their charges, in one Redis call. A message with more charges is refused. */

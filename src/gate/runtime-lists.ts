@@ -89,7 +89,8 @@ export class RuntimeConfig {
         emitter.emit('audit', change)
       },
       share: async (kind, id, entry) => this.#configSync?.share(kind, id, entry),
-      isShared: (kind, id) => this.#configSync?.isWritten(kind, id) ?? false,
+      isShared: (kind, id) =>
+        store.sharedEntries?.isVolatile !== true && (this.#configSync?.isWritten(kind, id) ?? false),
     }
     this.bans = new RuntimeList(banEntryType(senderOverrides), hooks)
     this.overrides = new RuntimeList(

@@ -20,6 +20,8 @@ export interface EphemeralEntries {
 
 /** Entries that the nodes of a store share. They last as long as the store's state. */
 export interface SharedEntries extends EphemeralEntries {
+  /** True if the entries are lost when the processes of this machine end. */
+  readonly isVolatile?: boolean | undefined
   /**
    * Returns a text that differs after every change by any node; cheap to read. It ends in a number that grows. Empty before
    * the first change.

@@ -40,7 +40,10 @@ export function fingerprintLimit(limit: Limit): string {
  * Returns the limit that a text describes. Uses the custom algorithm of `now` if the name matches. Returns undefined
  * for another version or an unknown algorithm.
  */
-export function parseLimitFingerprint(text: string, now?: Limit): Limit | undefined {
+export function parseLimitFingerprint(
+  text: string,
+  now?: Pick<Limit, 'name' | 'algorithm' | 'custom'>,
+): Limit | undefined {
   const [version, name, count, periodMs, burst, initial, scale, unit, zone, from] = JSON.parse(
     text,
   ) as Numbers
