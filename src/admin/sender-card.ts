@@ -30,7 +30,7 @@ interface AskedSender {
  * `MAX_SIZES.cardTopics`, whatever the number of keys. Charges nothing.
  */
 async function askSender({ gate, broker, refusals }: AdminState, name: SenderName): Promise<AskedSender> {
-  const live = name.part === 'client' ? broker?.senderOf?.(name.value) : undefined
+  const live = name.part === 'client' ? await broker?.senderOf?.(name.value) : undefined
   const history = refusals.find(name.part, name.value)
   const known: Sender = live ?? history?.sender ?? {}
   const { client, user, device, apiKey, ip, roles, tier } = known

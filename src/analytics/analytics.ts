@@ -18,11 +18,12 @@ import { RefusalAggregator } from './refusal-aggregator.ts'
 import {
   RuleCounterMap,
   type RuleCounters,
+  type RuleDelta,
   type RuleMetrics,
   type RuleTierCounters,
 } from './rule-counters.ts'
 import { analyticsName } from './shorten-name.ts'
-import type { SummaryRecord } from './span-summary.ts'
+import { Summary, type SummaryRecord } from './span-summary.ts'
 
 export interface AnalyticsOptions {
   readonly gate: Gate
@@ -38,7 +39,24 @@ export interface DecisionTotals {
   readonly blocked: number
 }
 
-export type RefusalListener = (decision: Decision, message: Message, sender: Sender) => void
+/** Refused message and its sender; `count` is the number of equal refusals that are reported together. */
+export type RefusalListener = (
+  decision: RefusedDecision,
+  message: Pick<Message, 'topic' | 'on'>,
+  sender: Sender,
+  count: number,
+) => void
+
+export type RefusedDecision = Pick<
+  Decision,
+  'rule' | 'reason' | 'outcome' | 'limit' | 'remaining' | 'retryAfterMs'
+>
+
+/** Counts of a process since it reported last, for another process of the same version. */
+export interface AnalyticsDelta {
+  readonly rules: readonly RuleDelta[]
+  readonly slices: readonly SummaryRecord[]
+}
 
 /** A sender state's mark holds the number of a slice and, in these low bits, the index of a tier. */
 const INDEX_BITS = 5
@@ -181,6 +199,40 @@ export class Analytics {
     return all.filter(({ total, endMs }) => total > 0 && endMs > sinceMs).map(one => one.record())
   }
 
+  /** Returns the counts since the last call, and begins at zero again. */
+  drain(): AnalyticsDelta {
+    this.#countPending()
+    const rules = this.#counters
+      .allRules()
+      .map(counters => counters.toDelta())
+      .filter(({ tiers, shadowRefusals }) => tiers.length > 0 || shadowRefusals > 0)
+    const slices = this.#history.drain(this.#clock.now()).map(slice => slice.record())
+    this.#sliceEndsMs = this.#history.open.endMs
+    this.#closedTotals = { total: 0, blocked: 0 }
+    this.reset()
+    return { rules, slices }
+  }
+
+  /** Adds what another process has counted. */
+  add({ rules, slices }: AnalyticsDelta): void {
+    this.#closeDueSlice()
+    for (const rule of rules) this.#counters.add(rule)
+    for (const record of slices) {
+      const slice = Summary.fromRecord(record)
+      if (slice === undefined) continue
+      if (slice.startMs !== this.#history.open.startMs) {
+        const { total, blocked } = this.#closedTotals
+        this.#closedTotals = { total: total + slice.total, blocked: blocked + slice.blocked }
+      }
+      this.#history.add(slice, this.#clock.now())
+    }
+  }
+
+  /** Calls the listeners of refusals with those that another process has counted. */
+  reportRefusals(...[decision, message, sender, count]: Parameters<RefusalListener>): void {
+    for (const listener of this.#refusalListeners) listener(decision, message, sender, count)
+  }
+
   /** Counts one decision. */
   count(decision: Decision, message: Message, senderState: SenderState): void {
     const { sender, topic } = message
@@ -204,7 +256,7 @@ export class Analytics {
     open.blocked++
     const refused = countedSender(senderState, sender)
     const listeners = this.#refusalListeners
-    for (let at = 0; at < listeners.length; at++) listeners[at]!(decision, message, refused)
+    for (let at = 0; at < listeners.length; at++) listeners[at]!(decision, message, refused, 1)
     // A late decision may be about a topic that the sender state no longer has.
     if (senderState.topic === topic && isPersistent(senderState))
       this.#refusals.recordRefusal(senderState, series.counters)

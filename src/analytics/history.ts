@@ -25,12 +25,30 @@ export class AnalyticsHistory {
   closeDueSpans(nowMs: number): void {
     const { open } = this
     this.open = new Summary('slice', spanStart('slice', nowMs), MAX_SIZES.analyticsNames)
-    if (open.total === 0) return
+    this.#addClosed(open, nowMs)
+  }
+
+  /** Adds a slice that another process has counted. */
+  add(slice: Summary, nowMs: number): void {
+    if (slice.startMs === this.open.startMs) this.open.merge(slice)
+    else this.#addClosed(slice, nowMs)
+  }
+
+  /** Returns all slices, and forgets them. */
+  drain(nowMs: number): readonly Summary[] {
+    const slices = [...this.#closedSpans.slice, this.open].filter(({ total }) => total > 0)
+    for (const spans of Object.values(this.#closedSpans)) spans.length = 0
+    this.open = new Summary('slice', spanStart('slice', nowMs), MAX_SIZES.analyticsNames)
+    return slices
+  }
+
+  #addClosed(slice: Summary, nowMs: number): void {
+    if (slice.total === 0) return
     for (const grain of ['slice', 'hour', 'day'] as const) {
       const spans = this.#closedSpans[grain]
-      const startMs = spanStart(grain, open.startMs)
+      const startMs = spanStart(grain, slice.startMs)
       if (spans.at(-1)?.startMs !== startMs) spans.push(new Summary(grain, startMs))
-      spans.at(-1)!.merge(open)
+      spans.at(-1)!.merge(slice)
       const oldestMs = spanStart(grain, nowMs) - (KEPT[grain] - 1) * SPAN_LENGTHS[grain]
       while (spans.length > 0 && spans[0]!.startMs < oldestMs) spans.shift()
     }

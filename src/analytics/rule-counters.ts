@@ -2,7 +2,7 @@ import { type Decision, HARSHNESS, OUTCOMES, type Outcome, type Reason } from '.
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { isNonEmptyString } from '../core/message.ts'
 import type { TopList } from './combine-summaries.ts'
-import { HeavyHitters } from './heavy-hitters.ts'
+import { HeavyHitters, type SerializedHeavyHitters } from './heavy-hitters.ts'
 
 /** Reasons in the order of the counts; any other reason is counted as the last. */
 export const COUNTED_REASONS: readonly (Reason | 'other')[] = [
@@ -75,6 +75,26 @@ export class RuleTierCounters {
     }
   }
 
+  toDelta(): TierDelta {
+    const { tier, allowed, blocked, fallbacks, remaining } = this
+    return {
+      tier,
+      allowed: [...allowed],
+      blocked: [...blocked],
+      outcomes: [...this.#outcomes],
+      fallbacks,
+      remaining: [...remaining],
+    }
+  }
+
+  add(delta: TierDelta): void {
+    addTo(this.allowed, delta.allowed)
+    addTo(this.blocked, delta.blocked)
+    addTo(this.#outcomes, delta.outcomes)
+    addTo(this.remaining, delta.remaining)
+    this.fallbacks += delta.fallbacks
+  }
+
   /** Returns the number of decisions with an outcome. */
   countOf(outcome: Outcome): number {
     // Every other allowed decision is delivered as it is.
@@ -90,6 +110,25 @@ export class RuleTierCounters {
     }
     this.#outcomes[this.#lastOutcomeIndex]!++
   }
+}
+
+/** Counts of a rule and a tier, for another process of the same version. */
+interface TierDelta {
+  readonly tier: string
+  readonly allowed: readonly number[]
+  readonly blocked: readonly number[]
+  readonly outcomes: readonly number[]
+  readonly fallbacks: number
+  readonly remaining: readonly number[]
+}
+
+/** Counts of a rule, for another process of the same version. */
+export interface RuleDelta {
+  readonly rule: string
+  readonly shadowRefusals: number
+  readonly tiers: readonly TierDelta[]
+  /** Most refused users, addresses and topics; undefined without refusals. */
+  readonly lists: readonly SerializedHeavyHitters[] | undefined
 }
 
 /** Metrics of a rule since the start or the last reset. */
@@ -141,6 +180,28 @@ export class RuleCounters {
     if (isNonEmptyString(user)) this.#users.add(user, times)
     if (isNonEmptyString(ip)) this.#ips.add(ip, times)
     this.#topics.add(topic, times)
+  }
+
+  toDelta(): RuleDelta {
+    const { rule, shadowRefusals } = this
+    const lists = [this.#users, this.#ips, this.#topics].flatMap(list => list?.record() ?? [])
+    const counted = [...this.series.values()].filter(
+      ({ allowed, blocked }) => sumOf(allowed) + sumOf(blocked) > 0,
+    )
+    return {
+      rule,
+      shadowRefusals,
+      tiers: counted.map(series => series.toDelta()),
+      lists: this.hasLists ? lists : undefined,
+    }
+  }
+
+  /** Adds lists of violations that another process has counted. */
+  addViolations(lists: readonly SerializedHeavyHitters[]): void {
+    this.#users ??= new HeavyHitters(MAX_SIZES.violationNames)
+    this.#ips ??= new HeavyHitters(MAX_SIZES.violationNames)
+    this.#topics ??= new HeavyHitters(MAX_SIZES.violationNames)
+    for (const [index, list] of [this.#users, this.#ips, this.#topics].entries()) list.merge(lists[index]!)
   }
 
   /** Returns the refusals since the last call. */
@@ -216,11 +277,24 @@ export class RuleCounterMap {
     topic: string,
     times: number,
   ): void {
-    if (!counters.hasLists) {
-      if (this.#lists >= MAX_SIZES.violationRules) return
-      this.#lists++
-    }
-    counters.recordViolation(user, ip, topic, times)
+    if (this.#hasRoomForLists(counters)) counters.recordViolation(user, ip, topic, times)
+  }
+
+  /** Adds the counts of another process. Its refusals are not reported by `drainRefusals`: call that before. */
+  add({ rule, shadowRefusals, tiers, lists }: RuleDelta): void {
+    const counters = this.#countersOf(rule)
+    counters.shadowRefusals += shadowRefusals
+    for (const delta of tiers) this.series(rule, this.tierIndexOf(delta.tier)).add(delta)
+    if (lists !== undefined && this.#hasRoomForLists(counters)) counters.addViolations(lists)
+    counters.drainRefusals()
+  }
+
+  /** Returns true if a rule has lists of violations or may get them now. */
+  #hasRoomForLists(counters: RuleCounters): boolean {
+    if (counters.hasLists) return true
+    if (this.#lists >= MAX_SIZES.violationRules) return false
+    this.#lists++
+    return true
   }
 
   /** Reports the refusals of each rule since the last call. */
@@ -269,6 +343,10 @@ export class RuleCounterMap {
     this.#counters.set(name, counters)
     return counters
   }
+}
+
+function addTo(counts: Float64Array, more: readonly number[]): void {
+  for (const [index, count] of more.entries()) counts[index]! += count
 }
 
 export function sumOf(counts: Float64Array): number {

@@ -58,6 +58,20 @@ export class DecisionTimer {
     return { counts: Array.from(this.#counts), sumSeconds: this.#sumSeconds }
   }
 
+  /** Returns the durations since the last call, and begins at zero again. */
+  drain(): DurationCounts {
+    const drained = this.counts()
+    this.#counts.fill(0)
+    this.#sumSeconds = 0
+    return drained
+  }
+
+  /** Adds durations that another process has measured. */
+  add({ counts, sumSeconds }: DurationCounts): void {
+    for (const [bucket, count] of counts.entries()) this.#counts[bucket]! += count
+    this.#sumSeconds += sumSeconds
+  }
+
   /** Calls a listener with each duration in seconds; returns a function that unsubscribes. */
   watch(listener: (seconds: number) => void): () => void {
     this.#listeners.add(listener)

@@ -15,7 +15,7 @@ const list = defineRoute({
   answers: { 200: { description: 'Senders.', schema: sendersSchema } },
   async handle({ query: { by, range, limit } }, { state }) {
     if (by === 'rate') {
-      const { measuredMs, error, senders } = await state.senderRates.measure()
+      const { measuredMs, error, senders } = await state.measureSenders()
       const named = senders.slice(0, limit).map(({ name: id, count }) => ({ id, name: nameOf(id), count }))
       return { body: { by, measuredMs, error, senders: named } }
     }

@@ -1,8 +1,8 @@
 import { hostname } from 'node:os'
-import type { Analytics } from '../../analytics/analytics.ts'
+import type { Analytics, RefusalListener } from '../../analytics/analytics.ts'
 import type { SnapshotStore } from '../../analytics/snapshot-store.ts'
-import type { Decision, Scaled } from '../../core/decision.ts'
-import type { Message, Sender } from '../../core/message.ts'
+import type { Scaled } from '../../core/decision.ts'
+import type { MaybePromise, Sender } from '../../core/message.ts'
 import type { Gate, GateEvents } from '../../gate/gate.ts'
 import type { EntryConfirmation, NodeMembership } from '../../gate/node-membership.ts'
 import type { RuntimeEntryKind } from '../../gate/runtime-entry.ts'
@@ -21,13 +21,15 @@ import { IdempotentAnswers } from './idempotent-answers.ts'
 import type { MessageCapture } from './message-capture.ts'
 import { RecentRefusals, type RefusalEvent } from './recent-refusals.ts'
 import { RefusalFeed } from './refusal-feed.ts'
-import { SenderRates } from './sender-rates.ts'
+import { type SenderRateReport, SenderRates } from './sender-rates.ts'
 
 /** Broker or gateway behind the gate. The limiter of `topicgate/aedes` fits. */
 export interface AdminBroker {
   stats(): { readonly connections?: number | undefined; readonly held: number }
   /** Returns the sender of a connected client; undefined if it is not connected. */
-  senderOf?(clientId: string): Sender | undefined
+  senderOf?(clientId: string): MaybePromise<Sender | undefined>
+  /** Measures the rates of senders, if they are decided in other processes. */
+  measureSenders?(): Promise<SenderRateReport>
 }
 
 /** Runs the checks of the program around the gate. `sendsTests` allows those that send something, as to a webhook. */
@@ -108,8 +110,8 @@ export class AdminState {
     this.answers = new IdempotentAnswers(gate.clock)
     this.series = new DecisionSeries(analytics)
     this.refusals = new RecentRefusals(event => this.#publishRefusal(event))
-    const recordRefusal = (decision: Decision, message: Message, sender: Sender): void =>
-      this.refusals.record(decision, message, sender, gate.clock.now())
+    const recordRefusal: RefusalListener = (decision, message, sender, count) =>
+      this.refusals.record(decision, message, sender, gate.clock.now(), count)
     this.#closers = [
       this.refusalFeed.subscribe({}, refusal => this.events.publish('refusal', refusal)),
       analytics.onRefusal(recordRefusal),
@@ -122,6 +124,11 @@ export class AdminState {
       }),
     ]
     this.#cancelTick = this.#scheduleTick()
+  }
+
+  /** Measures the busiest senders for a second. */
+  measureSenders(): Promise<SenderRateReport> {
+    return this.broker?.measureSenders?.() ?? this.senderRates.measure()
   }
 
   /** Returns the 95th percentile of the duration of decisions in the last seconds; undefined without decisions. */

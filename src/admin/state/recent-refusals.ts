@@ -1,3 +1,4 @@
+import type { RefusedDecision } from '../../analytics/analytics.ts'
 import { analyticsName, shortenName } from '../../analytics/shorten-name.ts'
 import type { SenderPart } from '../../chain/senders/sender-selector.ts'
 import type { Decision } from '../../core/decision.ts'
@@ -10,8 +11,8 @@ export interface Refusal {
   readonly topic: string
   readonly on: Operation
   readonly rule: string | undefined
-  readonly reason: string
-  readonly outcome: string
+  readonly reason: Decision['reason']
+  readonly outcome: Decision['outcome']
   readonly limit: number | undefined
   readonly remaining: number | undefined
   retryAfterMs: number
@@ -58,8 +59,14 @@ export class RecentRefusals {
     this.#onRecord = onRecord
   }
 
-  /** Records a refusal. The message or its topic may be of any size. */
-  record(decision: Decision, message: Message, sender: Sender, nowMs: number): void {
+  /** Records a refusal, or `count` equal ones. The message or its topic may be of any size. */
+  record(
+    decision: RefusedDecision,
+    message: Pick<Message, 'topic' | 'on'>,
+    sender: Sender,
+    nowMs: number,
+    count = 1,
+  ): void {
     const history = this.#historyOf(sender)
     const { refusals } = history
     const topic = shortenTopic(message.topic)
@@ -71,7 +78,7 @@ export class RecentRefusals {
       break
     }
     if (earlier !== undefined && nowMs - earlier.atMs < FOLD_MS) {
-      earlier.count++
+      earlier.count += count
       earlier.lastAtMs = nowMs
       earlier.retryAfterMs = decision.retryAfterMs
       return
@@ -87,11 +94,11 @@ export class RecentRefusals {
       retryAfterMs: decision.retryAfterMs,
       atMs: nowMs,
       lastAtMs: nowMs,
-      count: 1,
+      count,
     }
     refusals.push(refusal)
     if (refusals.length > MAX_SIZES.refusalsPerSender) refusals.shift()
-    this.#onRecord({ sender: history.sender, refusal, count: earlier?.count ?? 1 })
+    this.#onRecord({ sender: history.sender, refusal, count: earlier?.count ?? count })
   }
 
   #historyOf(sender: Sender): RefusalHistory {
@@ -110,6 +117,11 @@ export class RecentRefusals {
   /** Number of senders with remembered refusals. */
   get size(): number {
     return this.#histories.size
+  }
+
+  /** Returns the histories of all remembered senders. */
+  histories(): Iterable<RefusalHistory> {
+    return this.#histories.values()
   }
 
   /** Returns the history of a sender that has this value in this part; the latest if there are several. */
