@@ -3,7 +3,8 @@ import { startMqttServer } from './mqtt-server.ts'
 import type { DurablePersistence } from './persistence/aedes-persistence.ts'
 import type { PersistenceLimitOptions } from './persistence/limit-options.ts'
 import type { openRedisPersistence } from './persistence/redis-persistence.ts'
-import { runServer, type ServerOptions } from './run-server.ts'
+import { runServer } from './run-server.ts'
+import type { ServerOptions } from './running-server.ts'
 import type { Terminal } from './terminal.ts'
 
 export interface BrokerCommandOptions extends ServerOptions, BrokerAccessOptions {

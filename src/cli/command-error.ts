@@ -15,6 +15,13 @@ export class CommandError extends Error {
   }
 }
 
+/** Ends a command whose error another process has printed. */
+export class ReportedError extends CommandError {
+  constructor(exitCode: number) {
+    super('a worker could not start', exitCode)
+  }
+}
+
 const UNAVAILABLE: ReadonlySet<unknown> = new Set([
   'EADDRINUSE',
   'EADDRNOTAVAIL',
@@ -33,6 +40,7 @@ export function explainError(error: unknown, debug: boolean): { lines: readonly 
   if (error instanceof PolicyError) {
     return { lines: error.problems.map(formatProblem), exitCode: EXIT.failed }
   }
+  if (error instanceof ReportedError) return { lines: [], exitCode: error.exitCode }
   const text = error instanceof Error ? error.message : String(error)
   const shown = debug && error instanceof Error ? (error.stack ?? text) : text
   const lines = [`error: ${shown.split('\n').map(withoutControls).join('\n')}`]

@@ -101,6 +101,13 @@ export function addBrokerCommands(
         persistence: parsePersistence(flags.persistence ?? persistenceFromEnv(env)),
         storageLimits: { maxRetained, maxRetainedBytes, maxSessions, maxQueuedMessages, maxQueuedBytes },
       }
+      if (options.workers !== undefined) {
+        const remedy = 'run several brokers behind topicgate gateway --workers'
+        throw new CommandError(
+          `--workers: sessions and subscriptions of a broker are in one process (${remedy})`,
+          EXIT.usage,
+        )
+      }
       requirePackages('broker')
       const { runBroker } = await import('./broker.ts')
       done(await runBroker(options, terminal))

@@ -1,6 +1,7 @@
 import { openBrokerAccess, reloadableFilesOf } from './access-files.ts'
 import type { TlsFileOptions } from './listeners/tls-certificates.ts'
-import { runServer, type ServerOptions } from './run-server.ts'
+import { runServer } from './run-server.ts'
+import type { ServerOptions } from './running-server.ts'
 import { type GatewayServerOptions, startGateway } from './start-gateway.ts'
 import type { Terminal } from './terminal.ts'
 import type { UpstreamAddress } from './upstreams/upstream.ts'

@@ -97,6 +97,11 @@ export function parseSeed(text: string): number {
   return parseWhole(text, 4_294_967_295, 'a whole number from 0 to 4294967295')
 }
 
+/** Parses the number of processes that serve clients. */
+export function parseWorkers(text: string): number {
+  return parsePositive(text, 256, 'a whole number of processes, 1 to 256')
+}
+
 /** Parses the rounds of a password hash. */
 export function parseIterations(text: string): number {
   const remedy = `a whole number of rounds, 1 to ${MAX_ITERATIONS}`

@@ -11,9 +11,9 @@ import {
   tokensFileFromEnv,
 } from './environment-variables.ts'
 import type { TlsFileOptions } from './listeners/tls-certificates.ts'
-import { appendOptionValue, readPacketBytes, readPort } from './parse-argument-values.ts'
+import { appendOptionValue, parseWorkers, readPacketBytes, readPort } from './parse-argument-values.ts'
 import { requirePolicyFiles } from './resolve-policy-files.ts'
-import type { ServerOptions } from './run-server.ts'
+import type { ServerOptions } from './running-server.ts'
 import type { AdminOptions } from './start-admin.ts'
 import type { MonitoringOptions } from './start-monitoring.ts'
 import type { Terminal } from './terminal.ts'
@@ -43,6 +43,7 @@ export interface ServerFlags {
   readonly adminTokens?: string
   readonly adminHost?: readonly string[]
   readonly adminOverlay?: string
+  readonly workers?: number
   readonly json?: boolean
 }
 
@@ -111,6 +112,11 @@ export function addServerOptions(command: Command): Command {
       '--admin-overlay <file>',
       'where the admin API writes changes of the policy; default: policy.admin.yaml beside policy.yaml',
     )
+    .option(
+      '--workers <count>',
+      'processes that serve clients, under limits that they share; default: one',
+      parseWorkers,
+    )
     .option('--json', 'log JSON also to a screen')
 }
 
@@ -151,6 +157,7 @@ export function parseServerFlags(
     auditLog: flags.auditLog ?? seen.auditLog,
     analyticsStore: flags.analyticsStore ?? seen.analyticsStore,
     webhook: parseWebhook(flags.alertsWebhook ?? seen.webhookUrl, seen.webhookSecret),
+    workers: flags.workers === 1 ? undefined : flags.workers,
     json: flags.json ?? false,
     admin: parseAdminFlags(flags, env),
   }

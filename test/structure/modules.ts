@@ -55,6 +55,7 @@ export const MODULES: Readonly<Record<string, readonly string[]>> = {
     'mqtt-auth',
     'brokers',
     'adapter',
+    'stores',
     'conditions',
     'core',
   ],

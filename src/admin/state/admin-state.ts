@@ -28,6 +28,8 @@ export interface AdminBroker {
   stats(): { readonly connections?: number | undefined; readonly held: number }
   /** Returns the sender of a connected client; undefined if it is not connected. */
   senderOf?(clientId: string): MaybePromise<Sender | undefined>
+  /** False if messages are decided in other processes, where they cannot be captured. Default: true. */
+  readonly canCapture?: boolean | undefined
   /** Measures the rates of senders, if they are decided in other processes. */
   measureSenders?(): Promise<SenderRateReport>
 }

@@ -1,0 +1,68 @@
+import type { ServerCheck } from '../../admin/index.ts'
+import type { RefusalHistory } from '../../admin/state/recent-refusals.ts'
+import type { SenderRateReport } from '../../admin/state/sender-rates.ts'
+import type { AnalyticsDelta } from '../../analytics/analytics.ts'
+import type { Dialect, MetricFamily, Sender } from '../../index.ts'
+import type { DurationCounts } from '../../metrics/decision-durations.ts'
+import type { StoreAnswer, StoreRequest } from '../../stores/ipc/ipc-store-types.ts'
+import type { ListenerPorts } from '../listeners/open-listeners.ts'
+import type { GuardStats } from './worker-totals.ts'
+
+/** Environment variable that marks a process as a worker. */
+export const WORKER_VARIABLE = 'TOPICGATE_WORKER'
+
+/** Returns true in a process that a primary has started. */
+export function isWorker(env: Readonly<Record<string, string | undefined>>): boolean {
+  return env[WORKER_VARIABLE] !== undefined && process.send !== undefined
+}
+
+/** What a worker needs from the primary to start. */
+export interface WorkerSettings {
+  /** Number of the worker, from 1 on. A restarted worker has that of its predecessor. */
+  readonly number: number
+  readonly workers: number
+  /** Name among the nodes of the store. */
+  readonly node: string
+  /** Policy in force, as JSON; undefined if limiting is disabled. */
+  readonly policy: string | undefined
+  /** True if the counters are in the primary; false if the policy names a store that several processes can open. */
+  readonly usesPrimaryStore: boolean
+  /** True if an admin server shows refusals and confirmed changes. */
+  readonly hasAdmin: boolean
+}
+
+/** Counts of a worker since its last report, and its state now. */
+export interface WorkerReport {
+  readonly analytics: AnalyticsDelta
+  readonly durations: DurationCounts
+  readonly refusals: readonly RefusalHistory[]
+  readonly stats: GuardStats
+  readonly families: readonly MetricFamily[]
+  readonly isServing: boolean
+}
+
+/** Functions of a worker that the primary calls. */
+export interface WorkerApi {
+  report(): WorkerReport
+  applyPolicy(policy: string): Promise<void>
+  /** Reports that another process may have changed a runtime entry. */
+  entriesChanged(): void
+  senderOf(clientId: string): Promise<Sender | undefined>
+  measureSenders(): Promise<SenderRateReport>
+  runChecks(): Promise<readonly ServerCheck[]>
+  /** Lets held messages pass, disconnects all clients and ends the process. */
+  stop(): void
+}
+
+/** Protocol and ports at which all workers serve clients. */
+export interface WorkerListeners extends ListenerPorts {
+  readonly protocol: Dialect
+}
+
+/** Functions of the primary that a worker calls. */
+export interface PrimaryApi {
+  settings(): WorkerSettings
+  /** Reports that the worker serves clients at these ports. */
+  ready(listeners: WorkerListeners): void
+  store(request: StoreRequest): readonly StoreAnswer[]
+}

@@ -1,0 +1,137 @@
+import { existsSync, writeFileSync } from 'node:fs'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { runCommand } from '../src/cli/fake-terminal.ts'
+import { Folder } from '../src/cli/folder.ts'
+import { ensureBuilt } from '../support/built.ts'
+import { startMosquitto } from '../support/mosquitto.ts'
+import { connectClient } from '../support/mqtt-client.ts'
+import type { Program } from '../support/program.ts'
+import { until } from '../support/wait.ts'
+import { logged, startCommand } from './cli.ts'
+
+beforeAll(ensureBuilt, 120_000)
+
+function policyOf(rule: string): string {
+  return `rules:\n  - { name: all, ${rule}, exceeded: drop }\n`
+}
+
+interface Card {
+  readonly limits: readonly object[]
+  readonly refusals: readonly { readonly count: number }[]
+}
+
+interface Primary {
+  readonly program: Program
+  readonly port: number
+  readonly metricsUrl: string
+  /** Runs a command of operators. Returns the JSON it prints. */
+  ask(...args: readonly string[]): Promise<unknown>
+}
+
+async function startGateway(folder: Folder, policy: string, upstream: string): Promise<Primary> {
+  const admin = `unix:${folder.path}/admin.sock`
+  const program = startCommand(
+    ...['gateway', policy, '--upstream', upstream, '--port', '0', '--health', '0', '--workers', '2'],
+    ...['--admin', admin],
+  )
+  const { port, msg } = await logged(program, /ready: /)
+  const metricsUrl = /http:\S+\/ready/.exec(String(msg))![0].replace('ready', 'metrics')
+  const ask = async (...args: readonly string[]): Promise<unknown> =>
+    JSON.parse((await runCommand([...args, '--to', admin, '--json'], { env: { HOME: folder.path } })).out)
+  return { program, port: Number(port), metricsUrl, ask }
+}
+
+/** Publishes ten messages from each client, all clients at once. Connections go to the workers in turn. */
+async function publishTen(port: number, clientIds: readonly string[]): Promise<void> {
+  await Promise.all(
+    clientIds.map(async clientId => {
+      await using client = await connectClient({ port, clientId })
+      await Promise.all(
+        Array.from({ length: 10 }, (_, n) => client.publish(`t/${clientId}`, String(n), { qos: 1 })),
+      )
+    }),
+  )
+}
+
+async function readMetric({ metricsUrl }: Primary, line: string): Promise<number> {
+  const response = await fetch(metricsUrl)
+  const found = (await response.text()).split('\n').find(each => each.startsWith(`${line} `))
+  return Number(found?.slice(line.length))
+}
+
+describe('topicgate gateway --workers', () => {
+  it('keeps a limit of all workers while one is killed, starts another, and ends at SIGTERM', async () => {
+    using folder = new Folder()
+    await using mosquitto = await startMosquitto()
+    const policy = folder.file('policy.yaml', policyOf('per: global, limit: 200/day'))
+    const primary = await startGateway(folder, policy, mosquitto.url)
+    await using program = primary.program
+    await using subscriber = await connectClient({ port: mosquitto.port })
+    await subscriber.subscribe('t/#', 1)
+    await publishTen(
+      primary.port,
+      Array.from({ length: 10 }, (_, index) => `a${index}`),
+    )
+    const { pid } = await logged(program, /"worker":1,.*serves clients/)
+    process.kill(Number(pid), 'SIGKILL')
+    await logged(program, new RegExp(`"worker":1,"pid":(?!${pid},).*serves clients`))
+    await publishTen(
+      primary.port,
+      Array.from({ length: 20 }, (_, index) => `b${index}`),
+    )
+    await subscriber.publish('t/last', 'last', { qos: 1 })
+    await until(() => subscriber.messages.at(-1)?.text === 'last')
+    const passed = subscriber.messages.length - 1
+    expect(passed).toBeLessThanOrEqual(200)
+    // The killed worker held at most its half of a tenth of the limit.
+    expect(passed).toBeGreaterThanOrEqual(190)
+    expect(await readMetric(primary, 'topicgate_worker_restarts_total')).toBe(1)
+    program.signal('SIGTERM')
+    expect((await program.ended).code).toBe(0)
+    expect(existsSync(`/proc/${pid}`)).toBe(false)
+  })
+
+  it('reloads, bans, counts and shows senders as one node', async () => {
+    using folder = new Folder()
+    await using mosquitto = await startMosquitto()
+    const policy = folder.file('policy.yaml', policyOf('per: client, limit: 3/day'))
+    const primary = await startGateway(folder, policy, mosquitto.url)
+    await using program = primary.program
+    const clients = ['a', 'b', 'c', 'd']
+    await publishTen(primary.port, clients)
+    const allowed = 'topicgate_allowed_total{rule="all",scope="client",tier="",reason="ok"}'
+    expect(await readMetric(primary, allowed)).toBe(12)
+    expect(await readMetric(primary, 'topicgate_gateway_upstream_connects_total{result="connected"}')).toBe(4)
+    const card = (await primary.ask('who', 'client:c')) as Card
+    expect(card.limits).toMatchObject([{ rule: 'all', remaining: 0 }])
+    // Those of a second are one record.
+    expect(card.refusals.reduce((sum, { count }) => sum + count, 0)).toBe(7)
+    expect(await primary.ask('capture', '--for', '1s', '--reason', 'test')).toMatchObject({
+      error: { detail: expect.stringContaining('capture with one process') },
+    })
+    writeFileSync(policy, policyOf('per: client, limit: 5/day'))
+    program.signal('SIGHUP')
+    await logged(program, /policy reloaded/)
+    await publishTen(primary.port, clients)
+    expect(await readMetric(primary, allowed)).toBe(20)
+    expect(await primary.ask('ban', 'client:a', '--reason', 'test')).toMatchObject({
+      persisted: false,
+      nodes: { pending: [], confirmed: { length: 3 } },
+    })
+    const banned = Array.from({ length: 4 }, () => connectClient({ port: primary.port, clientId: 'a' }))
+    for (const { status } of await Promise.allSettled(banned)) expect(status).toBe('rejected')
+  })
+
+  it('reports an error of the start once, with its exit code', async () => {
+    using folder = new Folder()
+    await using mosquitto = await startMosquitto()
+    const policy = folder.file('policy.yaml', policyOf('per: client, limit: 3/day'))
+    await using program = startCommand(
+      ...['gateway', policy, '--upstream', mosquitto.url, '--port', String(mosquitto.port), '--workers', '2'],
+    )
+    const { code, stderr } = await program.ended
+    expect(code).toBe(69)
+    expect(stderr.match(/error: /g)).toHaveLength(1)
+    expect(stderr).toContain(`cannot listen at 127.0.0.1:${mosquitto.port}`)
+  })
+})
