@@ -190,6 +190,25 @@ async function measureGateway(protocol: 'mqtt' | 'nats'): Promise<string> {
   )
 }
 
+async function workers(): Promise<string> {
+  const cell = (count: string): CellSpec => ['workers', [count, '400000'], []] as const
+  const { one, two } = await alternateSlices(rounds, SLICES, { one: cell('1'), two: cell('2') })
+  const row = (name: string, found: typeof one, capacity: number): string[] => [
+    name,
+    nanoseconds(found!.cpuNs!),
+    Math.round(1e9 / found!.cpuNs!).toLocaleString('en'),
+    `${capacity.toFixed(2)}×`,
+  ]
+  return section(
+    'Workers',
+    `CPU of all processes of \`topicgate gateway\` per message: ten publishers of QoS 0 at full speed over TCP, 100-byte payloads, a limit that all clients share and one for each, all messages pass. The load generator and the broker use the same cores, so the last column is what N workers carry on N free cores: N ÷ the ratio of CPU per message, the median over ${rounds} rounds.`,
+    table(
+      ['processes', 'CPU', 'messages per CPU second', 'carry'],
+      [row('one', one, 1), row('primary and two workers', two, 2 / two!.ratio!)],
+    ),
+  )
+}
+
 async function sqlite(): Promise<string> {
   const rows: string[][] = []
   for (const driver of ['better-sqlite3', 'libsql']) {
@@ -420,6 +439,7 @@ const PARTS = {
   broker,
   gateway,
   natsGateway,
+  workers,
   memory,
   unknownClients,
   expiry,
@@ -438,7 +458,7 @@ const PARTS = {
 /** Their titles, in the order of the page. */
 const ORDER = [
   ...['Real traffic', 'A decision', 'A change of factor', 'Where the time goes', 'Topic patterns'],
-  ...['Conditions', 'aedes', 'MQTT gateway', 'NATS gateway'],
+  ...['Conditions', 'aedes', 'MQTT gateway', 'NATS gateway', 'Workers'],
   ...['A flood at aedes', 'Memory a key'],
   ...['A flood of unknown clients', 'Idle keys going', 'SQLite', 'Redis', 'Leases', 'NATS', 'MQTT consumers'],
   ...['NATS as a store', 'Analytics', 'Dashboard and tail', 'Loading a policy', 'Start', 'Connections'],
