@@ -166,10 +166,10 @@ export class StoreEvaluator {
     return andThen(this.#store.decide(charges, { commit: true, nowMs }), verdicts => {
       const decision = combineStepVerdicts(rules, verdicts)
       if (!decision.allowed) return decision
-      if (rules.some(({ rule }) => rule.warn !== undefined)) this.#warn(rules, charges, verdicts, nowMs)
-      const taken = charges.filter((_, index) => verdicts[index]!.allowed)
+      this.#warn(rules, charges, verdicts, nowMs)
       return andThen(next(), later => {
         if (later.allowed) return combineDecisions(decision, later)
+        const taken = charges.filter((_, index) => verdicts[index]!.allowed)
         return andThen(this.#store.refund(taken), () => combineDecisions(decision, later))
       })
     })
@@ -181,11 +181,12 @@ export class StoreEvaluator {
     verdicts: readonly Verdict[],
     nowMs: number,
   ): void {
-    rules.forEach(({ rule }, index) => {
+    for (let index = 0; index < rules.length; index++) {
+      const { rule } = rules[index]!
       const verdict = verdicts[index]!
-      if (rule.warn === undefined || !verdict.allowed || nobodyCounted(verdict)) return
+      if (rule.warn === undefined || !verdict.allowed || nobodyCounted(verdict)) continue
       this.#usageWarnings.record(rule, verdict, () => charges[index]!.key, nowMs)
-    })
+    }
   }
 }
 
@@ -204,7 +205,11 @@ function contextFor(
 
 /** Returns the rules of a step whose conditions match a message. */
 export function matchingRules({ rules }: LimitsStep, message: Message, nowMs: number): readonly RuleInPlan[] {
-  return rules.filter(({ rule }) => holdsFor(rule, message, nowMs))
+  for (let index = 0; index < rules.length; index++) {
+    if (!holdsFor(rules[index]!.rule, message, nowMs))
+      return rules.filter(({ rule }) => holdsFor(rule, message, nowMs))
+  }
+  return rules
 }
 
 /**
@@ -223,7 +228,7 @@ export function combineStepVerdicts(
     }),
     passed,
   )
-  if (verdicts.every(verdict => verdict.fallback === undefined)) return decision
+  if (!hasFallback(verdicts)) return decision
   const named = planned.findIndex(({ rule }) => rule.name === decision.rule)
   const byNobody = named < 0 ? verdicts.some(nobodyCounted) : nobodyCounted(verdicts[named]!)
   if (!byNobody) return { ...decision, fallback: true }
@@ -231,6 +236,12 @@ export function combineStepVerdicts(
   const { allowed, outcome, retryAfterMs, shadow } = decision
   const answer: Decision = { allowed, outcome, reason: 'store_unavailable', retryAfterMs, fallback: true }
   return shadow === undefined ? answer : { ...answer, shadow }
+}
+
+function hasFallback(verdicts: readonly Verdict[]): boolean {
+  for (let index = 0; index < verdicts.length; index++)
+    if (verdicts[index]!.fallback !== undefined) return true
+  return false
 }
 
 function nobodyCounted({ fallback }: Verdict): boolean {
