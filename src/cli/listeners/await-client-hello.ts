@@ -15,6 +15,7 @@ export function awaitClientHello(socket: Socket, done: (isTls: boolean) => void)
     done(isTls)
   }
   const timer = setTimeout(() => finish(false), CLIENT_HELLO_MS)
+  timer.unref()
   const stop = (): void => clearTimeout(timer)
   const ignoreError = (): void => {}
   const read = (): void => {
