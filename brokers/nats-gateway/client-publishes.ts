@@ -27,8 +27,8 @@ export class ClientPublishes {
   readonly #layout = new MessageLayout()
   readonly #subjects = new TopicDecoder()
   /** Subject of the last message, and whether it is exempt. */
-  #lastSubject: string | undefined
-  #isLastExempt = false
+  #subject = ''
+  #isExempt = false
 
   constructor(connection: ConnectionState, queue: SenderQueue) {
     this.#connection = connection
@@ -47,13 +47,10 @@ export class ClientPublishes {
       connection.onProblem('malformed')
       return STOP
     }
-    const { guard, exempt } = connection.context
-    const subject = this.#subjects.decode(bytes, layout.subjectStart, layout.subjectEnd)
-    if (subject !== this.#lastSubject) {
-      this.#lastSubject = subject
-      this.#isLastExempt = exempt.has(subject)
-    }
-    if (this.#isLastExempt) return PASS
+    const { guard } = connection.context
+    if (!line.isSameSubject) this.#decodeSubject(line, bytes, start)
+    const subject = this.#subject
+    if (this.#isExempt) return PASS
     if (bytes.length < end) return end - start
     const message = new PublishMessage('publish', connection.sender, subject, bytes, start, body, end, layout)
     return passesAtOnce(message, guard, this.#queue, this.#enact) ? PASS : SKIP
@@ -66,6 +63,18 @@ export class ClientPublishes {
     if (!this.#readLayout(line, bytes, start, body, end)) return false
     const { subjectStart, subjectEnd } = this.#layout
     return context.exempt.isUrgent(this.#subjects.decode(bytes, subjectStart, subjectEnd))
+  }
+
+  #decodeSubject(line: ControlLine, bytes: Buffer, start: number): void {
+    const { subjectStart, subjectEnd } = this.#layout
+    if (line.isPlainPub) {
+      this.#subject = bytes.toString('utf8', subjectStart, subjectEnd)
+      line.rememberSubject(bytes, start)
+    } else {
+      this.#subject = this.#subjects.decode(bytes, subjectStart, subjectEnd)
+      line.forgetSubject()
+    }
+    this.#isExempt = this.#connection.context.exempt.has(this.#subject)
   }
 
   #readLayout(line: ControlLine, bytes: Buffer, start: number, body: number, end: number): boolean {

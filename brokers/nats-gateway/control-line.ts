@@ -16,8 +16,16 @@ const MAX_SIZE_DIGITS = 9
 /** Bytes of `PUB `. */
 export const PUB_BYTES = 4
 
+/** Longest `PUB subject ` that is remembered, and the first size of its buffer. */
+const MAX_REMEMBERED_BYTES = 260
+const FIRST_REMEMBERED_BYTES = 64
+const WORD_BYTES = 4
+
 const SPACE = 32
 const ZERO = 48
+
+const NO_BYTES = Buffer.alloc(0)
+const NO_VIEW = createView(NO_BYTES)
 
 /**
  * Reads control lines, such as `PUB subject reply 5`, with the size of the payload that follows. Accepts only what
@@ -33,7 +41,13 @@ export class ControlLine implements PacketHeader {
    */
   isPlainPub = false
   subjectEnd = 0
+  /** True if the subject of a plain PUB is the one that was remembered last. */
+  isSameSubject = false
   readonly maxLineBytes: number
+  /** `PUB subject ` of the remembered line, compared in words of four bytes. */
+  #prefixBuffer: Buffer = NO_BYTES
+  #prefix = NO_VIEW
+  #prefixBytes = 0
 
   constructor(maxLineBytes: number) {
     this.maxLineBytes = maxLineBytes
@@ -41,25 +55,40 @@ export class ControlLine implements PacketHeader {
 
   read(bytes: Buffer, start: number): HeaderResult {
     this.isPlainPub = this.#readPlainPub(bytes, start)
-    return this.isPlainPub ? READ : this.#readAny(bytes, start)
+    if (this.isPlainPub) return READ
+    this.isSameSubject = false
+    return this.#readAny(bytes, start)
+  }
+
+  /** Remembers the subject of the plain PUB that was read at `start`. Later lines are compared with it. */
+  rememberSubject(bytes: Buffer, start: number): void {
+    const prefixBytes = this.subjectEnd + 1 - start
+    if (prefixBytes > MAX_REMEMBERED_BYTES) {
+      this.forgetSubject()
+      return
+    }
+    if (this.#prefixBuffer.length < prefixBytes) {
+      this.#prefixBuffer = Buffer.allocUnsafeSlow(Math.max(FIRST_REMEMBERED_BYTES, prefixBytes))
+      this.#prefix = createView(this.#prefixBuffer)
+    }
+    bytes.copy(this.#prefixBuffer, 0, start, start + prefixBytes)
+    this.#prefixBytes = prefixBytes
+  }
+
+  forgetSubject(): void {
+    this.#prefixBytes = 0
   }
 
   /** Reads the most frequent line in one pass. Returns false if it is another one, or incomplete. */
   #readPlainPub(bytes: Buffer, start: number): boolean {
     const limit = Math.min(bytes.length, start + this.maxLineBytes) - 1
-    let at = start + PUB_BYTES
-    if (at >= limit) return false
-    if (
-      bytes[start] !== 80 ||
-      bytes[start + 1] !== 85 ||
-      bytes[start + 2] !== 66 ||
-      bytes[start + 3] !== SPACE
-    )
-      return false
-    while (at < limit && bytes[at]! > SPACE) at++
-    const subjectEnd = at
-    if (bytes[at] !== SPACE || subjectEnd === start + PUB_BYTES) return false
-    if (++at >= limit) return false
+    this.isSameSubject =
+      this.#prefixBytes > 0 && start + this.#prefixBytes < limit && this.#hasPrefix(bytes, start)
+    const subjectEnd = this.isSameSubject
+      ? start + this.#prefixBytes - 1
+      : findSubjectEnd(bytes, start, limit)
+    let at = subjectEnd + 1
+    if (subjectEnd < 0 || at >= limit) return false
     let size = 0
     let digit = bytes[at]! - ZERO
     const digitsStart = at
@@ -75,6 +104,16 @@ export class ControlLine implements PacketHeader {
     this.body = at + 2
     this.end = this.body + size + LINE_END_BYTES
     return true
+  }
+
+  #hasPrefix(bytes: Buffer, start: number): boolean {
+    const prefix = this.#prefix
+    const last = this.#prefixBytes - WORD_BYTES
+    const view = viewOf(bytes)
+    for (let at = 0; at < last; at += WORD_BYTES)
+      if (view.getUint32(start + at) !== prefix.getUint32(at)) return false
+    // Overlaps the word before.
+    return view.getUint32(start + last) === prefix.getUint32(last)
   }
 
   #readAny(bytes: Buffer, start: number): HeaderResult {
@@ -102,6 +141,33 @@ export class ControlLine implements PacketHeader {
     this.end += sizeBytes + LINE_END_BYTES
     return READ
   }
+}
+
+/** Finds the end of the subject of a PUB with single spaces. Returns -1 if the line is another one. */
+function findSubjectEnd(bytes: Buffer, start: number, limit: number): number {
+  const subjectStart = start + PUB_BYTES
+  if (subjectStart >= limit) return -1
+  if (bytes[start] !== 80 || bytes[start + 1] !== 85 || bytes[start + 2] !== 66 || bytes[start + 3] !== SPACE)
+    return -1
+  let at = subjectStart
+  while (at < limit && bytes[at]! > SPACE) at++
+  return bytes[at] === SPACE && at > subjectStart ? at : -1
+}
+
+let viewedChunk: Buffer = NO_BYTES
+let chunkView = NO_VIEW
+
+/** Returns a view of the chunk that is being read. The last one is kept, for all connections together. */
+function viewOf(chunk: Buffer): DataView {
+  if (chunk !== viewedChunk) {
+    viewedChunk = chunk
+    chunkView = createView(chunk)
+  }
+  return chunkView
+}
+
+function createView(bytes: Buffer): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
 }
 
 /** Reads the size at the end of a line. Returns -1 if it is not a number. */

@@ -33,7 +33,6 @@ const PROXY_API_LEVEL = 2
 const DEFAULT_PAYLOAD_BYTES = 1_048_576
 
 // Shared by all connections, because each header is read only until the next one.
-const CLIENT_LINE = new ControlLine(MAX_SIZES.natsClientLineBytes)
 const SERVER_LINE = new ControlLine(MAX_SIZES.natsServerLineBytes)
 
 const MAX_CLIENT_PACKET_BYTES = MAX_SIZES.natsPayloadBytes + MAX_SIZES.natsClientLineBytes
@@ -64,11 +63,8 @@ export class NatsGatewayConnection
   constructor(context: NatsGatewayContext, client: Duplex, peer: ClientPeer, onClosed: () => void) {
     super(context, client, peer, 'greeting', onClosed)
     this.queue.onIdle = () => this.#checkIdle?.()
-    this.toBroker = this.createClientPipe(
-      new ClientLines(this, CLIENT_LINE),
-      CLIENT_LINE,
-      MAX_CLIENT_PACKET_BYTES,
-    )
+    const line = new ControlLine(MAX_SIZES.natsClientLineBytes)
+    this.toBroker = this.createClientPipe(new ClientLines(this, line), line, MAX_CLIENT_PACKET_BYTES)
     this.toBroker.block('notOpen')
     // TLS begins behind the INFO, and reads the socket itself.
     if (peer.startTls === undefined) this.toBroker.setInput(client)

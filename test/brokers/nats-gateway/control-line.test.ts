@@ -134,6 +134,46 @@ it('reads a plain PUB in one pass as it reads others', () => {
   }
 })
 
+it('reads lines behind a remembered subject as it reads them without', () => {
+  const texts = [
+    'a.b 5',
+    'a.b 17',
+    'a.bc 5',
+    'a.B 5',
+    'a 5',
+    'a.b  5',
+    'a.b r 5',
+    'a.b 5x',
+    'a.b x',
+    'a.b',
+    'a.b 1234567890',
+  ]
+  for (const subject of ['a.b', 'b', 'x'.repeat(300)]) {
+    const remembering = new ControlLine(MAX_LINE)
+    const remembered = Buffer.from(`PUB ${subject} 7\r\n`)
+    remembering.read(remembered, 0)
+    remembering.rememberSubject(remembered, 0)
+    expect([remembering.read(remembered, 0), remembering.isSameSubject]).toEqual([0, subject.length < 300])
+    for (const text of [...texts, `${subject} 9`]) {
+      for (const line of [`PUB ${text}\r\n`, `pub ${text}\r\n`, `HPUB ${text}\r\n`, `PUB ${text}`]) {
+        const bytes = Buffer.from(`PING\r\n${line}`)
+        const fresh = new ControlLine(MAX_LINE)
+        const [result, expected] = [remembering.read(bytes, 6), fresh.read(bytes, 6)]
+        expect([result, remembering.isPlainPub], line).toEqual([expected, fresh.isPlainPub])
+        if (expected === 0) {
+          const { operation, body, end } = fresh
+          expect(remembering, line).toMatchObject({ operation, body, end })
+        }
+        const isSame = fresh.isPlainPub && bytes.toString('utf8', 10, fresh.subjectEnd) === subject
+        expect(remembering.isSameSubject, line).toBe(isSame && subject.length < 300)
+      }
+    }
+    remembering.forgetSubject()
+    remembering.read(remembered, 0)
+    expect(remembering.isSameSubject).toBe(false)
+  }
+})
+
 it('knows the operations of the protocol in any case', () => {
   for (const [name, operation] of [
     ['PUB ', OPERATION.pub],
