@@ -85,4 +85,4 @@ it('a broker under load lowers its limits, raises them again, and takes nothing 
     await new Promise<void>(resolve => broker.close(() => resolve()))
     await gate.close()
   }
-}, 90_000)
+})

@@ -115,7 +115,7 @@ it('topicgate broker lowers its limits under a flood, raises them after it, and 
     await flood.end()
     await talking.catch(() => {})
   }
-}, 60_000)
+})
 
 it('two of them on one Redis go by the load of the one that is flooded, until it is gone', async () => {
   using folder = new Folder()
@@ -182,4 +182,4 @@ it('two of them on one Redis go by the load of the one that is flooded, until it
     await a[Symbol.asyncDispose]()
     await redis.stop()
   }
-}, 60_000)
+})

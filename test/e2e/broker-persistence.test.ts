@@ -104,7 +104,7 @@ describe('topicgate broker --persistence', () => {
     const port = Number((await logged(broker, /ready/)).port)
     await using client = await connectClient({ port, clientId: 'device' })
     expect(client.client.connected).toBe(true)
-    expect(await connection.llen('will')).toBe(0)
+    await until(async () => (await connection.llen('will')) === 0)
     connection.disconnect()
   })
 })

@@ -3,7 +3,7 @@ import { type Program, startNode } from '../support/program.ts'
 
 /** Starts the built command line. */
 export function startCommand(...args: string[]): Program {
-  return startNode([CLI, ...args], { timeoutMs: 60_000 })
+  return startNode([CLI, ...args])
 }
 
 /** The first line of a JSON log that matches, now or to come. */

@@ -37,7 +37,7 @@ it('eight processes on one Redis, two of them killed, stay within the bound over
     everyMs: 10,
   })
   const nodes = Array.from({ length: NODES }, (_, index) =>
-    startNode(['test/e2e/leased-node.js', JSON.stringify(argsOf(index))], { timeoutMs: 50_000 }),
+    startNode(['test/e2e/leased-node.js', JSON.stringify(argsOf(index))]),
   )
   await Promise.all(nodes.map(node => node.line(/^ready$/)))
   await new Promise(resolve => setTimeout(resolve, FOR_MS / 2))

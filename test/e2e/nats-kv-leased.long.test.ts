@@ -27,7 +27,7 @@ it('eight processes that offer four times the limit pass it, within a hundredth,
     everyMs: 10,
   }
   const nodes = Array.from({ length: NODES }, () =>
-    startNode(['test/e2e/nats-kv-node.js', JSON.stringify(args)], { timeoutMs: 50_000 }),
+    startNode(['test/e2e/nats-kv-node.js', JSON.stringify(args)]),
   )
   const ended = await Promise.all(nodes.map(node => node.ended))
   expect(ended.map(({ code, stderr }) => [code, stderr])).toEqual(nodes.map(() => [0, '']))

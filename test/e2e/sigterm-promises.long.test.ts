@@ -83,6 +83,5 @@ describe('a broker that is told to end while it holds what may not pass yet', ()
         await Promise.all([subscriber.endAsync(true), publisher.endAsync(true)])
       }
     },
-    60_000,
   )
 })

@@ -18,7 +18,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 /** Starts a process that asks for units of one limit. */
 function write(path: string, driver: DriverName, units: number, decisions: number): Program {
-  return startNode([WRITER, path, driver, `${units}`, `${decisions}`, '20'], { timeoutMs: 60_000 })
+  return startNode([WRITER, path, driver, `${units}`, `${decisions}`, '20'])
 }
 
 /** Units of the writer's limit that the file says are used. */

@@ -18,7 +18,7 @@ rules:
 
 function start(policy: string, env: Readonly<Record<string, string>>): Program {
   const all = { ...process.env, TOPICGATE_POLICY: policy, TOPICGATE_HEALTH: '0', ...env }
-  return startNode([CLI, 'broker', '--port', '0'], { env: all, timeoutMs: 60_000 })
+  return startNode([CLI, 'broker', '--port', '0'], { env: all })
 }
 
 async function ready(broker: Program): Promise<{ port: number; ready: string }> {

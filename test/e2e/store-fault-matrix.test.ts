@@ -127,16 +127,12 @@ const named = scenarios.map(scenario => [`${scenario.store}: ${scenario.fault}`,
 
 describe('a store behind a network that fails', () => {
   const own = named.filter(([, { store }]) => store !== 'SQLite')
-  it.concurrent.each(own)(TITLE, async (_, scenario) => run(scenario), 60_000)
+  it.concurrent.each(own)(TITLE, async (_, scenario) => run(scenario))
 })
 
 // A try for the lock of a file blocks for a moment, which all other cells would notice.
 describe('a file that fails', () => {
-  it.each(named.filter(([, { store }]) => store === 'SQLite'))(
-    TITLE,
-    async (_, scenario) => run(scenario),
-    60_000,
-  )
+  it.each(named.filter(([, { store }]) => store === 'SQLite'))(TITLE, async (_, scenario) => run(scenario))
 })
 
 describe('the table of faults', () => {

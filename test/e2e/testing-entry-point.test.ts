@@ -29,7 +29,7 @@ interface Told {
 async function runThere(name: string, text: string): Promise<Told> {
   writeFileSync(join(folder, name), text)
   const args = ['run', name, '--reporter=json', '--outputFile=report.json']
-  const ended = await runNode(['node_modules/vitest/vitest.mjs', ...args], { cwd: folder, timeoutMs: 50_000 })
+  const ended = await runNode(['node_modules/vitest/vitest.mjs', ...args], { cwd: folder })
   const path = join(folder, 'report.json')
   const report = JSON.parse(readFileSync(path, 'utf8')) as Report
   rmSync(path)
