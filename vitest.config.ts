@@ -10,15 +10,15 @@ const MORE_IN_LONG = [
   'test/model/**/*.test.ts',
   'test/conformance/{gate-history,nats-kv,redis-cluster}.test.ts',
   'test/src/policy/load-policy.test.ts',
-  'test/e2e/aedes-suite.test.ts',
   'test/e2e/{packet-fuzz,gateway-packet-fuzz}.test.ts',
   'test/brokers/nats-gateway/{control-line,fuzz}.test.ts',
   'test/e2e/store-fault-matrix.test.ts',
 ]
-/** Long tests that measure no speed and mostly wait: they run beside others. */
+/** Long tests that measure no speed: they run beside others. */
 const LONG_BESIDE_OTHERS = [
-  'test/e2e/{ci-examples,dashboard,dashboard-screenshots,gateway-rabbitmq,mqtt-restart,sigterm-promises}.long.test.ts',
-  'test/src/admin/{event-streams,slow-requests}.long.test.ts',
+  'test/e2e/{aedes-suite,ci-examples,dashboard,dashboard-screenshots,gateway-rabbitmq}.long.test.ts',
+  'test/e2e/{mqtt-restart,replay-bytes,sigterm-promises,testing-entry-point}.long.test.ts',
+  'test/src/{attack,admin/event-streams,admin/slow-requests}.long.test.ts',
 ]
 const isLong = process.env.TOPICGATE_LONG === '1'
 

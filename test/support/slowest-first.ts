@@ -7,7 +7,6 @@ const SLOWEST: readonly string[] = [
     'test/docs/commands.test.ts',
     'test/model/memory.test.ts',
     'test/model/sqlite.test.ts',
-    'test/src/attack.test.ts',
     'test/src/cli/bench.test.ts',
     'test/conformance/brokers/aedes.test.ts',
   ],
@@ -21,13 +20,12 @@ const SLOWEST: readonly string[] = [
     'test/conformance/broker-decisions.test.ts',
   ],
   ...[
-    'test/e2e/aedes-suite.test.ts',
+    'test/e2e/aedes-suite.long.test.ts',
     'test/e2e/gateway-packet-fuzz.test.ts',
     'test/e2e/cli-broker-monitoring.test.ts',
     'test/e2e/mqtt-consumer.test.ts',
     'test/e2e/broker-persistence.test.ts',
     'test/e2e/shared-entries.test.ts',
-    'test/e2e/testing-entry-point.test.ts',
   ],
 ]
 

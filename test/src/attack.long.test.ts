@@ -12,7 +12,7 @@ import {
 import { READY_POLICIES } from '../../src/cli/resolve-policy-files.ts'
 import { packageFile } from '../../src/core/package-files.ts'
 
-// After a change of the ready policies: TOPICGATE_OUTCOMES=write npx vitest run test/src/attack.test.ts
+// After a change of the ready policies: TOPICGATE_OUTCOMES=write npx vitest run --project long attack
 
 const PAGE = join(import.meta.dirname, '../../docs/policies.md')
 const reports = new Map<string, AttackSimulationReport>()

@@ -5,7 +5,6 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ensureBuilt, ROOT } from '../support/built.ts'
-import { IS_LONG_RUN } from '../support/long-run.ts'
 
 const AEDES = join(ROOT, 'node_modules/aedes')
 const ATTACH = pathToFileURL(join(import.meta.dirname, 'aedes-suite-attach.js')).href
@@ -20,7 +19,7 @@ const FILES = [
   ),
 ]
 const TESTS = 368
-/** Of each of the runs, which go side by side: most of the time the tests wait. */
+/** Of each of the three runs, which go side by side: most of the time the tests wait. */
 const PROCESSES = 2
 const ATTEMPTS = 5
 
@@ -43,13 +42,11 @@ const urgent = {
   limit: '1000000/s per client',
 }
 
-/** The last mode has all of the others, which run in `npm run test:long`. */
-const ALL_MODES = [
+const MODES = [
   ['an empty gate', undefined],
   ['generous limits on all four actions', limits],
   ['an exemption by payload', { exempt: [urgent], ...limits }],
 ] as const
-const MODES = IS_LONG_RUN ? ALL_MODES.slice(0, -1) : ALL_MODES.slice(-1)
 
 interface Run {
   readonly passed: number
