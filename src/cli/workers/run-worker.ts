@@ -22,6 +22,9 @@ const PRIMARY: ChannelPeer = {
   on: (event: 'message' | 'disconnect', listener: (message: unknown) => void) => process.on(event, listener),
 }
 
+/** Longer than over a network. Why: a message that waits for a primary without a free core is copied and held. */
+const LEASE_SPAN_MS = 500
+
 type PrimaryChannel = ProcessChannel<PrimaryApi, WorkerApi>
 
 /** Serves clients for the primary that started this process, until it says to stop or is gone. Returns the exit code. */
@@ -111,7 +114,7 @@ function openStore(
       return () => void entriesChanged.delete(listener)
     },
   })
-  return new LeasedStore({ store: shared, nodes: workers })
+  return new LeasedStore({ store: shared, nodes: workers, spanMs: LEASE_SPAN_MS })
 }
 
 /** Copies the parts of a sender, because its object also has its counters. */

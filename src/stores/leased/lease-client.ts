@@ -176,7 +176,7 @@ export class LeaseClient {
         sharedGrains: lease.sharedGrains,
         reportAgeMs: nowMs - lease.reportedAtMs,
       },
-      this.#settings.nodes,
+      this.#settings,
     )
     lease.usedGrains = 0
     lease.askedAtMs = nowMs

@@ -3,10 +3,12 @@ import { policyError } from '../../core/errors.ts'
 
 /** Lease sizes; see {@link leaseTermsOf}. */
 export interface LeaseOptions {
-  /** Units per lease, or `auto`: the units this node uses in 75 ms. Default: auto. 1 disables leases. */
+  /** Units per lease, or `auto`: the units this node uses in `spanMs`. Default: auto. 1 disables leases. */
   readonly units?: number | 'auto' | undefined
   /** Time after which a lease expires and its unspent units are returned, in milliseconds. Default: 2000. */
   readonly ttlMs?: number | undefined
+  /** Time that an `auto` lease lasts at the rate of this node, in milliseconds. Default: 75. */
+  readonly spanMs?: number | undefined
   /** Maximum number of nodes; they share the tolerance. Default: 8. */
   readonly nodes?: number | undefined
   /** Fraction of a limit's capacity that all `auto` leases may hold together. Default: 0.1. */
@@ -17,6 +19,7 @@ export interface LeaseOptions {
 export interface LeaseSettings {
   readonly units: number | 'auto'
   readonly ttlMs: number
+  readonly spanMs: number
   readonly nodes: number
   readonly tolerance: number
 }
@@ -48,8 +51,6 @@ const LEASE_KINDS: ReadonlyMap<string, 'refilled' | 'windowed'> = new Map<
 const MIN_WINDOW_MS = 250
 /** Smaller leases gain nothing: such a limit stays exact. */
 const MIN_UNITS = 2
-/** Approximate time that an `auto` lease lasts. */
-const LEASE_SPAN_MS = 75
 /** Shortest span of a rate measurement, so that a single burst is not taken for a rate. */
 const MIN_SPAN_MS = 10
 /**
@@ -59,14 +60,15 @@ const REFILL_MS = 50
 
 /** Checks lease options and applies defaults. Throws PolicyError. */
 export function parseLeaseOptions(options: LeaseOptions): LeaseSettings {
-  const { units = 'auto', ttlMs = 2_000, nodes = 8, tolerance = 0.1 } = options
+  const { units = 'auto', ttlMs = 2_000, spanMs = 75, nodes = 8, tolerance = 0.1 } = options
   if (units !== 'auto') checkPositiveInteger('units', units, '"auto" or a whole number of at least 1')
   checkPositiveInteger('ttlMs', ttlMs, 'whole milliseconds, at least 1')
+  checkPositiveInteger('spanMs', spanMs, 'whole milliseconds, at least 1')
   checkPositiveInteger('nodes', nodes, 'a whole number of at least 1')
   if (!(tolerance > 0 && tolerance <= 1)) {
     throw policyError('tolerance', `${tolerance} is not a fraction`, 'use a number above 0, up to 1')
   }
-  return { units, ttlMs, nodes, tolerance }
+  return { units, ttlMs, spanMs, nodes, tolerance }
 }
 
 function checkPositiveInteger(path: string, value: number, remedy: string): void {
@@ -103,13 +105,13 @@ export interface LeaseDemand {
 }
 
 /**
- * Returns the grains a node should hold: clamp(local rate × 75 ms, 1, tolerance × capacity ÷ nodes), at most half of
+ * Returns the grains a node should hold: clamp(local rate × span, 1, tolerance × capacity ÷ nodes), at most half of
  * its share of what the shared store has left. Why: the last units of a limit must not lie idle at one node.
  */
-export function sizeLease(demand: LeaseDemand, nodes: number): number {
+export function sizeLease(demand: LeaseDemand, { nodes, spanMs }: LeaseSettings): number {
   const { limit, leaseTerms, usedGrains, elapsedMs, sharedGrains, reportAgeMs } = demand
   if (leaseTerms.isFixed) return leaseTerms.maxGrains
-  let grains = (usedGrains / Math.max(elapsedMs, MIN_SPAN_MS)) * LEASE_SPAN_MS
+  let grains = (usedGrains / Math.max(elapsedMs, MIN_SPAN_MS)) * spanMs
   if (sharedGrains !== undefined) {
     const inflow = (limit.countGrains / limit.periodMs) * (Math.max(0, reportAgeMs) + REFILL_MS)
     grains = Math.min(grains, (sharedGrains + inflow) / (2 * nodes))

@@ -37,6 +37,7 @@ export interface LeasedHealth extends StoreHealth {
 const OPTIONS: KnownOptions<LeasedStoreOptions> = {
   units: true,
   ttlMs: true,
+  spanMs: true,
   nodes: true,
   tolerance: true,
   store: true,

@@ -203,6 +203,7 @@ describe('a leased store', () => {
     [{ units: 0 }, /units: 0 is not allowed/],
     [{ units: 1.5 }, /units/],
     [{ ttlMs: 0 }, /ttlMs/],
+    [{ spanMs: 0 }, /spanMs/],
     [{ nodes: -1 }, /nodes/],
     [{ tolerance: 2 }, /tolerance: 2 is not a fraction/],
   ])('rejects %o', (options, message) => {
