@@ -104,7 +104,8 @@ function readProxySeed(file: string): string {
     return readFileSync(file, 'utf8').trim()
   } catch (cause) {
     const { code = 'unreadable' } = cause as NodeJS.ErrnoException
-    throw new CommandError(`the file of --proxy-key cannot be used: ${code}`, EXIT.usage, { cause })
+    const text = `the file of --proxy-key cannot be used: ${code} (name a file with the seed of an nkey)`
+    throw new CommandError(text, EXIT.usage, { cause })
   }
 }
 

@@ -169,6 +169,10 @@ describe('topicgate gateway, for NATS', () => {
       'the NATS gateway cannot enact "retry" on publish',
     )
     expect(await start(drop.replace('dialect: nats\n', ''))).toContain('write dialect: nats in it')
+    expect(await start(drop, '--proxy-key', 'absent')).toContain('--proxy-key cannot be used: ENOENT')
+    expect(await start(drop, '--proxy-key', folder.file('seed', 'no seed'))).toContain(
+      'not the seed of an nkey',
+    )
     expect(await start(drop, '--window', '5')).toContain('--window is for MQTT brokers')
     expect(await start(drop, '--upstream', 'mqtt://127.0.0.1:1')).toContain('a gateway serves one protocol')
   })
