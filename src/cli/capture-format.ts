@@ -1,5 +1,5 @@
 import type { Dialect, Message, MessageHeaders, Operation, Sender } from '../core/message.ts'
-import { CapturedMessage } from '../core/message-from-fields.ts'
+import { CapturedMessage, type CapturedMessageFields } from '../core/message-from-fields.ts'
 import { createSender, type HandlerResult, keyOfSender, SenderCache } from '../index.ts'
 import { LineError } from './line-splitter.ts'
 
@@ -66,8 +66,7 @@ export class CaptureReader {
       headers,
       payload: fields.payload,
     } as const
-    const message = createMeasured(() => new CapturedMessage(parts, this.#protocol))
-    return { atMs: at, message, handled: readHandled(fields) }
+    return { atMs: at, message: createMessage(parts, this.#protocol), handled: readHandled(fields) }
   }
 
   #findSender(sender: Sender): Sender {
@@ -76,10 +75,10 @@ export class CaptureReader {
   }
 }
 
-/** Reports a payload nested too deeply to measure. */
-function createMeasured<T>(make: () => T): T {
+/** Throws LineError for a payload nested too deeply to measure. */
+function createMessage(parts: CapturedMessageFields, protocol: Dialect): CapturedMessage {
   try {
-    return make()
+    return new CapturedMessage(parts, protocol)
   } catch (cause) {
     throw new LineError('the payload is nested too deeply', { cause })
   }
@@ -101,21 +100,21 @@ function parseObject(line: string): Fields {
 function readSender(fields: Fields): Sender {
   const roles = fields.roles ?? undefined
   if (roles !== undefined && !isTexts(roles)) throw invalidField('roles', roles, 'a list of texts')
-  const text = (name: string): string | undefined => {
-    const value = fields[name] ?? undefined
-    if (value !== undefined && typeof value !== 'string') throw invalidField(name, value, 'a text')
-    return value
-  }
-  const parts = {
-    client: text('client'),
-    user: text('user'),
-    device: text('device'),
-    apiKey: text('apiKey'),
-    ip: text('ip'),
+  return {
+    client: readText(fields.client, 'client'),
+    user: readText(fields.user, 'user'),
+    device: readText(fields.device, 'device'),
+    apiKey: readText(fields.apiKey, 'apiKey'),
+    ip: readText(fields.ip, 'ip'),
     roles,
-    tier: text('tier'),
+    tier: readText(fields.tier, 'tier'),
   }
-  return Object.fromEntries(Object.entries(parts).filter(([, value]) => value !== undefined))
+}
+
+function readText(value: unknown, name: string): string | undefined {
+  if (value === undefined || value === null) return undefined
+  if (typeof value !== 'string') throw invalidField(name, value, 'a text')
+  return value
 }
 
 /** Parses `took`, the whole milliseconds from admission to the end of the handler, and `ok`, its success. */
