@@ -29,6 +29,7 @@ interface DiffFlags {
 
 interface SimulateFlags {
   readonly policy?: readonly string[]
+  readonly broker?: string
   readonly capture?: string
   readonly seed?: number
   readonly for?: number
@@ -78,21 +79,22 @@ export function addRolloutCommands(
 
   program
     .command('simulate')
-    .description('run a fleet of devices on a virtual clock: write a capture, or see what a policy decides')
+    .description('run a fleet of devices: write a capture, see what a policy decides, or load a broker')
     .argument('<fleet>', `a fleet file, or a ready fleet: ${READY_FLEETS.join(', ')}`)
     .addOption(policyOption())
+    .option('--broker <url>', 'connect the devices to mqtt://…, mqtts://… or nats://…, in real time')
     .option(
       '--capture <file>',
       'write the messages as a capture; .gz compresses it; - for the standard output',
     )
-    .option('--for <duration>', 'how long, in virtual time; default: as in the fleet', parseDurationArgument)
+    .option('--for <duration>', 'how long; default: as in the fleet', parseDurationArgument)
     .option('--seed <number>', 'seed of all randomness; default: as in the fleet', parseSeed)
     .option('--print', 'print the fleet file, to start from it')
     .option('--json', 'print JSON')
     .action(async (fleet: string, flags: SimulateFlags) => {
       const { simulate } = await import('./simulation/simulate.ts')
-      const { policy = [], capture, seed, for: forMs, print = false, json = false } = flags
-      done(await simulate({ fleet, policy, capture, seed, forMs, print, json }, terminal))
+      const { policy = [], broker, capture, seed, for: forMs, print = false, json = false } = flags
+      done(await simulate({ fleet, policy, broker, capture, seed, forMs, print, json }, terminal))
     })
 
   program

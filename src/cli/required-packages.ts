@@ -8,6 +8,8 @@ export const COMMAND_PACKAGES = {
   demo: ['aedes', 'ws', 'mqtt'],
   'capture --from mqtt': ['mqtt'],
   'capture --from nats': ['@nats-io/transport-node'],
+  'simulate --broker mqtt://…': ['mqtt'],
+  'simulate --broker nats://…': ['@nats-io/transport-node'],
 } as const satisfies Record<string, readonly string[]>
 
 /** Versions to install that are not the latest ones, because aedes does not support those. */

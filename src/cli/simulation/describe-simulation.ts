@@ -43,7 +43,7 @@ export function describeSimulation(result: SimulationResult): readonly string[] 
   const { document, groups, rules, target } = result
   const { seed = DEFAULT_SEED, for: forMs = DEFAULT_FOR_MS } = document
   const counts = groups.list()
-  const messages = counts.reduce((sum, count) => sum + count.messages, 0)
+  const messages = groups.sum('messages')
   const passed = target === 'broker' ? ['delivered', 'missing'] : ['allowed', 'refused']
   const head = [
     'group',

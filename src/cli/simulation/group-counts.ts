@@ -28,6 +28,10 @@ export class GroupCounts {
     return this.#counts.get(group)!
   }
 
+  sum(part: 'messages' | 'delivered'): number {
+    return this.list().reduce((sum, count) => sum + count[part], 0)
+  }
+
   list(): readonly GroupCount[] {
     return [...this.#counts.values()]
   }

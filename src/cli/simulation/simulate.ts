@@ -3,7 +3,7 @@ import { andThen } from '../../core/maybe-promise.ts'
 import type { MaybePromise } from '../../core/message.ts'
 import { CapturedMessage, type CapturedMessageFields } from '../../core/message-from-fields.ts'
 import { Gate, MemoryStore } from '../../index.ts'
-import { EXIT } from '../command-error.ts'
+import { CommandError, EXIT } from '../command-error.ts'
 import { formatCount } from '../format.ts'
 import { ProgressLine } from '../progress-line.ts'
 import { ReplayEngine } from '../replay-engine.ts'
@@ -22,6 +22,7 @@ import {
 import type { FleetDocument } from './fleet-format.ts'
 import { GroupCounts } from './group-counts.ts'
 import { loadFleet, resolveFleetFile } from './load-fleet.ts'
+import { runOnBroker } from './run-on-broker.ts'
 import { type FleetEvent, SimulatedFleet } from './simulated-fleet.ts'
 
 /** Events between two looks at the progress. */
@@ -32,6 +33,8 @@ export interface SimulateOptions {
   readonly fleet: string
   /** Files of a policy that decides the messages; none: they are only counted. */
   readonly policy: readonly string[]
+  /** Address of a broker that devices connect to, in real time. */
+  readonly broker?: string | undefined
   /** File for a capture of the messages; `-` is the standard output. */
   readonly capture?: string | undefined
   /** Default: those of the fleet. */
@@ -44,7 +47,7 @@ export interface SimulateOptions {
 
 /**
  * Runs a fleet on a virtual clock: writes its messages as a capture, decides them with a policy, or counts them. The same
- * seed gives the same bytes. Exit code 1 if an expectation of the fleet is not met. Rejects with PolicyError for an invalid
+ * seed gives the same bytes. With a broker, runs it in real time. Exit code 1 if an expectation of the fleet is not met. Rejects with PolicyError for an invalid
  * fleet or policy.
  */
 export async function simulate(options: SimulateOptions, terminal: Terminal): Promise<number> {
@@ -53,16 +56,39 @@ export async function simulate(options: SimulateOptions, terminal: Terminal): Pr
     await write(terminal.stdout, await readFile(file, 'utf8'))
     return EXIT.fine
   }
+  if (options.broker !== undefined && options.policy.length > 0)
+    throw new CommandError(
+      '--broker and --policy exclude each other: a broker has its own policy',
+      EXIT.usage,
+    )
   const written = await loadFleet(file, terminal.env)
   const document = { ...written, seed: options.seed ?? written.seed, for: options.forMs ?? written.for }
   const capture = options.capture === undefined ? undefined : new CaptureWriter(options.capture, terminal)
   let result: SimulationResult
   try {
-    result = await runOnVirtualClock(document, options.policy, capture, terminal)
+    result =
+      options.broker === undefined
+        ? await runOnVirtualClock(document, options.policy, capture, terminal)
+        : await runInFrontOf(options.broker, document, capture, terminal)
   } finally {
     await capture?.close()
   }
   return report(result, options, terminal)
+}
+
+async function runInFrontOf(
+  url: string,
+  document: FleetDocument,
+  capture: CaptureWriter | undefined,
+  { stderr }: Terminal,
+): Promise<SimulationResult> {
+  const progress = new ProgressLine(stderr)
+  try {
+    const groups = await runOnBroker(document, url, capture, progress)
+    return { document, groups, target: 'broker', rules: undefined }
+  } finally {
+    progress.clear()
+  }
 }
 
 async function runOnVirtualClock(

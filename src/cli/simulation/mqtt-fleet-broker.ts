@@ -1,0 +1,58 @@
+import type { IClientOptions, MqttClient } from 'mqtt'
+import { requirePackages } from '../required-packages.ts'
+import { type DeviceConnection, type FleetBroker, loginOf, unavailable } from './fleet-broker.ts'
+
+/** Maximum wait of a device that leaves for its last messages. */
+const CLOSE_MS = 5_000
+
+/** Opens an MQTT broker for a fleet. Devices connect once: a lost connection is part of what is measured. */
+export async function openMqttBroker(
+  url: URL,
+  filters: readonly string[],
+  onDelivery: (payload: Uint8Array) => void,
+): Promise<FleetBroker> {
+  requirePackages('simulate --broker mqtt://…')
+  const { connect, connectAsync } = await import('mqtt')
+  const address = `${url.protocol}//${url.host}`
+  const options: IClientOptions = { reconnectPeriod: 0, connectTimeout: 10_000, resubscribe: false }
+  const subscriber: MqttClient = await connectAsync(address, { ...options, ...loginOf(url) }).catch(
+    (cause: unknown) => {
+      throw unavailable(url, cause)
+    },
+  )
+  subscriber.on('error', () => {})
+  subscriber.on('message', (_topic, payload) => onDelivery(payload))
+  try {
+    await subscriber.subscribeAsync([...filters], { qos: 1 })
+  } catch (cause) {
+    await subscriber.endAsync(true)
+    throw unavailable(url, cause)
+  }
+  return {
+    connect: ({ client: clientId, user }) =>
+      openDevice(connect(address, { ...options, clientId, ...loginOf(url, user) })),
+    close: () => subscriber.endAsync(true),
+  }
+}
+
+function openDevice(device: MqttClient): DeviceConnection {
+  let pending = 0
+  let isClosing = false
+  const destroy = (): void => void device.end(true)
+  device.on('error', () => {})
+  return {
+    publish: ({ topic, payload, qos, retain }) => {
+      pending++
+      device.publish(topic, payload, { qos, retain }, () => {
+        pending--
+        if (isClosing && pending === 0) destroy()
+      })
+    },
+    close: () => {
+      isClosing = true
+      if (pending === 0) destroy()
+      else setTimeout(destroy, CLOSE_MS).unref()
+    },
+    destroy,
+  }
+}

@@ -1,0 +1,98 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { startMqttServer } from '../../../../src/cli/mqtt-server.ts'
+import { Gate } from '../../../../src/index.ts'
+import { startMosquitto } from '../../../support/mosquitto.ts'
+import { startNats } from '../../../support/nats.ts'
+import { freePort } from '../../../support/ports.ts'
+import { runCommand } from '../fake-terminal.ts'
+import { Folder } from '../folder.ts'
+
+const FLEET = `
+for: 1s
+fleet:
+  - { name: quiet, count: 3, topic: "fleet/{client}/t", qos: 1, send: { every: 100ms }, expect: { delivered: 100% } }
+  - { name: offline, topic: "fleet/{client}/t", qos: 1, send: { every: 100ms }, faults: [{ at: 400ms, disconnect: 300ms }] }
+`
+
+interface Groups {
+  readonly groups: readonly {
+    readonly connects: number
+    readonly messages: number
+    readonly delivered: number
+  }[]
+}
+
+async function simulate(fleet: string, url: string, ...args: string[]): Promise<Groups> {
+  const { exitCode, out, err } = await runCommand(['simulate', fleet, '--broker', url, '--json', ...args])
+  expect([exitCode, err]).toEqual([0, ''])
+  return JSON.parse(out) as Groups
+}
+
+describe('a fleet on a real broker', () => {
+  it('is delivered by Mosquitto, and what devices kept too', async () => {
+    await using mosquitto = await startMosquitto()
+    using folder = new Folder()
+    const capture = join(folder.path, 'c.jsonl')
+    const fleet = folder.file('fleet.yaml', FLEET)
+    const { groups } = await simulate(fleet, mosquitto.url, '--capture', capture)
+    expect(groups).toEqual([
+      { name: 'quiet', devices: 3, connects: 3, messages: 30, delivered: 30 },
+      { name: 'offline', devices: 1, connects: 2, messages: 10, delivered: 10 },
+    ])
+    const lines = readFileSync(capture, 'utf8').trimEnd().split('\n')
+    expect(lines).toHaveLength(45)
+  })
+
+  it('shows what the limits of a broker do', async () => {
+    const gate = await Gate.fromPolicy(
+      'version: 1\nrules: [{ name: all, topic: "fleet/#", per: client, limit: 1/h burst 15, exceeded: drop }]',
+    )
+    const server = await startMqttServer({ gate, host: '127.0.0.1', port: 0 })
+    using folder = new Folder()
+    const loud =
+      '  - { name: loud, topic: "fleet/{client}/t", send: { flood: 100/s }, expect: { delivered: "<= 20%" } }\n'
+    try {
+      const { groups } = await simulate(
+        folder.file('fleet.yaml', FLEET + loud),
+        `mqtt://127.0.0.1:${server.port}`,
+      )
+      expect(groups.map(({ messages, delivered }) => [messages, delivered])).toEqual([
+        [30, 30],
+        [10, 10],
+        [100, 15],
+      ])
+    } finally {
+      await server.close(0)
+      await gate.close()
+    }
+  })
+
+  it('is delivered by a NATS server', async () => {
+    await using nats = await startNats()
+    using folder = new Folder()
+    const fleet = folder.file('fleet.yaml', FLEET.replaceAll('fleet/{client}/t', 'fleet.{client}.t'))
+    const { groups } = await simulate(fleet, `nats://127.0.0.1:${nats.port}`)
+    expect(groups.map(({ messages, delivered }) => [messages, delivered])).toEqual([
+      [30, 30],
+      [10, 10],
+    ])
+  })
+
+  it('reports a broker that is not there, and an address that is none', async () => {
+    for (const scheme of ['mqtt', 'nats']) {
+      const { exitCode, err } = await runCommand([
+        'simulate',
+        'flood',
+        '--broker',
+        `${scheme}://127.0.0.1:${await freePort()}`,
+      ])
+      expect(exitCode).toBe(69)
+      expect(err).toMatch(new RegExp(`${scheme}://127\\.0\\.0\\.1:\\d+ cannot be used: `))
+    }
+    const { exitCode, err } = await runCommand(['simulate', 'flood', '--broker', 'http://x'])
+    expect(exitCode).toBe(2)
+    expect(err).toContain('write mqtt://host:1883, mqtts://host:8883 or nats://host:4222')
+  })
+})
