@@ -12,6 +12,7 @@ import {
   parseSenderCount,
   readMoment,
 } from './parse-argument-values.ts'
+import { type PlotFlags, plotOption, plotSenderOption, readPlotFlags } from './plot/plot-flags.ts'
 import { requirePolicyFiles } from './resolve-policy-files.ts'
 import type { Terminal } from './terminal.ts'
 import type { PolicyTarget } from './validate.ts'
@@ -163,8 +164,10 @@ export function addPolicyCommands(
       'load for adaptive limits, such as 80%; default: limits as written',
       parseLoadArgument,
     )
+    .addOption(plotOption())
+    .addOption(plotSenderOption())
     .option('--json', 'print a decision for each line, as JSON; default: a table of totals')
-    .action(async (files: readonly string[], flags: PolicyFlags & { load?: number }) => {
+    .action(async (files: readonly string[], flags: PolicyFlags & PlotFlags & { load?: number }) => {
       const { replay } = await import('./replay.ts')
       const policy = [...files.slice(0, -1), ...(flags.policy ?? [])]
       const options = {
@@ -172,6 +175,7 @@ export function addPolicyCommands(
         capture: files.at(-1) ?? '-',
         json: flags.json ?? false,
         load: flags.load,
+        plot: readPlotFlags(flags),
       }
       done(await replay(options, terminal))
     })

@@ -8,6 +8,7 @@ import {
   parseQuantile,
   parseSeed,
 } from './parse-argument-values.ts'
+import { type PlotFlags, plotOption, plotSenderOption, readPlotFlags } from './plot/plot-flags.ts'
 import { appendFailCondition, type FailCondition } from './policy-diff/fail-condition.ts'
 import { READY_FLEETS } from './simulation/ready-fleets.ts'
 import type { Terminal } from './terminal.ts'
@@ -27,7 +28,7 @@ interface DiffFlags {
   readonly json?: boolean
 }
 
-interface SimulateFlags {
+interface SimulateFlags extends PlotFlags {
   readonly policy?: readonly string[]
   readonly broker?: string
   readonly capture?: string
@@ -43,6 +44,7 @@ interface SuggestFlags {
   readonly quantile: number
   readonly dialect?: Dialect
   readonly write?: string
+  readonly plot?: string
   readonly json?: boolean
 }
 
@@ -70,11 +72,12 @@ export function addRolloutCommands(
       ] satisfies Dialect[]),
     )
     .option('--write <file>', 'write the policy to a file; default: print it')
+    .option('--plot <file>', 'write a plot of the bursts that senders need, as SVG')
     .option('--json', 'print JSON')
     .action(async (capture: string, flags: SuggestFlags) => {
       const { suggest } = await import('./suggestion/suggest.ts')
-      const { topic, per, quantile, dialect, write, json = false } = flags
-      done(await suggest({ capture, topic, per, quantile, dialect, write, json }, terminal))
+      const { topic, per, quantile, dialect, write, plot, json = false } = flags
+      done(await suggest({ capture, topic, per, quantile, dialect, write, plot, json }, terminal))
     })
 
   program
@@ -89,12 +92,15 @@ export function addRolloutCommands(
     )
     .option('--for <duration>', 'how long; default: as in the fleet', parseDurationArgument)
     .option('--seed <number>', 'seed of all randomness; default: as in the fleet', parseSeed)
+    .addOption(plotOption())
+    .addOption(plotSenderOption())
     .option('--print', 'print the fleet file, to start from it')
     .option('--json', 'print JSON')
     .action(async (fleet: string, flags: SimulateFlags) => {
       const { simulate } = await import('./simulation/simulate.ts')
       const { policy = [], broker, capture, seed, for: forMs, print = false, json = false } = flags
-      done(await simulate({ fleet, policy, broker, capture, seed, forMs, print, json }, terminal))
+      const plot = readPlotFlags(flags)
+      done(await simulate({ fleet, policy, broker, capture, seed, forMs, plot, print, json }, terminal))
     })
 
   program

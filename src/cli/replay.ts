@@ -4,12 +4,15 @@ import { CaptureFileReader } from './capture-file.ts'
 import { CaptureReader, type CaptureRecord } from './capture-format.ts'
 import { EXIT } from './command-error.ts'
 import { formatCount } from './format.ts'
+import type { LevelPlotOptions } from './plot/plot-flags.ts'
+import { SenderLevels } from './plot/sender-levels.ts'
 import { ProgressLine } from './progress-line.ts'
 import { ReplayEngine } from './replay-engine.ts'
 import { ReplayTotals } from './replay-totals.ts'
 import { resolvePolicyFiles } from './resolve-policy-files.ts'
 import { type Terminal, write } from './terminal.ts'
 import { VirtualClock } from './virtual-clock.ts'
+import { writeOutputFile } from './write-output-file.ts'
 
 /** Characters collected before they are written. */
 const BATCH_CHARS = 65_536
@@ -21,6 +24,8 @@ export interface ReplayOptions {
   readonly json: boolean
   /** Load for adaptive limits, 0 to 1; default: limits are used as written. */
   readonly load?: number | undefined
+  /** Writes a plot of one sender. */
+  readonly plot?: LevelPlotOptions | undefined
 }
 
 /**
@@ -48,6 +53,7 @@ class Replay {
   readonly #totals: ReplayTotals
   readonly #engine: ReplayEngine
   readonly #progress: ProgressLine
+  readonly #levels: SenderLevels | undefined
   #decided = 0
   #batch = ''
 
@@ -58,6 +64,7 @@ class Replay {
     this.#totals = new ReplayTotals(gate.rules())
     this.#engine = new ReplayEngine(gate, clock)
     this.#progress = new ProgressLine(terminal.stderr)
+    this.#levels = options.plot && new SenderLevels(options.plot.sender)
   }
 
   async run(): Promise<void> {
@@ -72,6 +79,9 @@ class Replay {
       this.#progress.clear()
       await this.#flush()
     }
+    const { plot } = this.#options
+    if (plot !== undefined && this.#levels !== undefined)
+      await writeOutputFile(plot.file, 'the plot', this.#levels.render())
     if (!this.#options.json) await write(this.#terminal.stdout, `${this.#totals.describe().join('\n')}\n`)
     const outOfOrder = this.#engine.describeOutOfOrder()
     if (outOfOrder !== undefined) this.#terminal.stderr.write(`${outOfOrder}\n`)
@@ -87,6 +97,7 @@ class Replay {
 
   #reportDecision({ atMs, message }: CaptureRecord, decision: Decision): void {
     this.#decided++
+    this.#levels?.record(atMs, message, decision)
     if (this.#options.json) this.#batch += `${formatDecision(atMs, message.topic, decision)}\n`
     else this.#totals.recordDecision(atMs, message, decision)
   }

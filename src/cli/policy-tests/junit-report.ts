@@ -1,4 +1,5 @@
-import { formatProblem, withoutControls } from '../../core/errors.ts'
+import { formatProblem } from '../../core/errors.ts'
+import { escapeXml } from '../escape-xml.ts'
 import { describeFailedTest } from './describe-results.ts'
 import type { TestFileResult, TestResult } from './run-test-file.ts'
 
@@ -34,16 +35,4 @@ function describeCase(file: string, test: TestResult): string {
   const lines = describeFailedTest(test)
   const failure = `<failure message="${escapeXml(lines[0] ?? '')}">${escapeXml(lines.join('\n'))}</failure>`
   return `${start}>${failure}</testcase>`
-}
-
-/** Escapes a text for content and attributes, without the control characters that XML forbids. */
-function escapeXml(text: string): string {
-  return text
-    .split('\n')
-    .map(withoutControls)
-    .join('\n')
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;')
-    .replaceAll('"', '&quot;')
 }

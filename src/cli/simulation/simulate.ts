@@ -5,12 +5,15 @@ import { CapturedMessage, type CapturedMessageFields } from '../../core/message-
 import { Gate, MemoryStore } from '../../index.ts'
 import { CommandError, EXIT } from '../command-error.ts'
 import { formatCount } from '../format.ts'
+import type { LevelPlotOptions } from '../plot/plot-flags.ts'
+import { SenderLevels } from '../plot/sender-levels.ts'
 import { ProgressLine } from '../progress-line.ts'
 import { ReplayEngine } from '../replay-engine.ts'
 import { ReplayTotals } from '../replay-totals.ts'
 import { resolvePolicyFiles } from '../resolve-policy-files.ts'
 import { type Terminal, write } from '../terminal.ts'
 import { VirtualClock } from '../virtual-clock.ts'
+import { writeOutputFile } from '../write-output-file.ts'
 import { CaptureWriter } from './capture-writer.ts'
 import {
   describeSimulation,
@@ -40,6 +43,8 @@ export interface SimulateOptions {
   /** Default: those of the fleet. */
   readonly seed?: number | undefined
   readonly forMs?: number | undefined
+  /** Writes a plot of one sender. It needs a policy. */
+  readonly plot?: LevelPlotOptions | undefined
   readonly json: boolean
   /** Prints the fleet file instead. */
   readonly print: boolean
@@ -61,6 +66,8 @@ export async function simulate(options: SimulateOptions, terminal: Terminal): Pr
       '--broker and --policy exclude each other: a broker has its own policy',
       EXIT.usage,
     )
+  if (options.plot !== undefined && options.policy.length === 0)
+    throw new CommandError('--plot shows limits: add --policy policy.yaml', EXIT.usage)
   const written = await loadFleet(file, terminal.env)
   const document = { ...written, seed: options.seed ?? written.seed, for: options.forMs ?? written.for }
   const capture = options.capture === undefined ? undefined : new CaptureWriter(options.capture, terminal)
@@ -68,7 +75,7 @@ export async function simulate(options: SimulateOptions, terminal: Terminal): Pr
   try {
     result =
       options.broker === undefined
-        ? await runOnVirtualClock(document, options.policy, capture, terminal)
+        ? await runOnVirtualClock(document, options, capture, terminal)
         : await runInFrontOf(options.broker, document, capture, terminal)
   } finally {
     await capture?.close()
@@ -93,7 +100,7 @@ async function runInFrontOf(
 
 async function runOnVirtualClock(
   document: FleetDocument,
-  policy: readonly string[],
+  { policy, plot }: SimulateOptions,
   capture: CaptureWriter | undefined,
   terminal: Terminal,
 ): Promise<SimulationResult> {
@@ -106,8 +113,11 @@ async function runOnVirtualClock(
   const store = new MemoryStore({ clock })
   const gate = await Gate.fromPolicy(files, { clock, store, env: terminal.env, load: 'none' })
   try {
-    const decider = new FleetDecider(gate, clock)
+    const levels = plot && new SenderLevels(plot.sender)
+    const decider = new FleetDecider(gate, clock, levels)
     const groups = await runFleet(document, capture, decider, terminal)
+    if (plot !== undefined && levels !== undefined)
+      await writeOutputFile(plot.file, 'the plot', levels.render())
     return { document, groups, target: 'policy', rules: decider.totals }
   } finally {
     await gate.close()
@@ -150,9 +160,11 @@ class FleetDecider {
   readonly totals: ReplayTotals
   readonly #gate: Gate
   readonly #engine: ReplayEngine
+  readonly #levels: SenderLevels | undefined
 
-  constructor(gate: Gate, clock: VirtualClock) {
+  constructor(gate: Gate, clock: VirtualClock, levels: SenderLevels | undefined) {
     this.#gate = gate
+    this.#levels = levels
     this.#engine = new ReplayEngine(gate, clock)
     this.totals = new ReplayTotals(gate.rules())
   }
@@ -167,6 +179,7 @@ class FleetDecider {
     const message = new CapturedMessage(fields, this.#gate.dialect)
     return andThen(this.#engine.decide({ atMs, message, handled: undefined }), decision => {
       this.totals.recordDecision(atMs, message, decision)
+      this.#levels?.record(atMs, message, decision)
       return decision.allowed
     })
   }

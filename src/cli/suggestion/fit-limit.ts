@@ -51,6 +51,8 @@ export interface FittedLimit {
   readonly limit: string
   /** Candidate before the headroom. */
   readonly ratePerSecond: number
+  /** With the headroom. */
+  readonly suggestedPerSecond: number
   readonly burst: number
   readonly keys: number
   readonly messages: number
@@ -89,11 +91,13 @@ export function fitLimit(
   })
   const quantilePerSecond = quantileOf(means, quantile)
   const knee = quantiles[findKnee(quantiles, quantilePerSecond)]!
+  const suggestedPerSecond = knee.ratePerSecond * RATE_HEADROOM
   const burst = Math.ceil(knee.chosen * BURST_HEADROOM)
   const doubts = findDoubts(ordinary.length, capturedMs)
   return {
-    limit: `${formatRate(knee.ratePerSecond * RATE_HEADROOM)} burst ${burst}`,
+    limit: `${formatRate(suggestedPerSecond)} burst ${burst}`,
     ratePerSecond: knee.ratePerSecond,
+    suggestedPerSecond,
     burst,
     keys: all.length,
     messages: all.reduce((sum, { messages }) => sum + messages, 0),

@@ -1,4 +1,3 @@
-import { writeFile } from 'node:fs/promises'
 import { HeavyHitters } from '../../analytics/heavy-hitters.ts'
 import type { Decision } from '../../core/decision.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
@@ -14,6 +13,7 @@ import { ReplayEngine } from '../replay-engine.ts'
 import { nameSender } from '../replay-totals.ts'
 import { type Terminal, write } from '../terminal.ts'
 import { VirtualClock } from '../virtual-clock.ts'
+import { writeOutputFile } from '../write-output-file.ts'
 import { defineGroups } from './define-groups.ts'
 import { fitLimit, type Outlier } from './fit-limit.ts'
 import { MessageGroups } from './message-groups.ts'
@@ -25,6 +25,7 @@ import {
   type SuggestedRule,
   type Verification,
 } from './suggested-policy.ts'
+import { renderSuggestion } from './suggestion-charts.ts'
 import { CaptureSurvey } from './survey-capture.ts'
 
 /** Share of the time of a capture that limits are fitted to. The rest verifies them. */
@@ -45,6 +46,8 @@ export interface SuggestOptions {
   readonly dialect?: Dialect | undefined
   /** File for the policy. Default: it is printed. */
   readonly write?: string | undefined
+  /** File for a plot of the bursts that senders need. */
+  readonly plot?: string | undefined
   readonly json: boolean
 }
 
@@ -57,7 +60,8 @@ export async function suggest(options: SuggestOptions, terminal: Terminal): Prom
   const suggestion = await new Suggestion(options, terminal).run()
   const { policy, verification } = suggestion
   const text = formatPolicy(policy, verification)
-  if (options.write !== undefined) await writePolicy(options.write, text)
+  if (options.write !== undefined) await writeOutputFile(options.write, 'the policy', text)
+  if (options.plot !== undefined) await writeOutputFile(options.plot, 'the plot', renderSuggestion(policy))
   if (options.json)
     await write(terminal.stdout, `${JSON.stringify(suggestionJson(policy, verification, text))}\n`)
   else if (options.write === undefined) await write(terminal.stdout, text)
@@ -91,9 +95,9 @@ class Suggestion {
       const { firstMs, lastMs, dialect } = survey
       const cutMs = firstMs + Math.ceil(FITTED_SHARE * (lastMs - firstMs))
       const groups = new MessageGroups(defineGroups(this.#options, survey), dialect)
-      const fittedLines = await this.#record(groups, cutMs)
+      const fittedMessages = await this.#record(groups, cutMs)
       const policy = this.#fit(groups, survey, cutMs)
-      return { policy, verification: await this.#verify(policy, groups, fittedLines) }
+      return { policy, verification: await this.#verify(policy, groups, fittedMessages) }
     } finally {
       this.#progress.clear()
     }
@@ -109,30 +113,30 @@ class Suggestion {
     )
   }
 
-  /** Records the messages before a time. Returns the number of their lines. */
+  /** Records the messages before a time. Returns their number. */
   async #record(groups: MessageGroups, cutMs: number): Promise<number> {
-    let lines = 0
+    let recorded = 0
     const reader = new CaptureReader(groups.dialect)
-    await this.#read(reader, 'fitted', ({ atMs, message }: CaptureRecord, line) => {
+    await this.#read(reader, 'fitted', ({ atMs, message }: CaptureRecord) => {
       if (atMs >= cutMs) return false
-      lines = line
+      recorded++
       groups.visit(message, (group, key) => group.needs.record(key, atMs))
       return true
     })
-    return lines
+    return recorded
   }
 
   /** Reads the capture until `use` returns false. */
   async #read<T>(
     reader: CaptureLineReader<T>,
     action: string,
-    use: (value: T, line: number) => MaybePromise<boolean>,
+    use: (value: T) => MaybePromise<boolean>,
   ): Promise<void> {
     const capture = new CaptureFileReader(this.#options.capture, this.#terminal.stdin, reader)
     try {
       for await (const values of capture.chunks()) {
         for (const value of values) {
-          const goesOn = use(value, capture.line)
+          const goesOn = use(value)
           if (!(goesOn instanceof Promise ? await goesOn : goesOn)) return
         }
         this.#progress.show(() => `${formatCount(capture.line)} lines ${action}`)
@@ -166,8 +170,12 @@ class Suggestion {
     return { capture, messages, firstMs, lastMs, dialect, quantile, rules }
   }
 
-  /** Decides the lines after the fitted ones with the rules in force, from full buckets on. */
-  async #verify(policy: SuggestedPolicy, groups: MessageGroups, fittedLines: number): Promise<Verification> {
+  /** Decides the messages after the fitted ones with the rules in force, from full buckets on. */
+  async #verify(
+    policy: SuggestedPolicy,
+    groups: MessageGroups,
+    fittedMessages: number,
+  ): Promise<Verification> {
     const clock = new VirtualClock()
     const gate = await Gate.fromPolicy(formatPolicy(policy), { clock, store: new MemoryStore({ clock }) })
     const engine = new ReplayEngine(gate, clock)
@@ -192,7 +200,7 @@ class Suggestion {
     let read = 0
     const skipping = {
       read: (line: string): CaptureRecord | undefined =>
-        ++read <= fittedLines ? undefined : reader.read(line),
+        ++read <= fittedMessages ? undefined : reader.read(line),
     }
     try {
       await this.#read(skipping, 'verified', captured => {
@@ -203,19 +211,6 @@ class Suggestion {
       await gate.close()
     }
     return { ...counts, worst: worst.top(WORST_SHOWN) }
-  }
-}
-
-async function writePolicy(path: string, text: string): Promise<void> {
-  try {
-    await writeFile(path, text)
-  } catch (cause) {
-    const { code = '' } = cause as NodeJS.ErrnoException
-    throw new CommandError(
-      `${path}: the policy cannot be written: ${code} (name another file)`,
-      EXIT.failed,
-      { cause },
-    )
   }
 }
 
