@@ -161,7 +161,7 @@ async function watch(
     for (const chunk of chunks)
       if (!stream.write(chunk)) await new Promise(resolve => stream.once('drain', resolve))
     await until(() => answers.puback === acks && answers.pingresp === pings, {
-      timeoutMs: 60_000,
+      timeoutMs: 200_000,
       what: () =>
         `${way}: ${acks} acknowledgements and ${pings} answers; there are ${JSON.stringify(answers)}`,
     })

@@ -18,9 +18,7 @@ async function replay(folder: Folder, args: readonly string[], zone: string | un
 }
 
 describe('a capture that is replayed again, by another process in another zone,', () => {
-  it('gives the same bytes, as JSON and as a table, without load and under it', {
-    timeout: 120_000,
-  }, async () => {
+  it('gives the same bytes, as JSON and as a table, without load and under it', async () => {
     using folder = new Folder()
     folder.file('policy.yaml', POLICY)
     folder.file('adaptive.yaml', ADAPTIVE)
