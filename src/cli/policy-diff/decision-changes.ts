@@ -30,6 +30,8 @@ export interface ChangeTotals {
 /** Counts the messages of a capture that two policies decide differently, by rule and sender. Bounded. */
 export class DecisionChanges {
   messages = 0
+  /** Messages that rules in shadow would have refused. */
+  readonly inShadow = { old: 0, new: 0 }
   readonly #changes: Readonly<Record<DecisionChange, ChangeCounts>> = {
     'newly-refused': createCounts(),
     'newly-allowed': createCounts(),
@@ -38,6 +40,8 @@ export class DecisionChanges {
 
   record(line: number, sender: Sender, old: Decision, now: Decision): void {
     this.messages++
+    if (old.shadow !== undefined) this.inShadow.old++
+    if (now.shadow !== undefined) this.inShadow.new++
     const change = changeOf(old, now)
     if (change === undefined) return
     const { rules, senders } = this.#changes[change]

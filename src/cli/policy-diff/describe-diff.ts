@@ -37,7 +37,7 @@ function formatValue(value: unknown): string {
 
 /** Formats how many messages of a capture are decided differently, by rule and sender. */
 export function describeDecisionChanges(changes: DecisionChanges): readonly string[] {
-  const { messages } = changes
+  const { messages, inShadow } = changes
   const kinds = DECISION_CHANGES.map(change => ({
     word: change.replace('-', ' '),
     ...changes.totals(change),
@@ -49,6 +49,10 @@ export function describeDecisionChanges(changes: DecisionChanges): readonly stri
   const lines = [
     `${formatCount(messages)} messages: ${[...counts, `${formatCount(same)} the same`].join(', ')}`,
   ]
+  if (inShadow.old + inShadow.new > 0) {
+    const shadowed = `${formatCount(inShadow.old)} → ${formatCount(inShadow.new)}`
+    lines.push(`rules in shadow would refuse: ${shadowed} messages`)
+  }
   for (const { word, count, rules, senders } of kinds) {
     if (count === 0) continue
     const ruleRows = rules.map(each => [

@@ -45,7 +45,7 @@ export async function diffPolicies(options: DiffPoliciesOptions, terminal: Termi
       decisions && Object.fromEntries(DECISION_CHANGES.map(change => [change, decisions.totals(change)]))
     await write(
       stdout,
-      `${JSON.stringify({ changes, messages: decisions?.messages, decisions: totals }, null, 2)}\n`,
+      `${JSON.stringify({ changes, messages: decisions?.messages, decisions: totals, inShadow: decisions?.inShadow }, null, 2)}\n`,
     )
   } else {
     const names = [old, now].map(({ files }) =>

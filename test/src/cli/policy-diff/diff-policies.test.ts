@@ -126,6 +126,19 @@ describe('topicgate diff', () => {
     ])
   })
 
+  it('counts what rules in shadow would refuse, before and after', async () => {
+    const policy = (shadow: boolean | string): string =>
+      `rules: [{ name: a, per: client, limit: 1/h, shadow: ${shadow} }]`
+    const capture = [1, 2, 3].map(at => `{"at":${at},"topic":"t","client":"client-3"}\n`).join('')
+    const enforced = await diff(policy(true), policy(false), ['--capture', '-'], capture)
+    expect(enforced.out).toContain('3 messages: 2 newly refused')
+    expect(enforced.out).toContain('\nrules in shadow would refuse: 2 → 0 messages\n')
+    // The SHA-256 of client-3 is above 90 %.
+    const partly = await diff(policy('99%'), policy('90%'), ['--capture', '-', '--json'], capture)
+    expect(JSON.parse(partly.out)).toMatchObject({ inShadow: { old: 2, new: 0 } })
+    expect((await diff(OLD, OLD, ['--capture', '-'], capture)).out).not.toContain('in shadow')
+  })
+
   it('prints JSON, and reads a capture from the standard input', async () => {
     const { out } = await diff(OLD, NEW, ['--json', '--capture', '-'], CAPTURE)
     const { changes, messages, decisions } = JSON.parse(out)
