@@ -310,7 +310,7 @@ function meta(
     priority: options.priority ?? 0,
   } as const
   if (rate.count === Infinity) return tagged(kind, options.name, common)
-  const shadow = compileShadow(options.shadow, options.per)
+  const { shadow, partialShadow } = compileShadow(options.shadow, options.per)
   const rule: Rule = {
     name: options.name,
     description: options.description,
@@ -325,8 +325,8 @@ function meta(
     harshness: HARSHNESS[outcome],
     reason,
     passed: 'ok',
-    ...shadow,
-    soft: shadow.shadow || outcome === 'degrade',
+    shadow,
+    soft: shadow || outcome === 'degrade',
     warn,
     penalty,
     when: options.when === undefined ? undefined : compileCondition(options.when, 'when'),
@@ -335,6 +335,7 @@ function meta(
     covers: options.for === undefined ? undefined : compileForLists(options.for, on),
     forLists: options.for,
     fallback: options.fallback === undefined ? undefined : fallbackOf(options.fallback),
+    partialShadow,
   }
   return tagged(kind, options.name, { ...common, rule })
 }

@@ -81,6 +81,7 @@ export function compileSizeRule(options: MessageSizeOptions): SizeLimitMeta {
     )
   }
   checkRefusalText(message, 'message')
+  const { shadow, partialShadow } = compileShadow(options.shadow, undefined)
   const size: SizeRule = {
     name,
     description,
@@ -89,7 +90,7 @@ export function compileSizeRule(options: MessageSizeOptions): SizeLimitMeta {
     outcome,
     exceeded,
     message,
-    ...compileShadow(options.shadow, undefined),
+    shadow,
     harshness: HARSHNESS[outcome],
     soft: outcome === 'degrade',
     penalty: checkWithPathPrefix('penalties', () => compilePenalty(options.penalties, true)),
@@ -97,6 +98,7 @@ export function compileSizeRule(options: MessageSizeOptions): SizeLimitMeta {
     whenSpec: options.when,
     covers: options.for === undefined ? undefined : compileForLists(options.for, on),
     forLists: options.for,
+    partialShadow,
   }
   return { kind: 'size', enabled: options.enabled ?? true, priority: options.priority ?? 0, size }
 }

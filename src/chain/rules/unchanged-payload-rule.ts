@@ -89,13 +89,14 @@ export function compileUnchangedRule(options: UnchangedPayloadOptions): Unchange
   const others = scopes.filter(scope => scope !== 'topic' && scope !== 'global' && scope !== 'pattern')
   const upToMs =
     options.upTo === undefined ? Infinity : checkWithPathPrefix('upTo', () => parseDuration(options.upTo!))
+  const { shadow, partialShadow } = compileShadow(options.shadow, per)
   const unchanged: UnchangedRule = {
     name,
     description,
     on,
     outcome,
     upToMs,
-    ...compileShadow(options.shadow, per),
+    shadow,
     exceeded: compileExceeded(outcome, options.dialect),
     keys: createKeyMaker(scopes.includes('topic') ? scopes : [...scopes, 'topic']),
     isByTopic: others.length === 0,
@@ -103,6 +104,7 @@ export function compileUnchangedRule(options: UnchangedPayloadOptions): Unchange
     whenSpec: options.when,
     covers: options.for === undefined ? undefined : compileForLists(options.for, on),
     forLists: options.for,
+    partialShadow,
   }
   return { kind: 'unchanged', enabled: options.enabled ?? true, priority: options.priority ?? 0, unchanged }
 }

@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { connect as connectNats } from '@nats-io/transport-node'
-import { describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startMosquitto } from '../../../support/mosquitto.ts'
 import { connectClient } from '../../../support/mqtt-client.ts'
 import { startNats } from '../../../support/nats.ts'
@@ -139,6 +139,15 @@ function runProgram(program: string, variable: string, args: readonly string[], 
 }
 
 describe('a capture of a pcap', () => {
+  const { PATH } = process.env
+  beforeAll(() => {
+    const tshark = findBinary({ program: 'tshark', variable: 'TOPICGATE_TSHARK' })
+    process.env.PATH = `${dirname(tshark)}:${PATH}`
+  })
+  afterAll(() => {
+    process.env.PATH = PATH
+  })
+
   it('has the connects and publishes of the clients, whatever the version of MQTT and the packets of a segment', async () => {
     using folder = new Folder()
     await using broker = await startMosquitto()
@@ -222,7 +231,7 @@ describe('a capture of a pcap', () => {
   it('tells how to install tshark where it is missing', async () => {
     using folder = new Folder()
     const file = folder.file('traffic.pcap', 'x')
-    const { PATH } = process.env
+    const path = process.env.PATH
     process.env.PATH = folder.path
     try {
       const { exitCode, err } = await runCommand(['capture', '--pcap', file])
@@ -231,7 +240,7 @@ describe('a capture of a pcap', () => {
         expect.stringContaining('(install it: apt-get install tshark, or brew'),
       ])
     } finally {
-      process.env.PATH = PATH
+      process.env.PATH = path
     }
   })
 })
