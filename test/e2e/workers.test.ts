@@ -1,10 +1,12 @@
-import { existsSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
+import { connect as connectNats } from '@nats-io/transport-node'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { runCommand } from '../src/cli/fake-terminal.ts'
 import { Folder } from '../src/cli/folder.ts'
 import { ensureBuilt } from '../support/built.ts'
 import { startMosquitto } from '../support/mosquitto.ts'
 import { connectClient } from '../support/mqtt-client.ts'
+import { startNats } from '../support/nats.ts'
 import type { Program } from '../support/program.ts'
 import { until } from '../support/wait.ts'
 import { logged, startCommand } from './cli.ts'
@@ -53,6 +55,14 @@ async function publishTen(port: number, clientIds: readonly string[]): Promise<v
   )
 }
 
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+
 async function readMetric({ metricsUrl }: Primary, line: string): Promise<number> {
   const response = await fetch(metricsUrl)
   const found = (await response.text()).split('\n').find(each => each.startsWith(`${line} `))
@@ -88,7 +98,7 @@ describe('topicgate gateway --workers', () => {
     expect(await readMetric(primary, 'topicgate_worker_restarts_total')).toBe(1)
     program.signal('SIGTERM')
     expect((await program.ended).code).toBe(0)
-    expect(existsSync(`/proc/${pid}`)).toBe(false)
+    expect(isRunning(Number(pid))).toBe(false)
   })
 
   it('reloads, bans, counts and shows senders as one node', async () => {
@@ -120,6 +130,34 @@ describe('topicgate gateway --workers', () => {
     })
     const banned = Array.from({ length: 4 }, () => connectClient({ port: primary.port, clientId: 'a' }))
     for (const { status } of await Promise.allSettled(banned)) expect(status).toBe('rejected')
+  })
+
+  it('shares a limit among NATS clients, and ends its workers if the primary is killed', async () => {
+    using folder = new Folder()
+    await using server = await startNats()
+    const policy = folder.file('policy.yaml', `dialect: nats\n${policyOf('per: global, limit: 50/day')}`)
+    const { program, port } = await startGateway(folder, policy, server.url)
+    await using _ = program
+    const { pid } = await logged(program, /serves clients/)
+    const subscriber = await connectNats({ servers: server.url })
+    const received: string[] = []
+    subscriber.subscribe('t', { callback: (_, message) => void received.push(message.string()) })
+    await subscriber.flush()
+    const servers = `nats://127.0.0.1:${port}`
+    const clients = await Promise.all(
+      Array.from({ length: 4 }, () => connectNats({ servers, reconnect: false })),
+    )
+    for (const client of clients) {
+      for (let n = 0; n < 20; n++) client.publish('t', String(n))
+      await client.flush()
+    }
+    subscriber.publish('t', 'last')
+    await until(() => received.at(-1) === 'last')
+    expect(received).toHaveLength(51)
+    program.signal('SIGKILL')
+    await Promise.all(clients.map(client => client.closed()))
+    await until(() => !isRunning(Number(pid)))
+    await subscriber.close()
   })
 
   it('reports an error of the start once, with its exit code', async () => {
