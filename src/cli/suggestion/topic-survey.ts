@@ -144,9 +144,9 @@ function joinDeepest(root: TopicNode): boolean {
   let deepest: TopicNode | undefined
   let deepestLevel = 0
   const visit = (node: TopicNode, level: number): void => {
-    const children = node.isJoined
-      ? []
-      : [...node.children.values(), ...((node.capture ?? []) ? [node.capture!] : [])]
+    if (node.isJoined) return
+    const children = [...node.children.values()]
+    if (node.capture !== undefined) children.push(node.capture)
     if (children.length === 0) return
     if (level >= deepestLevel) {
       deepest = node
