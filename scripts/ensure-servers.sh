@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes sure that what the tests start is there: Redis, NATS, Mosquitto with its clients, tcpdump, tshark, Prometheus,
-# promtool, Chromium, and better-sqlite3.
+# promtool, Chromium, better-sqlite3, and paho-mqtt for Python.
 # Each is looked for in this order: an environment variable that names the binary, the PATH with /usr/sbin,
 # apt-get (as root or with sudo that asks nothing), a Docker engine. Silent when all are there already.
 # Says in one line what it installs and how before it does. TOPICGATE_NO_INSTALL=1: installs nothing.
@@ -143,7 +143,21 @@ ensure_sqlite() {
   exit 69
 }
 
+# A client of another kind than those of Node. It is a module, so it is looked for in one Python.
+readonly python="${TOPICGATE_PYTHON:-/usr/bin/python3}"
+paho_works() { "$python" -c 'import paho.mqtt.client' >/dev/null 2>&1; }
+
+ensure_paho() {
+  paho_works && return 0
+  install_with_apt python3-paho-mqtt || true
+  paho_works && return 0
+  say "$python has no module paho.mqtt. Install python3-paho-mqtt (Debian, Ubuntu), or run: pip install paho-mqtt"
+  say '  and name the Python that has it in TOPICGATE_PYTHON'
+  exit 69
+}
+
 ensure_sqlite
+ensure_paho
 missing="$(list_missing)"
 [[ -n "$missing" ]] || exit 0
 
