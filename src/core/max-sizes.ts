@@ -18,7 +18,7 @@ export const MAX_SIZES = {
   /** Senders of a gate remembered by their parts, characters of the parts of one, and of all together. */
   senderStates: 32_768,
   senderStateChars: 1_024,
-  senderStateCharsTotal: 4_194_304,
+  senderStateCharsTotal: 1_048_576,
   /** Cached senders of consumers and captures, which have no connection per sender. */
   cachedSenders: 65_536,
   /** Characters of the key of such a sender, and of all keys together. Longer keys are hashed. */
