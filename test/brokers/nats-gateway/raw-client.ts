@@ -18,9 +18,10 @@ export class RawClient implements AsyncDisposable {
     })
   }
 
-  /** Connects, and waits for the INFO. */
-  static async open(port: number): Promise<RawClient> {
+  /** Connects, sends `firstBytes`, and waits for the INFO. */
+  static async open(port: number, firstBytes?: Buffer): Promise<RawClient> {
     const client = new RawClient(connect({ port, host: '127.0.0.1', noDelay: true }))
+    if (firstBytes !== undefined) client.socket.write(firstBytes)
     await client.receives('INFO ')
     await client.receives('\r\n')
     return client
