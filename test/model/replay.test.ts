@@ -42,11 +42,13 @@ async function replay(history: History): Promise<void> {
   expect(err).toMatch(/^(\d+ lines? .* out of order.*\n)?$/)
   const model = new GateModel(history.policy)
   const expected = lines.map(({ atMs, message }) => {
-    const { allowed, outcome, reason, rule, limit, remaining, retryAfterMs } = model.check(message, atMs)
+    const decision = model.check(message, atMs)
+    const { allowed, outcome, reason, rule, limit, remaining, retryAfterMs, shadow } = decision
     return inWords({
       ...{ at: atMs, topic: message.topic, allowed, outcome, reason },
       ...{ rule: rule ?? null, limit: limit ?? null, remaining: remaining ?? null },
       retryAfterMs: Number.isFinite(retryAfterMs) ? retryAfterMs : null,
+      ...(shadow && { shadow }),
     })
   })
   const got = out

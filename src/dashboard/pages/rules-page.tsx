@@ -75,9 +75,7 @@ function RuleRows({ rule, isOpen, onToggle }: RuleRowsProps) {
         </td>
         <td>
           <OutcomeTag outcome={!enabled ? 'disabled' : shadowShare === 1 ? 'in shadow' : rule.outcome} />
-          {shadowShare > 0 && shadowShare < 1 && (
-            <span class="hint">in shadow for {formatShare(shadowShare, 1)} of senders</span>
-          )}
+          {shadowShare % 1 > 0 && <span class="hint">{formatShare(shadowShare, 1)} in shadow</span>}
         </td>
         <td class="number">{formatCount(total)}</td>
         <td class="number">{formatCount(denied)}</td>
@@ -86,7 +84,7 @@ function RuleRows({ rule, isOpen, onToggle }: RuleRowsProps) {
           {denied > 0 && <ShareBar share={denied / total} tone="blocked" />}
         </td>
         <td class="number">
-          {shadowShare > 0 || shadow > 0 ? formatCount(shadow) : '–'}
+          {shadowShare + shadow > 0 ? formatCount(shadow) : '–'}
           {shadow > 0 && <span class="hint">{formatShare(shadow, total)}</span>}
         </td>
         <td class="number">{meanRemaining === null ? '–' : formatCount(meanRemaining)}</td>
