@@ -10,13 +10,13 @@ const MORE_IN_LONG = [
   'test/model/**/*.test.ts',
   'test/conformance/{gate-history,nats-kv,redis-cluster}.test.ts',
   'test/src/policy/load-policy.test.ts',
-  'test/e2e/{packet-fuzz,gateway-packet-fuzz}.test.ts',
+  'test/e2e/{aedes-suite,packet-fuzz,gateway-packet-fuzz}.test.ts',
   'test/brokers/nats-gateway/{control-line,fuzz}.test.ts',
   'test/e2e/store-fault-matrix.test.ts',
 ]
 /** Long tests that measure no speed: they run beside others. */
 const LONG_BESIDE_OTHERS = [
-  'test/e2e/{aedes-suite,ci-examples,dashboard,dashboard-screenshots,gateway-rabbitmq}.long.test.ts',
+  'test/e2e/{ci-examples,dashboard,dashboard-screenshots,gateway-rabbitmq}.long.test.ts',
   'test/e2e/{mqtt-restart,replay-bytes,rollout-loop,sigterm-promises,testing-entry-point}.long.test.ts',
   'test/src/{attack,admin/event-streams,admin/slow-requests}.long.test.ts',
 ]

@@ -20,7 +20,7 @@ const SLOWEST: readonly string[] = [
     'test/conformance/broker-decisions.test.ts',
   ],
   ...[
-    'test/e2e/aedes-suite.long.test.ts',
+    'test/e2e/aedes-suite.test.ts',
     'test/e2e/gateway-packet-fuzz.test.ts',
     'test/e2e/cli-broker-monitoring.test.ts',
     'test/e2e/mqtt-consumer.test.ts',
