@@ -12,7 +12,7 @@ import { type ControlLine, PUB_BYTES } from './control-line.ts'
 import { LineTokens } from './line-tokens.ts'
 import { OPERATION } from './operations.ts'
 import { LINE_END_BYTES, MessageLayout, PublishMessage } from './publish-message.ts'
-import { encodeDelivery } from './write-lines.ts'
+import { encodeDelivery, encodeError } from './write-lines.ts'
 
 /** Tokens of `PUB subject size`. */
 const PUB_TOKENS = 3
@@ -47,13 +47,17 @@ export class ClientPublishes {
       connection.onProblem('malformed')
       return STOP
     }
-    const { guard } = connection.context
+    const { context } = connection
     if (!line.isSameSubject) this.#decodeSubject(line, bytes, start)
     const subject = this.#subject
-    if (this.#isExempt) return PASS
+    if (this.#isExempt && context.exempt.allowsReply(subject, this.#decodeReply(bytes))) return PASS
     if (bytes.length < end) return end - start
+    if (this.#isExempt) {
+      this.#refuseReply(this.#decodeReply(bytes))
+      return SKIP
+    }
     const message = new PublishMessage('publish', connection.sender, subject, bytes, start, body, end, layout)
-    return passesAtOnce(message, guard, this.#queue, this.#enact) ? PASS : SKIP
+    return passesAtOnce(message, context.guard, this.#queue, this.#enact) ? PASS : SKIP
   }
 
   /** Returns true if a publish goes before held ones. */
@@ -62,7 +66,20 @@ export class ClientPublishes {
     if (end - body - LINE_END_BYTES > maxPayloadBytes) return false
     if (!this.#readLayout(line, bytes, start, body, end)) return false
     const { subjectStart, subjectEnd } = this.#layout
-    return context.exempt.isUrgent(this.#subjects.decode(bytes, subjectStart, subjectEnd))
+    const subject = this.#subjects.decode(bytes, subjectStart, subjectEnd)
+    return context.exempt.isUrgent(subject) && context.exempt.allowsReply(subject, this.#decodeReply(bytes))
+  }
+
+  #decodeReply(bytes: Buffer): string {
+    const { replyStart, replyEnd } = this.#layout
+    return replyEnd === 0 ? '' : bytes.toString('utf8', replyStart, replyEnd)
+  }
+
+  /** Refuses a request as nats-server does if a client may not publish to the reply subject. */
+  #refuseReply(reply: string): void {
+    const { context, toClient } = this.#connection
+    context.counters.dropped++
+    toClient.insert(encodeError(`Permissions Violation for Publish with Reply of "${reply}"`))
   }
 
   #decodeSubject(line: ControlLine, bytes: Buffer, start: number): void {

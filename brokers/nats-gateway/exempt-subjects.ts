@@ -4,6 +4,9 @@ import { validPattern } from '../../src/topic/dialect.ts'
 /** Subjects that are never held, because a held acknowledgement is a redelivery storm. */
 const ACKNOWLEDGEMENTS = ['$JS.ACK.>', '$JS.FC.>']
 
+/** First character of the subjects that nats-server answers itself. */
+const SERVER_PREFIX = '$'
+
 /** A set of subjects and prefixes. */
 class SubjectSet {
   readonly #subjects: ReadonlySet<string>
@@ -24,6 +27,7 @@ class SubjectSet {
 export class ExemptSubjects {
   readonly #all: SubjectSet
   readonly #urgent: SubjectSet
+  readonly #inboxes: SubjectSet
 
   /** Throws PolicyError. */
   constructor(exempt: readonly string[], inboxPrefixes: readonly string[]) {
@@ -32,11 +36,20 @@ export class ExemptSubjects {
     checkSubjects('inboxPrefixes', inboxes)
     const urgent = [...ACKNOWLEDGEMENTS, ...inboxes]
     this.#urgent = new SubjectSet(urgent)
+    this.#inboxes = new SubjectSet(inboxes)
     this.#all = new SubjectSet([...urgent, ...exempt])
   }
 
   has(subject: string): boolean {
     return this.#all.has(subject)
+  }
+
+  /**
+   * Returns false for a request to the server that names a reply subject other than an inbox: the server publishes its
+   * answers, or stored messages, to that subject, and no limit counts them.
+   */
+  allowsReply(subject: string, reply: string): boolean {
+    return reply === '' || !subject.startsWith(SERVER_PREFIX) || this.#inboxes.has(reply)
   }
 
   /** Returns true for acknowledgements, flow control and replies, which go before held messages. */
