@@ -9,9 +9,9 @@ import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
 import { ROOT } from '../structure/project.ts'
 import { BLOCKS, placeOf } from './pages.ts'
 
-/** Files of tests and fleets are run by the commands beside them. */
+/** Overlays, and files of tests and fleets, are for the commands beside them. */
 const isNoPolicy = ({ words }: { readonly words: readonly string[] }): boolean =>
-  words.some(word => /\.(?:test|fleet)\.yaml$/.test(word))
+  words.some(word => /\.(?:test|fleet|overlay)\.yaml$/.test(word))
 
 const policies = BLOCKS.filter(block => block.language === 'yaml' && !isNoPolicy(block)).map(block => ({
   ...block,

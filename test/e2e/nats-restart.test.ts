@@ -61,9 +61,11 @@ describe.each(GENERATIONS)('a server that dies in mid-run under $name', generati
           { timeoutMs: 60_000, everyMs: 50, what: () => `200, had ${before}, ${new Set(seen).size}` },
         )
         expect(before).toBeLessThan(200)
-        // The server delivers a message again if it has lost the acknowledgement, or gets it after `ackWaitMs`.
-        const after = deliveries.slice(before)
-        expect(after).toEqual([...new Set(after)])
+        // The server delivers a message again if it has lost the acknowledgement, or gets it after `ackWaitMs`. It uses the
+        // numbers of deliveries again that it had not stored when it died; those may have been held here meanwhile.
+        const counts = new Map<string, number>()
+        for (const delivery of deliveries.slice(before)) counts.set(delivery, (counts.get(delivery) ?? 0) + 1)
+        expect([...counts].filter(([, count]) => count > 2)).toEqual([])
       } finally {
         await limits.close()
         await nc.close()
