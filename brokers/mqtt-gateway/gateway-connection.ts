@@ -195,7 +195,7 @@ export class MqttGatewayConnection
     })
   }
 
-  protected refuseShutDown(): void {
+  protected refuseUnavailable(): void {
     this.#refuseConnectWith(REASON.serverUnavailable, undefined)
   }
 
@@ -309,7 +309,8 @@ export class MqttGatewayConnection
     if (this.#identity !== undefined)
       this.answer(encodeRefusedConnack(this.isV5, code, explanation, this.clientMaxBytes), code)
     // The broker must not publish the will of a client that it was told to forget.
-    if (this.phase === 'authenticating') this.toBroker.insert(NORMAL_DISCONNECT_PACKET)
+    if (this.phase === 'authenticating' && this.upstream?.readableEnded === false)
+      this.toBroker.insert(NORMAL_DISCONNECT_PACKET)
     this.phase = 'closing'
     this.endSoon()
   }
@@ -354,6 +355,10 @@ export class MqttGatewayConnection
 
   protected handleUpstreamEnd(): void {
     if (this.phase === 'closed') return
+    if (this.phase === 'authenticating') {
+      this.refuseUnavailable()
+      return
+    }
     if (this.phase === 'open' && this.isV5 && !this.#hasDisconnectFromBroker) {
       const code = REASON.serverShuttingDown
       this.answer(encodeDisconnect(code, undefined, this.clientMaxBytes), code)

@@ -193,7 +193,7 @@ export class NatsGatewayConnection
     this.#refuse(problem === 'malformed' ? 'Unknown Protocol Operation' : 'Maximum Payload Violation')
   }
 
-  protected refuseShutDown(): void {
+  protected refuseUnavailable(): void {
     this.#closeSoon()
   }
 

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { addressKey } from '../conditions/address-network.ts'
+import { callIfLate, systemClock } from '../core/clock.ts'
 
 export interface SilentSocketOptions {
   /** Maximum time for a socket to send its CONNECT. */
@@ -12,7 +13,7 @@ export interface SilentSocketOptions {
 interface SilentSocket {
   /** Key of the address it counts for; undefined if that is shared by many clients. */
   key: string | undefined
-  readonly timer: NodeJS.Timeout
+  readonly cancelTimeout: () => void
 }
 
 /** Bounds the sockets that have not sent a CONNECT yet: their number, in total and per address, and their time. */
@@ -39,12 +40,11 @@ export class SilentSockets {
     const { silentMs, maxSilent } = this.#options
     const key = ip === undefined ? undefined : addressKey(ip)
     if (this.#sockets.size >= maxSilent || this.#isFull(key)) return this.#refuse(socket)
-    const timer = setTimeout(() => {
+    const cancelTimeout = callIfLate(systemClock, silentMs, () => {
       this.#expired++
       socket.destroy()
-    }, silentMs)
-    timer.unref()
-    this.#sockets.set(socket, { key, timer })
+    })
+    this.#sockets.set(socket, { key, cancelTimeout })
     this.#count(key, 1)
     socket.once('close', () => this.remove(socket))
     return true
@@ -66,7 +66,7 @@ export class SilentSockets {
   remove(socket: object): void {
     const silent = this.#sockets.get(socket)
     if (silent === undefined) return
-    clearTimeout(silent.timer)
+    silent.cancelTimeout()
     this.#sockets.delete(socket)
     this.#count(silent.key, -1)
   }

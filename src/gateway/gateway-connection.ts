@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import { callIfLate } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
 import type { MaybePromise, Sender } from '../core/message.ts'
 import type { SenderQueue, SenderQueueHooks } from '../guard/guard.ts'
@@ -74,7 +75,7 @@ export abstract class GatewayConnection<Context extends GatewayContext> {
       },
     }
     this.queue = guard.senderQueue(this.queueHooks, { waitsFully: true })
-    this.#cancelTimeout = guard.clock.after(CONNECT_WITHIN_MS, () => this.destroy())
+    this.#cancelTimeout = callIfLate(guard.clock, CONNECT_WITHIN_MS, () => this.destroy())
     this.#watchClient(client)
   }
 
@@ -120,15 +121,15 @@ export abstract class GatewayConnection<Context extends GatewayContext> {
       if (this.phase === 'open') {
         this.toBroker.block('draining')
         this.drainOpen(withinMs)
-      } else this.refuseShutDown()
+      } else this.refuseUnavailable()
     })
   }
 
   /** Ends the connection after a packet that cannot be forwarded. */
   protected abstract endAfterProblem(problem: PacketProblem): void
   protected abstract drainOpen(withinMs: number): void
-  /** Ends a connection that the broker has not accepted. */
-  protected abstract refuseShutDown(): void
+  /** Ends a connection that the broker has not accepted, and tells the client so if its protocol can. */
+  protected abstract refuseUnavailable(): void
   protected abstract refuseConnect(decision: Decision): void
   /** Called once when the client has ended its connection. */
   protected abstract handleClientGone(): void
@@ -156,7 +157,7 @@ export abstract class GatewayConnection<Context extends GatewayContext> {
 
   /** Asks the rules `on: connect`, and calls `proceed` if the client may connect. */
   protected admitConnect(proceed: () => void): void {
-    this.endAfter(ACCEPT_WITHIN_MS, () => this.destroy())
+    this.endAfter(ACCEPT_WITHIN_MS, () => this.refuseUnavailable())
     this.context.connects.admit(this.sender, (decision, message) => {
       if (this.phase !== 'connecting') return
       if (decision.allowed) {
@@ -230,10 +231,13 @@ export abstract class GatewayConnection<Context extends GatewayContext> {
     this.handleClientGone()
   }
 
-  /** Calls `end` after a time, unless the connection is accepted or ends before. Replaces an earlier call. */
+  /**
+   * Calls `end` after a time in which the event loop was not busy, unless the connection is accepted or ends before. Replaces
+   * an earlier call.
+   */
   protected endAfter(afterMs: number, end: () => void): void {
     this.#cancelTimeout()
-    this.#cancelTimeout = this.context.guard.clock.after(afterMs, end)
+    this.#cancelTimeout = callIfLate(this.context.guard.clock, afterMs, end)
   }
 
   /** Ends both sockets after their last bytes. */

@@ -1,5 +1,6 @@
 import { connect as connectTcp, isIP, type Socket } from 'node:net'
 import { connect as connectTls, type SecureContext } from 'node:tls'
+import { callIfLate, systemClock } from '../../core/clock.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Dialect } from '../../index.ts'
 import { CommandError, EXIT } from '../command-error.ts'
@@ -63,15 +64,17 @@ export function connectToUpstream(
   return new Promise((resolve, reject) => {
     const tcp = connectTcp({ host, port, noDelay: true })
     let socket: Socket = tcp
-    const timer = setTimeout(() => fail(new Error(`no connection within ${timeoutMs} ms`)), timeoutMs)
+    const cancelTimeout = callIfLate(systemClock, timeoutMs, () =>
+      fail(new Error(`no connection within ${timeoutMs} ms`)),
+    )
     const fail = (error: Error): void => {
-      clearTimeout(timer)
+      cancelTimeout()
       tcp.destroy()
       socket.destroy()
       reject(error)
     }
     const succeed = (): void => {
-      clearTimeout(timer)
+      cancelTimeout()
       socket.off('error', fail)
       resolve(socket)
     }

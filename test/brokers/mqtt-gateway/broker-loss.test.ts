@@ -19,6 +19,25 @@ describe('without a broker', () => {
     expect(scene.gateway.stats()).toMatchObject({ upstreamConnectsFailed: 2 })
   })
 
+  it('a connect whose broker closes instead of answering gets 0x88 with MQTT 5, and 3 before', async () => {
+    await using broker = await startScriptedBroker()
+    await using scene = await serveGateway(() => broker.port)
+    const [client, older] = [await scene.connectRaw(), await scene.connectRaw()]
+    client.sendConnect({ clientId: 'c', protocolVersion: 5 })
+    const first = await broker.accepted()
+    await first.received('connect')
+    first.socket.end()
+    older.sendConnect({ clientId: 'o' })
+    const second = await broker.accepted(1)
+    await second.received('connect')
+    second.socket.resetAndDestroy()
+    expect(await client.received('connack')).toMatchObject({ reasonCode: 0x88 })
+    expect(await older.received('connack')).toMatchObject({ returnCode: 3 })
+    await Promise.all([client.closed(), older.closed()])
+    expect(first.count('disconnect')).toBe(0)
+    await until(() => scene.gateway.stats().connections === 0)
+  })
+
   it('a connected client gets 0x8B with MQTT 5, and is closed before', async () => {
     await using scene = await startGateway()
     const client = await scene.connectRaw()

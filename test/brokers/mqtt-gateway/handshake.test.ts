@@ -77,9 +77,27 @@ describe('before the CONNACK', () => {
     clock.advance(59_000)
     expect(waiting.isClosed).toBe(false)
     clock.advance(1_000)
+    expect(await waiting.received('connack')).toMatchObject({ returnCode: 3 })
     await waiting.closed()
     await broker.peers[0]!.closed()
     await until(() => scene.gateway.stats().connections === 0)
+  })
+
+  it('a CONNECT that has arrived in time is read, even if the gateway was too busy to read it before', async () => {
+    const clock = new (class extends FakeClock {
+      afterTurn(run: () => void): void {
+        setTimeout(() => setImmediate(run))
+      }
+    })()
+    await using broker = await startScriptedBroker()
+    await using scene = await serveGateway(() => broker.port, { gate: new Gate({ clock }) })
+    const client = await scene.connectRaw()
+    await until(() => scene.gateway.stats().connections === 1)
+    client.sendConnect({ clientId: 'c' })
+    clock.advance(10_000)
+    const upstream = await broker.accepted()
+    await upstream.received('connect')
+    expect(client.isClosed).toBe(false)
   })
 
   it('a lost client ends its connection to the broker at once', async () => {
