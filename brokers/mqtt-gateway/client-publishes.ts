@@ -1,6 +1,6 @@
-import type { Decision, Outcome } from '../../src/core/decision.ts'
-import { isPromise } from '../../src/core/maybe-promise.ts'
-import type { MaybePromise, Sender } from '../../src/core/message.ts'
+import type { Decision } from '../../src/core/decision.ts'
+import type { Sender } from '../../src/core/message.ts'
+import { EARLY_BYTES, EarlyDecision } from '../../src/gateway/early-decision.ts'
 import { PASS, type PacketVerdict, SKIP, STOP } from '../../src/gateway/packet-walker.ts'
 import { passesAtOnce } from '../../src/gateway/pass-or-hold.ts'
 import { TopicDecoder } from '../../src/gateway/topic-decoder.ts'
@@ -14,12 +14,6 @@ import { PACKET, type Qos, REASON } from './packet-types.ts'
 import { PublishLayout, PublishPacket } from './publish-packet.ts'
 import { TopicAliases } from './topic-aliases.ts'
 import { encodeAck, encodeRefusedAck, encodeUserProperties } from './write-packets.ts'
-
-/** Largest message that is decided as a whole, even if it could be decided earlier. */
-const EARLY_BYTES = 16_384
-
-/** Outcomes that need no more of a message than its topic. */
-const FINAL: ReadonlySet<Outcome> = new Set(['drop', 'reject', 'disconnect'])
 
 export interface ClientPublishesOptions {
   /** Messages of QoS 1 and 2 that the broker may have unacknowledged. */
@@ -63,8 +57,7 @@ export class ClientPublishes {
   readonly #downgradedIds = new PacketIds()
   readonly #isSessionPresent: boolean
   #isClientGone = false
-  /** Decision about a large message that is not complete yet. */
-  #earlyAnswer: MaybePromise<Decision> | undefined
+  readonly #early: EarlyDecision
   /** Called when no message is held or unacknowledged. */
   onIdle: (() => void) | undefined
 
@@ -74,6 +67,7 @@ export class ClientPublishes {
     this.#sender = connection.sender
     this.#guard = connection.context.guard
     this.#queue = queue
+    this.#early = new EarlyDecision(connection.context.gate, this.#guard, queue)
     this.#window = options.window
     this.#answers = new OrderedAnswers(isFull => {
       if (isFull) connection.toBroker.block('answers')
@@ -95,7 +89,8 @@ export class ClientPublishes {
 
   decidePacket(bytes: Buffer, start: number, body: number, end: number): PacketVerdict {
     const isWhole = bytes.length >= end
-    if (!isWhole && !this.#canDecideEarly(end - start)) return end - start
+    const sizeBytes = end - start
+    if (!isWhole && !this.#early.canDecide(sizeBytes)) return sizeBytes
     const layout = this.#layout
     const read = layout.read(bytes, start, body, end, this.#isV5)
     if (read !== true) {
@@ -125,39 +120,20 @@ export class ClientPublishes {
     }
     if (topic === '') return this.#refuseWithoutTopic(bytes)
     const message = new PublishPacket('publish', this.#sender, topic, bytes, start, end, layout, this.#isV5)
-    if (!isWhole) return this.#decideEarly(message, alias, end - start)
-    const early = this.#earlyAnswer
-    this.#earlyAnswer = undefined
+    if (!isWhole) return this.#decideEarly(message, alias, sizeBytes)
+    const early = sizeBytes > EARLY_BYTES ? this.#early.takeKept() : undefined
     return passesAtOnce(message, this.#guard, this.#queue, this.#enact, early)
       ? this.#pass(message, alias)
       : SKIP
   }
 
-  /**
-   * Returns true if an incomplete message may be decided from its topic and size. Small ones are complete soon. A message
-   * that would wait behind others is needed as a whole.
-   */
-  #canDecideEarly(sizeBytes: number): boolean {
-    return (
-      sizeBytes > EARLY_BYTES &&
-      this.#earlyAnswer === undefined &&
-      this.#queue.pending === 0 &&
-      !this.#connection.context.gate.usesPayload('publish')
-    )
-  }
-
-  /** Decides an incomplete message. Its bytes then pass or are discarded as they come, unless it is held or changed. */
+  /** Decides about an incomplete message; see {@link EarlyDecision}. */
   #decideEarly(message: PublishPacket, alias: number | undefined, sizeBytes: number): PacketVerdict {
-    const answer = this.#guard.ask(message)
-    if (!isPromise(answer)) {
-      if (answer.outcome === 'deliver' && !this.#needsTopic(alias)) return this.#pass(message, alias)
-      if (FINAL.has(answer.outcome)) {
-        this.#enact(answer, message)
-        return SKIP
-      }
-    }
-    this.#earlyAnswer = answer
-    return sizeBytes
+    const decision = this.#early.decide(message, !this.#needsTopic(alias))
+    if (decision === undefined) return sizeBytes
+    if (decision.outcome === 'deliver') return this.#pass(message, alias)
+    this.#enact(decision, message)
+    return SKIP
   }
 
   /** Ends the connection, as brokers do: the topic, and so the rules, of the current packet are unknown [MQTT-4.7.3-1]. */

@@ -1,4 +1,5 @@
 import type { Decision } from '../../src/core/decision.ts'
+import { EARLY_BYTES, EarlyDecision } from '../../src/gateway/early-decision.ts'
 import { PASS, type PacketVerdict, SKIP, STOP } from '../../src/gateway/packet-walker.ts'
 import { passesAtOnce } from '../../src/gateway/pass-or-hold.ts'
 import { TopicDecoder } from '../../src/gateway/topic-decoder.ts'
@@ -23,6 +24,7 @@ const NO_HEADERS: Readonly<Record<string, string>> = {}
 export class ClientPublishes {
   readonly #connection: ConnectionState
   readonly #queue: SenderQueue
+  readonly #early: EarlyDecision
   readonly #tokens = new LineTokens()
   readonly #layout = new MessageLayout()
   readonly #subjects = new TopicDecoder()
@@ -33,6 +35,8 @@ export class ClientPublishes {
   constructor(connection: ConnectionState, queue: SenderQueue) {
     this.#connection = connection
     this.#queue = queue
+    const { gate, guard } = connection.context
+    this.#early = new EarlyDecision(gate, guard, queue)
   }
 
   /** Decides about a PUB or HPUB, whose `line` was just read. */
@@ -50,14 +54,32 @@ export class ClientPublishes {
     const { context } = connection
     if (!line.isSameSubject) this.#decodeSubject(line, bytes, start)
     const subject = this.#subject
-    if (this.#isExempt && context.exempt.allowsReply(subject, this.#decodeReply(bytes))) return PASS
-    if (bytes.length < end) return end - start
     if (this.#isExempt) {
-      this.#refuseReply(this.#decodeReply(bytes))
+      const reply = this.#decodeReply(bytes)
+      if (context.exempt.allowsReply(subject, reply)) return PASS
+      this.#refuseReply(reply)
       return SKIP
     }
+    const sizeBytes = end - start
+    const isWhole = bytes.length >= end
+    if (!isWhole) {
+      if (!this.#early.canDecide(sizeBytes)) return sizeBytes
+      const headersEnd = body + layout.headerBytes
+      if (bytes.length < headersEnd) return headersEnd - start
+    }
     const message = new PublishMessage('publish', connection.sender, subject, bytes, start, body, end, layout)
-    return passesAtOnce(message, context.guard, this.#queue, this.#enact) ? PASS : SKIP
+    if (!isWhole) return this.#decideEarly(message, sizeBytes)
+    const early = sizeBytes > EARLY_BYTES ? this.#early.takeKept() : undefined
+    return passesAtOnce(message, context.guard, this.#queue, this.#enact, early) ? PASS : SKIP
+  }
+
+  /** Decides about an incomplete message; see {@link EarlyDecision}. */
+  #decideEarly(message: PublishMessage, sizeBytes: number): PacketVerdict {
+    const decision = this.#early.decide(message, true)
+    if (decision === undefined) return sizeBytes
+    if (decision.outcome === 'deliver') return PASS
+    this.#enact(decision, message)
+    return SKIP
   }
 
   /** Returns true if a publish goes before held ones. */

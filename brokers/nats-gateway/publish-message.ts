@@ -108,12 +108,15 @@ export class PublishMessage implements Message {
     return this.readHeaders
   }
 
+  /** Undefined while the message is incomplete. */
   payload(): unknown {
+    if (!this.isWhole) return undefined
     this.reader ??= new PayloadReader()
     return this.reader.parse(this.bytes(), this.size)
   }
 
   payloadField(path: FieldPath): unknown {
+    if (!this.isWhole) return undefined
     this.reader ??= new PayloadReader()
     return this.reader.readField(this.bytes(), this.size, path)
   }
@@ -125,6 +128,10 @@ export class PublishMessage implements Message {
 
   private get headerBlock(): Buffer {
     return this.bytesOfMessage.subarray(this.body, this.body + this.headerBytes)
+  }
+
+  private get isWhole(): boolean {
+    return this.end <= this.bytesOfMessage.length
   }
 
   private get end(): number {
