@@ -7,6 +7,7 @@ import { isLimitingEnabled, readStoreOverlay } from './environment-variables.ts'
 import type { HealthOptions, HealthServer } from './health-server.ts'
 import { createLogger } from './log.ts'
 import { countRules, logFileError, logGateWarnings, logPolicyChanges } from './log-gate-events.ts'
+import { prepareServer } from './prepare-server.ts'
 import { resolvePolicyFiles } from './resolve-policy-files.ts'
 import {
   DRAIN_MS,
@@ -52,7 +53,8 @@ export async function runServer(
   ]
   const isLimiting = isLimitingEnabled(env)
   const workers = await workersCode?.prepareWorkers(options, isLimiting ? listPolicy() : [], env, log)
-  const prepared: PreparedServer = workers ?? (await prepare(log))
+  const prepared: PreparedServer =
+    workers ?? (await prepareServer(options, undefined, terminal, prepare, log))
   const gate = isLimiting
     ? await Gate.fromPolicy(listPolicy(), { env, logger: log, store: workers?.store })
     : new Gate({ logger: log, store: workers?.store })

@@ -3,6 +3,7 @@ import type { AdminServerOptions, ServerCheck } from '../admin/index.ts'
 import type { Dialect, Gate, MetricFamily, MetricSources } from '../index.ts'
 import type { LoadedPolicy } from '../policy/index.ts'
 import type { ReloadableFiles } from './access-files.ts'
+import type { LiveCaptureOptions } from './capture/live-capture-options.ts'
 import type { ListenerPorts } from './listeners/open-listeners.ts'
 import type { AdminOptions } from './start-admin.ts'
 import type { Monitoring, MonitoringOptions } from './start-monitoring.ts'
@@ -24,6 +25,8 @@ export interface ServerOptions extends MonitoringOptions, ListenerPorts {
   readonly proxyProtocol: boolean
   /** Default: 1 MiB. */
   readonly maxPacketBytes: number | undefined
+  /** Records the messages that are decided. Default: none. */
+  readonly capture: LiveCaptureOptions | undefined
   /** Processes that serve clients. Default: this one. */
   readonly workers: number | undefined
 }

@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander'
+import { DEFAULT_CAPTURE_FILES, type LiveCaptureOptions } from './capture/live-capture-options.ts'
 import { CommandError, EXIT } from './command-error.ts'
 import { policyOption } from './commands-policy.ts'
 import {
@@ -11,7 +12,15 @@ import {
   tokensFileFromEnv,
 } from './environment-variables.ts'
 import type { TlsFileOptions } from './listeners/tls-certificates.ts'
-import { appendOptionValue, parseWorkers, readPacketBytes, readPort } from './parse-argument-values.ts'
+import {
+  appendOptionValue,
+  parseBytesArgument,
+  parseCount,
+  parsePercentArgument,
+  parseWorkers,
+  readPacketBytes,
+  readPort,
+} from './parse-argument-values.ts'
 import { requirePolicyFiles } from './resolve-policy-files.ts'
 import type { ServerOptions } from './running-server.ts'
 import type { AdminOptions } from './start-admin.ts'
@@ -44,6 +53,11 @@ export interface ServerFlags {
   readonly adminHost?: readonly string[]
   readonly adminOverlay?: string
   readonly workers?: number
+  readonly capture?: string
+  readonly captureSenders?: number
+  readonly captureHashSenders?: boolean
+  readonly captureRotate?: number
+  readonly captureFiles?: number
   readonly json?: boolean
 }
 
@@ -117,6 +131,22 @@ export function addServerOptions(command: Command): Command {
       'processes that serve clients, under limits that they share; default: one',
       parseWorkers,
     )
+    .option(
+      '--capture <file>',
+      'record the messages, without payloads, for suggest and replay; .gz compresses',
+    )
+    .option(
+      '--capture-senders <share>',
+      'record only so many of the senders, as 5%, always the same; default: all',
+      parsePercentArgument,
+    )
+    .option('--capture-hash-senders', 'replace the names of senders in the capture, and leave out addresses')
+    .option(
+      '--capture-rotate <bytes>',
+      'begin another file of the capture after so many; default: 100 MB',
+      parseBytesArgument,
+    )
+    .option('--capture-files <count>', 'keep so many files of the capture; default: 10', parseCount)
     .option('--json', 'log JSON also to a screen')
 }
 
@@ -157,6 +187,7 @@ export function parseServerFlags(
     auditLog: flags.auditLog ?? seen.auditLog,
     analyticsStore: flags.analyticsStore ?? seen.analyticsStore,
     webhook: parseWebhook(flags.alertsWebhook ?? seen.webhookUrl, seen.webhookSecret),
+    capture: parseCaptureFlags(flags),
     workers: flags.workers === 1 ? undefined : flags.workers,
     json: flags.json ?? false,
     admin: parseAdminFlags(flags, env),
@@ -184,6 +215,22 @@ function parseTlsFlags(flags: ServerFlags): TlsFileOptions | undefined {
       'give each certificate its key, in the same order',
     )
   return { certificates: [first, ...others], caFile, requireCertificate }
+}
+
+function parseCaptureFlags(flags: ServerFlags): LiveCaptureOptions | undefined {
+  const { capture: file, captureSenders, captureHashSenders, captureRotate, captureFiles } = flags
+  if (file !== undefined) {
+    return {
+      file,
+      senders: captureSenders ?? 1,
+      hashSenders: captureHashSenders ?? false,
+      rotateBytes: captureRotate ?? DEFAULT_CAPTURE_FILES.rotateBytes,
+      files: captureFiles ?? DEFAULT_CAPTURE_FILES.files,
+    }
+  }
+  if ((captureSenders ?? captureHashSenders ?? captureRotate ?? captureFiles) === undefined) return undefined
+  const remedy = 'add --capture day.jsonl.gz'
+  throw new CommandError(`options of a capture need its file (${remedy})`, EXIT.usage)
 }
 
 function parseAdminFlags(flags: ServerFlags, env: Terminal['env']): AdminOptions | undefined {

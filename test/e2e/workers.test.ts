@@ -1,4 +1,6 @@
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
 import { connect as connectNats } from '@nats-io/transport-node'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { runCommand } from '../src/cli/fake-terminal.ts'
@@ -30,11 +32,16 @@ interface Primary {
   ask(...args: readonly string[]): Promise<unknown>
 }
 
-async function startGateway(folder: Folder, policy: string, upstream: string): Promise<Primary> {
+async function startGateway(
+  folder: Folder,
+  policy: string,
+  upstream: string,
+  ...flags: readonly string[]
+): Promise<Primary> {
   const admin = `unix:${folder.path}/admin.sock`
   const program = startCommand(
     ...['gateway', policy, '--upstream', upstream, '--port', '0', '--health', '0', '--workers', '2'],
-    ...['--admin', admin],
+    ...['--admin', admin, ...flags],
   )
   const { port, msg } = await logged(program, /ready: /)
   const metricsUrl = /http:\S+\/ready/.exec(String(msg))![0].replace('ready', 'metrics')
@@ -101,11 +108,12 @@ describe('topicgate gateway --workers', () => {
     expect(isRunning(Number(pid))).toBe(false)
   })
 
-  it('reloads, bans, counts and shows senders as one node', async () => {
+  it('reloads, bans, counts and shows senders as one node, and captures at each worker', async () => {
     using folder = new Folder()
     await using mosquitto = await startMosquitto()
     const policy = folder.file('policy.yaml', policyOf('per: client, limit: 3/day'))
-    const primary = await startGateway(folder, policy, mosquitto.url)
+    const capture = join(folder.path, 'day.jsonl.gz')
+    const primary = await startGateway(folder, policy, mosquitto.url, '--capture', capture)
     await using program = primary.program
     const clients = ['a', 'b', 'c', 'd']
     await publishTen(primary.port, clients)
@@ -130,6 +138,13 @@ describe('topicgate gateway --workers', () => {
     })
     const banned = Array.from({ length: 4 }, () => connectClient({ port: primary.port, clientId: 'a' }))
     for (const { status } of await Promise.allSettled(banned)) expect(status).toBe('rejected')
+    program.signal('SIGTERM')
+    expect((await program.ended).code).toBe(0)
+    const lines = [1, 2].flatMap(number => {
+      const file = readFileSync(join(folder.path, `day.worker-${number}.jsonl.gz`))
+      return gunzipSync(file).toString().trim().split('\n')
+    })
+    expect(lines.filter(line => line.includes('"on":"publish"'))).toHaveLength(80)
   })
 
   it('shares a limit among NATS clients, and ends its workers if the primary is killed', async () => {

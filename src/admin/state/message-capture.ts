@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
-import type { Message, Sender } from '../../core/message.ts'
+import type { Message } from '../../core/message.ts'
 import type { Gate } from '../../gate/gate.ts'
 import { matches } from '../../topic/pattern.ts'
+import { type CapturedFields, describeMessage } from './captured-fields.ts'
 
 /** What is captured, and how long. */
 export interface CaptureOptions {
@@ -77,20 +78,16 @@ export class MessageCapture {
     else this.#wake?.()
   }
 
-  #describe({ topic, on, sender, size, qos, retain, will }: Message): object {
-    const at = this.#gate.clock.now()
-    return { at, topic, on, ...this.#describeSender(sender), size, qos, retain, will }
-  }
-
-  /** Describes a sender without its API key. */
-  #describeSender({ client, user, device, ip, roles, tier }: Sender): Sender {
-    if (!this.#options.hashSenders) return { client, user, device, ip, roles, tier }
+  #describe(message: Message): CapturedFields {
+    const captured = describeMessage(message, this.#gate.clock.now())
+    if (!this.#options.hashSenders) return captured
     const hash = (name: string | undefined): string | undefined =>
       name &&
       createHash('sha256')
         .update(this.#salt + name)
         .digest('base64url')
         .slice(0, 16)
-    return { client: hash(client), user: hash(user), device: hash(device), roles, tier }
+    const { client, user, device } = captured
+    return { ...captured, client: hash(client), user: hash(user), device: hash(device), ip: undefined }
   }
 }

@@ -1,5 +1,5 @@
+import type { CapturedFields } from '../../admin/state/captured-fields.ts'
 import type { CaptureRecorder } from '../capture/capture-recorder.ts'
-import type { CapturedFields } from '../capture/captured-message.ts'
 import { EXIT } from '../command-error.ts'
 import { LineSplitter } from '../line-splitter.ts'
 import type { Terminal } from '../terminal.ts'

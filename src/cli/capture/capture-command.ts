@@ -10,6 +10,7 @@ import {
 } from '../parse-argument-values.ts'
 import type { Terminal } from '../terminal.ts'
 import type { CaptureFlags } from './capture-messages.ts'
+import { DEFAULT_CAPTURE_FILES } from './live-capture-options.ts'
 
 /** Adds the command capture, which records messages of a running topicgate, of a broker, or of a pcap. */
 export function addCaptureCommand(
@@ -40,8 +41,13 @@ export function addCaptureCommand(
     )
     .option('--hash-senders', 'replace the names of senders, and leave out addresses')
     .option('--out <file>', 'write to a file; .gz compresses it; default: the standard output')
-    .option('--rotate <bytes>', 'begin another file after so many', parseBytesArgument, 100_000_000)
-    .option('--files <count>', 'keep so many files, the latest ones', parseCount, 10)
+    .option(
+      '--rotate <bytes>',
+      'begin another file after so many',
+      parseBytesArgument,
+      DEFAULT_CAPTURE_FILES.rotateBytes,
+    )
+    .option('--files <count>', 'keep so many files, the latest ones', parseCount, DEFAULT_CAPTURE_FILES.files)
   command.action(async () => {
     const { captureMessages } = await import('./capture-messages.ts')
     done(await captureMessages(command.opts<CaptureFlags>(), terminal))

@@ -1,11 +1,11 @@
 import { captureFromGate, type GateCaptureFlags } from '../admin/capture.ts'
 import { CommandError, EXIT } from '../command-error.ts'
-import { formatCount, toPercent } from '../format.ts'
+import { formatCount } from '../format.ts'
 import type { Terminal } from '../terminal.ts'
 import { TerminationSignalWaiter } from '../termination-signal-waiter.ts'
 import { CaptureOutput } from './capture-output.ts'
 import { CaptureRecorder } from './capture-recorder.ts'
-import { CAPTURE_VERSION } from './capture-version.ts'
+import { captureHeader } from './capture-version.ts'
 import { Pseudonyms } from './captured-message.ts'
 
 export interface CaptureFlags extends GateCaptureFlags {
@@ -36,10 +36,7 @@ const DEFAULT_MS = 60_000
 export async function captureMessages(flags: CaptureFlags, terminal: Terminal): Promise<number> {
   checkFlags(flags)
   const { max = Infinity, senders, hashSenders = false, from, pcap, out: file, rotate, files } = flags
-  const header =
-    senders === 1
-      ? undefined
-      : JSON.stringify({ capture: CAPTURE_VERSION, senders: `${toPercent(senders)}%` })
+  const header = captureHeader(senders)
   const output = new CaptureOutput({ file, rotateBytes: rotate, files, header }, terminal)
   const isOfGate = from === undefined && pcap === undefined
   // A running topicgate replaces names itself, before they leave it.

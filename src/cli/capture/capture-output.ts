@@ -1,7 +1,16 @@
-import { closeSync, openSync, rmSync, writeSync } from 'node:fs'
-import { gzipSync } from 'node:zlib'
+import { close, ftruncate, open, openSync, readdirSync, rmSync, statSync, write as writeFile } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { basename, dirname } from 'node:path'
+import { promisify } from 'node:util'
+import { gzip } from 'node:zlib'
 import { CommandError, EXIT } from '../command-error.ts'
 import { type Terminal, write } from '../terminal.ts'
+
+const compress = promisify(gzip)
+const openFile = promisify(open)
+const writeBytes = promisify(writeFile)
+const truncateFile = promisify(ftruncate)
+const closeFile = promisify(close)
 
 /** Characters collected before they are written. */
 const BATCH_CHARS = 262_144
@@ -15,11 +24,14 @@ export interface CaptureOutputOptions {
   readonly files: number
   /** First line of each file, if the capture has one. */
   readonly header?: string | undefined
+  /** True: begins behind the files of an earlier run. Default: false, which overwrites them. */
+  readonly keepsFiles?: boolean | undefined
 }
 
 /**
  * Writes lines of a capture to files of a bounded size and number: `name.jsonl.gz`, `name.2.jsonl.gz` and so on. A
- * compressed file has one gzip member for each batch, so that an interrupted one is readable up to its last batch.
+ * compressed file has one gzip member for each batch, so that an interrupted one is readable up to its last batch. Files
+ * are written without blocking the process.
  */
 export class CaptureOutput {
   readonly #options: CaptureOutputOptions
@@ -27,14 +39,21 @@ export class CaptureOutput {
   #batch = ''
   #open: number | undefined
   #bytes = 0
-  /** Files so far. */
-  #count = 0
+  /** Number of the file that is written. */
+  #number = 1
 
   /** Throws CommandError if the file cannot be written. */
   constructor(options: CaptureOutputOptions, terminal: Terminal) {
     this.#options = options
     this.#terminal = terminal
-    if (options.file !== undefined) this.#openNext(options.file)
+    const { file, keepsFiles = false } = options
+    if (file === undefined) return
+    try {
+      if (keepsFiles) this.#beginBehind(file)
+      this.#open = openSync(numbered(file, this.#number), 'w')
+    } catch (cause) {
+      throw explained(file, cause)
+    }
   }
 
   /** Characters that wait to be written. */
@@ -48,58 +67,93 @@ export class CaptureOutput {
     return this.#batch.length >= BATCH_CHARS
   }
 
-  /** Writes the lines so far. Rejects with CommandError if that fails. */
+  /** Writes the lines so far. Call it again only after it has ended. Rejects with CommandError if that fails. */
   async flush(): Promise<void> {
     const batch = this.#batch
     this.#batch = ''
     const { file, rotateBytes, header } = this.#options
     if (batch === '') return
-    if (file !== undefined && this.#bytes >= rotateBytes) this.#openNext(file)
-    const text = this.#bytes === 0 && header !== undefined ? `${header}\n${batch}` : batch
-    const bytes = file?.endsWith('.gz') === true ? gzipSync(text) : Buffer.from(text)
-    this.#bytes += bytes.length
-    const opened = this.#open
-    if (file === undefined || opened === undefined) await write(this.#terminal.stdout, text)
-    else this.#explained(file, () => writeAll(opened, bytes))
+    try {
+      if (file !== undefined && this.#bytes >= rotateBytes) await this.#openNext(file)
+      const text = this.#bytes === 0 && header !== undefined ? `${header}\n${batch}` : batch
+      if (file === undefined || this.#open === undefined) await write(this.#terminal.stdout, text)
+      else await this.#write(this.#open, file.endsWith('.gz') ? await compress(text) : Buffer.from(text))
+    } catch (cause) {
+      throw file === undefined ? cause : explained(file, cause)
+    }
   }
 
   async close(): Promise<void> {
     try {
       await this.flush()
     } finally {
-      if (this.#open !== undefined) closeSync(this.#open)
-      this.#open = undefined
+      await this.#close()
     }
   }
 
-  #openNext(file: string): void {
-    if (this.#open !== undefined) closeSync(this.#open)
-    this.#open = undefined
-    this.#count++
+  /** Begins behind the last file that has messages, and removes those that are too many with it. */
+  #beginBehind(file: string): void {
+    const numbers = findNumbers(file)
+    const last = Math.max(0, ...numbers)
+    this.#number = last > 0 && statSync(numbered(file, last)).size === 0 ? last : last + 1
+    for (const number of numbers)
+      if (number <= this.#number - this.#options.files) rmSync(numbered(file, number))
+  }
+
+  async #openNext(file: string): Promise<void> {
+    await this.#close()
+    this.#number++
     this.#bytes = 0
-    const oldest = this.#count - this.#options.files
-    if (oldest >= 1) rmSync(numbered(file, oldest), { force: true })
-    this.#open = this.#explained(file, () => openSync(numbered(file, this.#count), 'w'))
+    const oldest = this.#number - this.#options.files
+    if (oldest >= 1) await rm(numbered(file, oldest), { force: true })
+    this.#open = await openFile(numbered(file, this.#number), 'w')
   }
 
-  #explained<T>(file: string, run: () => T): T {
+  /** Removes what was written of a batch if the disk does not take all of it, so that the file ends well. */
+  async #write(opened: number, bytes: Buffer): Promise<void> {
     try {
-      return run()
-    } catch (cause) {
-      const { code = '' } = cause as NodeJS.ErrnoException
-      const text = `${file}: the capture cannot be written: ${code} (name another file)`
-      throw new CommandError(text, EXIT.failed, { cause })
+      for (let written = 0; written < bytes.length; ) {
+        const { bytesWritten } = await writeBytes(opened, bytes, written)
+        written += bytesWritten
+      }
+      this.#bytes += bytes.length
+    } catch (error) {
+      await truncateFile(opened, this.#bytes).catch(() => {})
+      throw error
     }
   }
+
+  async #close(): Promise<void> {
+    const opened = this.#open
+    this.#open = undefined
+    if (opened !== undefined) await closeFile(opened)
+  }
+}
+
+function explained(file: string, cause: unknown): CommandError {
+  const { code = '' } = cause as NodeJS.ErrnoException
+  const text = `${file}: the capture cannot be written: ${code} (name another file)`
+  return new CommandError(text, EXIT.failed, { cause })
 }
 
 /** Returns the name of a file of a capture: `name.2.jsonl.gz` for the second one of `name.jsonl.gz`. */
-function numbered(file: string, count: number): string {
-  if (count === 1) return file
-  const [, name = file, extensions = ''] = /^(.*?[^/.])((?:\.[A-Za-z0-9]+){0,2})$/.exec(file) ?? []
-  return `${name}.${count}${extensions}`
+function numbered(file: string, number: number): string {
+  return number === 1 ? file : addToName(file, String(number))
 }
 
-function writeAll(file: number, bytes: Buffer): void {
-  for (let written = 0; written < bytes.length; ) written += writeSync(file, bytes, written)
+/** Adds a part to the name of a file, before its extensions: `day.2.jsonl.gz`. */
+export function addToName(file: string, part: string): string {
+  const [, name = file, extensions = ''] = /^(.*?[^/.])((?:\.[A-Za-z0-9]+){0,2})$/.exec(file) ?? []
+  return `${name}.${part}${extensions}`
+}
+
+/** Returns the numbers of the files of a capture. Throws if their folder cannot be read. */
+function findNumbers(file: string): readonly number[] {
+  const [before = '', after = ''] = addToName(basename(file), '/').split('/')
+  return readdirSync(dirname(file)).flatMap(name => {
+    if (name === basename(file)) return [1]
+    if (!name.startsWith(before) || !name.endsWith(after)) return []
+    const number = Number(name.slice(before.length, name.length - after.length))
+    return Number.isSafeInteger(number) && number > 1 ? [number] : []
+  })
 }

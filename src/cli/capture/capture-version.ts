@@ -1,7 +1,15 @@
+import { toPercent } from '../format.ts'
 import { LineError } from '../line-splitter.ts'
 
 /** Version of the format of captures. */
 export const CAPTURE_VERSION = 1
+
+/** Returns the first line of a capture of a share of the senders; undefined for all of them. */
+export function captureHeader(senders: number): string | undefined {
+  return senders === 1
+    ? undefined
+    : JSON.stringify({ capture: CAPTURE_VERSION, senders: `${toPercent(senders)}%` })
+}
 
 /**
  * Returns true for a line that describes the capture and is not a message: `{"capture":1,"senders":"5%"}`. Throws

@@ -1,21 +1,6 @@
 import { createHmac, randomBytes } from 'node:crypto'
+import type { CapturedFields } from '../../admin/state/captured-fields.ts'
 import { keyPosition } from '../../core/key-position.ts'
-
-/** A message of a capture, in the fields of its line. */
-export interface CapturedFields {
-  /** Whole milliseconds since the Unix epoch. */
-  readonly at: number
-  readonly topic: string
-  readonly on?: 'connect' | undefined
-  readonly client?: string | undefined
-  readonly user?: string | undefined
-  readonly device?: string | undefined
-  readonly ip?: string | undefined
-  readonly size: number
-  readonly qos?: number | undefined
-  readonly retain?: boolean | undefined
-  readonly will?: boolean | undefined
-}
 
 /** Receives captured messages. `isFull` is true once no more are taken. */
 export interface CaptureTarget {
@@ -36,12 +21,22 @@ export function isSampled({ client, user, device, ip, topic }: CapturedFields, s
   return share === 1 || keyPosition(`capture ${client ?? device ?? user ?? ip ?? topic}`) < share
 }
 
+/** Returns a random key of pseudonyms. */
+export function createPseudonymKey(): string {
+  return randomBytes(32).toString('base64url')
+}
+
 /**
  * Replaces the names of senders by pseudonyms, also where they are levels of the topic, and leaves out addresses. A name
  * has one pseudonym in a capture. Nobody can compute it again, because the key is thrown away.
  */
 export class Pseudonyms {
-  readonly #key = randomBytes(32)
+  readonly #key: string
+
+  /** Default: a random key. */
+  constructor(key = createPseudonymKey()) {
+    this.#key = key
+  }
 
   replaceNames(message: CapturedFields): CapturedFields {
     const replaced = new Map<string, string>()

@@ -1,6 +1,7 @@
 import { systemClock } from '../../core/clock.ts'
 import type { Gate, Logger } from '../../index.ts'
 import { type LoadedPolicy, loadPolicy } from '../../policy/index.ts'
+import { createPseudonymKey } from '../capture/captured-message.ts'
 import type { Counts, PreparedServer, RunningServer, ServerOptions } from '../running-server.ts'
 import { PrimaryStore } from './primary-store.ts'
 import type { WorkerReport } from './worker-api.ts'
@@ -40,6 +41,7 @@ async function startWorkers(
 ): Promise<RunningServer> {
   const { analytics, durations, node } = counts
   const workers = options.workers ?? 1
+  const pseudonymKey = createPseudonymKey()
   let endedFamilies: WorkerReport['families'] = []
   let endedStats = pickStats({})
   const pool = new WorkerPool({
@@ -53,6 +55,7 @@ async function startWorkers(
       policy: gate.policy && encodePolicy(gate.policy),
       usesPrimaryStore: store !== undefined,
       hasAdmin: options.admin !== undefined,
+      pseudonymKey,
     }),
     store: request => store?.answer(request) ?? [],
     onEnd: ({ lastReport }) => {

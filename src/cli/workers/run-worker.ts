@@ -5,6 +5,7 @@ import { IpcStore } from '../../stores/ipc/store.ts'
 import { EXIT } from '../command-error.ts'
 import { createLogger } from '../log.ts'
 import { logFileError, logGateWarnings } from '../log-gate-events.ts'
+import { prepareServer } from '../prepare-server.ts'
 import {
   DRAIN_MS,
   type RunningServer,
@@ -62,7 +63,7 @@ export async function runWorker(
   try {
     const settings = await channel.call('settings')
     const log = createLogger(options.logLevel, options.json, terminal).child({ worker: settings.number })
-    const prepared = await prepare(log)
+    const prepared = await prepareServer(options, settings, terminal, prepare, log)
     const store = settings.usesPrimaryStore ? openStore(channel, settings, entriesChanged) : undefined
     const { policy, node, hasAdmin } = settings
     const gate =

@@ -29,6 +29,8 @@ export interface WorkerSettings {
   readonly usesPrimaryStore: boolean
   /** True if an admin server shows refusals and confirmed changes. */
   readonly hasAdmin: boolean
+  /** Key of the pseudonyms in captures of all workers. */
+  readonly pseudonymKey: string
 }
 
 /** Counts of a worker since its last report, and its state now. */
