@@ -5,7 +5,7 @@ import { writeTokens } from '../../src/admin/access/token-file.ts'
 import { createToken } from '../../src/admin/access/tokens.ts'
 import { Folder } from '../src/cli/folder.ts'
 import { CLI } from '../support/built.ts'
-import { launchChromium } from '../support/chromium.ts'
+import { launchChromium, PAGE_TIMEOUT_MS } from '../support/chromium.ts'
 import { connectClient, type TestClient } from '../support/mqtt-client.ts'
 import { startNode } from '../support/program.ts'
 import { logged } from './cli.ts'
@@ -91,6 +91,7 @@ export async function openDashboardScene(hasTraffic = true): Promise<DashboardSc
     async open(role, options = {}, base = url, prepare = async () => {}) {
       const context = await browser.newContext(options)
       const page = await context.newPage()
+      page.setDefaultTimeout(PAGE_TIMEOUT_MS)
       await prepare(page)
       const faults: string[] = []
       page.on('pageerror', error => faults.push(String(error)))

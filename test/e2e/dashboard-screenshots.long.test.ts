@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { Browser, Locator, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { CLI, ensureBuilt, ROOT } from '../support/built.ts'
-import { launchChromium } from '../support/chromium.ts'
+import { launchChromium, PAGE_TIMEOUT_MS } from '../support/chromium.ts'
 import { type Program, startNode } from '../support/program.ts'
 
 /** With TOPICGATE_SCREENSHOTS=write the images of the documentation are replaced. */
@@ -46,6 +46,7 @@ it.each([
   'no page of the dashboard is wider than its window: %s, %d pixels',
   async (colorScheme, width, height) => {
     const page = await browser.newPage({ colorScheme, viewport: { width, height } })
+    page.setDefaultTimeout(PAGE_TIMEOUT_MS)
     const expectToFit = async (): Promise<void> =>
       expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(width)
     await page.goto(address)

@@ -7,6 +7,9 @@ const ARGUMENTS = [
   ...['--disable-component-update', '--disable-sync'],
 ]
 
+/** Longest wait of a page, for busy machines. */
+export const PAGE_TIMEOUT_MS = 120_000
+
 /** Starts a headless Chromium with an empty profile. */
 export function launchChromium(): Promise<Browser> {
   const executablePath = findBinary({ program: 'chromium', variable: 'TOPICGATE_CHROMIUM' })
