@@ -2,6 +2,8 @@ import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Dialect, Sender } from '../../core/message.ts'
 import type { CaptureLineReader } from '../capture-file.ts'
 import { CaptureReader } from '../capture-format.ts'
+import { formatWait } from '../format.ts'
+import { LineError } from '../line-splitter.ts'
 import { TopicSurvey } from './topic-survey.ts'
 
 /** Identities that a rule can count by, the best one first. */
@@ -12,7 +14,8 @@ type Identity = (typeof IDENTITIES)[number]
 /** Share of the messages that must have an identity for it to be used. */
 const MIN_KNOWN_SHARE = 0.99
 
-const AT = /"at"\s*:\s*(\d+)/
+/** Not a field of the payload, which has the same name. */
+const AT = /^\s*\{\s*"at"\s*:\s*(\d+)/
 const TOPIC = /"topic"\s*:\s*"([^"\\]*)"/
 
 /**
@@ -20,7 +23,7 @@ const TOPIC = /"topic"\s*:\s*"([^"\\]*)"/
  * is only searched for its time: this pass is to cost little, and later ones read each line.
  */
 export class CaptureSurvey implements CaptureLineReader<number> {
-  /** Lines read, and the times of the earliest and latest message. */
+  /** Lines read, and the times of the first and last message. */
   messages = 0
   firstMs = Infinity
   lastMs = -Infinity
@@ -42,14 +45,18 @@ export class CaptureSurvey implements CaptureLineReader<number> {
     return this.#dialect ?? 'mqtt'
   }
 
-  /** Returns the time of a line. Throws LineError. */
+  /** Returns the time of a line. Throws LineError, also for one that is earlier than one before it. */
   read(line: string): number {
     const topic = TOPIC.exec(line)?.[1]
     const at = topic !== undefined && this.#seen.has(topic) ? AT.exec(line)?.[1] : undefined
     const atMs = at === undefined ? this.#readNew(line) : Number(at)
     this.messages++
-    if (atMs < this.firstMs) this.firstMs = atMs
-    if (atMs > this.lastMs) this.lastMs = atMs
+    if (atMs < this.lastMs) {
+      const lag = formatWait(this.lastMs - atMs)
+      throw new LineError(`the line is ${lag} earlier than one before it (sort the capture by "at")`)
+    }
+    this.lastMs = atMs
+    if (this.firstMs === Infinity) this.firstMs = atMs
     return atMs
   }
 
