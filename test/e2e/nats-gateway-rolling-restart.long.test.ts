@@ -112,8 +112,9 @@ it('a JetStream publisher loses no acknowledged message while all servers behind
     await Promise.all(publishing)
 
     const stored = new Set<string>()
-    const consumer = await jetstream(publishers[0]!).consumers.get('orders')
-    const { messages: count } = (await manager.streams.info('orders')).state
+    // Its leaders are elected after the last restart.
+    const consumer = await until(() => jetstream(publishers[0]!).consumers.get('orders'), WAIT)
+    const { messages: count } = (await until(() => manager.streams.info('orders'), WAIT)).state
     for await (const message of await consumer.consume()) {
       stored.add(message.string())
       if (message.info.pending === 0) break
