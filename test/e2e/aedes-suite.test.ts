@@ -5,7 +5,6 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ensureBuilt, ROOT } from '../support/built.ts'
-import { IS_LONG_RUN } from '../support/long-run.ts'
 
 const AEDES = join(ROOT, 'node_modules/aedes')
 const ATTACH = pathToFileURL(join(import.meta.dirname, 'aedes-suite-attach.js')).href
@@ -43,7 +42,6 @@ const urgent = {
   limit: '1000000/s per client',
 }
 
-/** The last one has the limits of the one before; the others run with TOPICGATE_LONG=1. */
 const MODES = [
   ['an empty gate', undefined],
   ['generous limits on all four actions', limits],
@@ -122,7 +120,7 @@ async function runAll(attached: Attached): Promise<Run> {
 beforeAll(ensureBuilt)
 
 describe('the tests of aedes itself', () => {
-  it.concurrent.each(IS_LONG_RUN ? MODES : MODES.slice(-1))(
+  it.concurrent.each(MODES)(
     'all pass with %s attached',
     async (name, rules) => {
       const log = join(folder, name.replaceAll(' ', '-'))
