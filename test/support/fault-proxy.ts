@@ -88,6 +88,8 @@ export class FaultProxy implements AsyncDisposable {
       else if (isQuestion) {
         from.write(fault.answer.repeat(chunk.toString('latin1').match(/(^|\r\n)\*\d+\r\n\$/g)?.length ?? 0))
       }
+      // Answers to what was asked before the fault. Without them all later answers would belong to other commands.
+      else way.take(chunk, 0)
     })
   }
 }
