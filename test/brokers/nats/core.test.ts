@@ -225,7 +225,7 @@ describe.each(CLIENTS)('subscriptions of $name', generation => {
           kept: headers?.values('kept') ?? [],
         }),
     })
-    limits.subscribe(scene.nc, '>', { callback: () => {} })
+    for (const subject of ['a.>', 'dead.>']) limits.subscribe(scene.nc, subject, { callback: () => {} })
     await scene.nc.flush()
     const headers = generation.headers()
     for (const value of ['1', '2']) headers.append('kept', value)
