@@ -122,7 +122,7 @@ describe('sockets without a CONNECT', () => {
   it('are limited by address, closed after a timeout, and no longer counted after their CONNECT', async () => {
     const test = await start('reject', '100/s')
     const server = createServer(socket => void test.broker.handle(socket))
-    const bound = limitServer(server, test.limits, { maxSilentPerIp: 2, silentMs: 300 })
+    const bound = limitServer(server, test.limits, { maxSilentPerIp: 2, silentMs: 2_000 })
     await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
     const { port } = server.address() as AddressInfo
     const sockets: Socket[] = []
@@ -139,9 +139,8 @@ describe('sockets without a CONNECT', () => {
     await eventually(() => expect(third.destroyed || third.readableEnded).toBe(true))
     expect(bound.stats().refused).toBe(1)
     first.write(mqttPacket.generate({ ...CONNECT, clientId: 'a' }))
-    await eventually(() => expect(bound.stats().silent).toBe(1))
     await eventually(() => expect(bound.stats()).toEqual({ silent: 0, refused: 1, expired: 1 }))
-    expect(second.destroyed || second.readableEnded).toBe(true)
+    await eventually(() => expect(second.destroyed || second.readableEnded).toBe(true))
     expect(first.destroyed).toBe(false)
     bound.detach()
     for (const socket of sockets) socket.destroy()
