@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { type Command, Option } from 'commander'
 import { CommandError, EXIT } from './command-error.ts'
-import { appendOptionValue, parseWindow } from './parse-argument-values.ts'
+import { appendOptionValue, parseCount, parseWindow } from './parse-argument-values.ts'
 import { requirePackages } from './required-packages.ts'
 import { addServerOptions, parseServerFlags, type ServerFlags } from './server-flags.ts'
 import type { Terminal } from './terminal.ts'
@@ -15,6 +15,7 @@ interface GatewayFlags extends ServerFlags {
   readonly upstreamTlsFirst?: boolean
   readonly proxyKey?: string
   readonly sendProxy?: 'v2'
+  readonly maxPendingConnects?: number
   readonly window?: number
   readonly wills?: 'check' | 'strip' | 'pass'
   readonly advertise?: boolean
@@ -52,6 +53,11 @@ export function addGatewayCommand(
         ['v2'],
       ),
     )
+    .option(
+      '--max-pending-connects <count>',
+      'connections to one broker that it has not answered yet; further clients wait; default: 64',
+      parseCount,
+    )
   addServerOptions(gateway)
     .option(
       '--window <count>',
@@ -88,6 +94,7 @@ export function addGatewayCommand(
         upstreamTls: { caFile, certFile, keyFile },
         isUpstreamTlsFirst: flags.upstreamTlsFirst ?? false,
         sendsProxyHeader: flags.sendProxy !== undefined,
+        maxPendingConnects: flags.maxPendingConnects,
         window: flags.window,
         wills: flags.wills,
         advertise: flags.advertise ?? false,

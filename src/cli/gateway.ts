@@ -5,7 +5,7 @@ import type { ServerOptions } from './running-server.ts'
 import { type GatewayServerOptions, startGateway } from './start-gateway.ts'
 import type { Terminal } from './terminal.ts'
 import type { UpstreamAddress } from './upstreams/upstream.ts'
-import { UpstreamPool } from './upstreams/upstream-pool.ts'
+import { DEFAULT_MAX_PENDING_CONNECTS, UpstreamPool } from './upstreams/upstream-pool.ts'
 import { UpstreamTls, type UpstreamTlsFiles } from './upstreams/upstream-tls.ts'
 
 export interface GatewayCommandOptions extends ServerOptions, GatewayServerOptions {
@@ -14,6 +14,8 @@ export interface GatewayCommandOptions extends ServerOptions, GatewayServerOptio
   /** True if TLS begins before the INFO of NATS servers. */
   readonly isUpstreamTlsFirst: boolean
   readonly sendsProxyHeader: boolean
+  /** Connections to one broker that it has not answered yet, of all workers together. Default: 64. */
+  readonly maxPendingConnects: number | undefined
   readonly tls: TlsFileOptions | undefined
 }
 
@@ -28,11 +30,21 @@ export function runGateway(options: GatewayCommandOptions, terminal: Terminal): 
       tls === undefined || tls.files.length === 0
         ? []
         : [{ name: 'certificate for brokers', files: tls.files, reload: () => tls.reload() }]
-    const { upstreams: addresses, isUpstreamTlsFirst: isTlsFirst, sendsProxyHeader } = options
+    const { upstreams: addresses, isUpstreamTlsFirst: isTlsFirst, sendsProxyHeader, workers = 1 } = options
+    const maxPendingConnects = Math.ceil(
+      (options.maxPendingConnects ?? DEFAULT_MAX_PENDING_CONNECTS) / workers,
+    )
     return {
       files: [...reloadableFilesOf(access), ...brokerFiles],
       start: gate => {
-        const pool = new UpstreamPool({ addresses, tls, isTlsFirst, sendsProxyHeader, logger })
+        const pool = new UpstreamPool({
+          addresses,
+          tls,
+          isTlsFirst,
+          sendsProxyHeader,
+          maxPendingConnects,
+          logger,
+        })
         return startGateway(options, gate, pool, access.certificates, logger)
       },
     }

@@ -42,10 +42,17 @@ export async function startGateway(
 ): Promise<RunningServer> {
   const { protocol } = pool
   const sockets = new WeakMap<ClientPeer, Socket>()
-  const gateway = createGateway(options, gate, pool, logger, peer => {
-    const socket = sockets.get(peer)
-    if (socket !== undefined) listeners.markConnected(socket)
-    sockets.delete(peer)
+  const gateway = createGateway(options, gate, {
+    connectUpstream: (clientId, peer) => {
+      const isGone = (): boolean => sockets.get(peer)?.destroyed === true
+      return pool.connect({ clientId, ip: peer.ip, port: peer.port, isGone })
+    },
+    onConnect: peer => {
+      const socket = sockets.get(peer)
+      if (socket !== undefined) listeners.markConnected(socket)
+    },
+    protocol,
+    logger,
   })
   // Logs which brokers are away, without delaying the start.
   void pool.check()
@@ -81,20 +88,26 @@ export async function startGateway(
   }
 }
 
-/** Creates the gateway of the brokers' protocol. Calls `onConnect` when a client has sent its CONNECT. */
+interface GatewayHooks {
+  readonly connectUpstream: (clientId: string, peer: ClientPeer) => Promise<Socket>
+  /** Called when a client has sent its CONNECT. */
+  readonly onConnect: (peer: ClientPeer) => void
+  readonly protocol: Dialect
+  readonly logger: Logger
+}
+
+/** Creates the gateway of the brokers' protocol. */
 function createGateway(
   options: GatewayServerOptions,
   gate: Gate,
-  pool: UpstreamPool,
-  logger: Logger,
-  onConnect: (peer: ClientPeer) => void,
+  { connectUpstream, onConnect, protocol, logger }: GatewayHooks,
 ): MqttGateway | NatsGateway {
   const identify = ({ peer }: { readonly peer: ClientPeer }): undefined => void onConnect(peer)
-  if (pool.protocol === 'nats') {
+  if (protocol === 'nats') {
     if (gate.dialect !== 'nats' && gate.rules().length > 0)
       throw new CommandError('the policy has topics of MQTT (write dialect: nats in it)', EXIT.usage)
     return natsGateway(gate, {
-      connectUpstream: ({ peer }) => pool.connect({ clientId: '', ip: peer.ip, port: peer.port }),
+      connectUpstream: ({ peer }) => connectUpstream('', peer),
       identify,
       proxySeed: options.proxySeed,
       maxPayloadBytes: options.maxPacketBytes,
@@ -102,7 +115,7 @@ function createGateway(
     })
   }
   return mqttGateway(gate, {
-    connectUpstream: ({ clientId, peer }) => pool.connect({ clientId, ip: peer.ip, port: peer.port }),
+    connectUpstream: ({ clientId, peer }) => connectUpstream(clientId, peer),
     identify,
     window: options.window,
     wills: options.wills,

@@ -257,6 +257,8 @@ export const MAX_SIZES = {
   concurrentPasswordHashes: 2,
   waitingPasswordsPerAddress: 1_000,
   waitingPasswords: 10_000,
+  /** Clients of a gateway that wait for their connection to one broker. Further ones are refused. */
+  waitingUpstreamConnects: 65_536,
   /** TLS handshakes of one address at the same time. Further sockets are closed. */
   tlsHandshakesPerAddress: 250,
   /** Wrong passwords that are refused without a hash when they are sent again. */

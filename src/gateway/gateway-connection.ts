@@ -171,14 +171,15 @@ export abstract class GatewayConnection<Context extends GatewayContext> {
 
   /** Connects to the broker. Resolves to undefined if that failed, or if the phase has changed meanwhile. */
   protected async dial(open: () => MaybePromise<Duplex>): Promise<Duplex | undefined> {
-    const { counters, logger } = this.context
+    const { counters, failedDials } = this.context
     const { phase } = this
     let upstream: Duplex
     try {
       upstream = await open()
     } catch (err) {
+      if (this.phase !== phase) return undefined
       counters.upstreamConnectsFailed++
-      logger.warn({ err, client: this.sender.client }, 'no connection to the broker')
+      failedDials.log({ err, client: this.sender.client })
       return undefined
     }
     counters.upstreamConnects++

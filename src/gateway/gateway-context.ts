@@ -1,6 +1,7 @@
 import type { Logger } from '../core/logger.ts'
 import type { Dialect } from '../core/message.ts'
 import { pickOptions } from '../core/option-names.ts'
+import { ThrottledLog } from '../core/throttled-log.ts'
 import type { Gate } from '../gate/gate.ts'
 import { GUARD_OPTIONS, Guard, type GuardOptions } from '../guard/guard.ts'
 import { RefusalLog } from '../guard/refusal-log.ts'
@@ -43,6 +44,7 @@ export class GatewayContext<Settings extends GatewaySettings = GatewaySettings> 
   readonly settings: Settings
   readonly logger: Logger
   readonly refusals: RefusalLog
+  readonly failedDials: ThrottledLog
   readonly connects: ConnectRules
   /** Sockets that are not read, because the other side is slower or a message is held. */
   readonly clientPauses: PauseStats = { paused: 0, pausedMs: 0 }
@@ -83,6 +85,7 @@ export class GatewayContext<Settings extends GatewaySettings = GatewaySettings> 
       logger: this.logger,
     })
     this.refusals = new RefusalLog(this.logger, this.guard.clock, message => gate.senderOf(message))
+    this.failedDials = new ThrottledLog(this.guard.clock, this.logger, 'no connection to the broker')
     this.connects = new ConnectRules(gate, this.guard, protocol, settings.maxConnectHoldMs)
     this.#updateLimits()
     gate.on('policy', this.#updateLimits)

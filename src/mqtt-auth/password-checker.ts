@@ -1,6 +1,6 @@
 import { createHmac, randomBytes } from 'node:crypto'
+import { FairQueue } from '../core/fair-queue.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
-import { FairQueue } from './fair-queue.ts'
 import type { PasswordEntries } from './password-file.ts'
 import { matchesHash, type PasswordHash } from './password-hash.ts'
 

@@ -4,11 +4,17 @@ import { encodeProxyHeader, LOCAL_PROXY_HEADER } from '../../adapter/encode-prox
 import type { ServerCheck } from '../../admin/index.ts'
 import { canonicalIp } from '../../conditions/cidr.ts'
 import type { Dialect, Logger, MetricFamily } from '../../index.ts'
+import { PendingConnects, TurnTimeoutError } from './pending-connects.ts'
 import { askForGreeting, connectToUpstream, type UpstreamAddress } from './upstream.ts'
 import type { UpstreamTls } from './upstream-tls.ts'
 
 const CHECK_EVERY_MS = 5_000
 const CONNECT_MS = 5_000
+/** Maximum wait of a client for its turn, as that of a throttled connect. */
+const TURN_MS = 10_000
+
+/** Below the backlog of Mosquitto, which is 100. */
+export const DEFAULT_MAX_PENDING_CONNECTS = 64
 
 export interface UpstreamPoolOptions {
   /** At least one, and all of the same protocol. */
@@ -19,6 +25,8 @@ export interface UpstreamPoolOptions {
   readonly isTlsFirst?: boolean | undefined
   /** True if brokers get a PROXY header, version 2, with the address of the client. */
   readonly sendsProxyHeader: boolean
+  /** Connections to one broker that it has not answered yet. Default: 64. */
+  readonly maxPendingConnects?: number | undefined
   readonly logger: Logger
   /** Default: 5,000. */
   readonly checkEveryMs?: number | undefined
@@ -30,16 +38,20 @@ export interface ForwardedClient {
   readonly clientId: string
   readonly ip: string
   readonly port: number | undefined
+  /** Returns true if the client has closed its connection. */
+  readonly isGone: () => boolean
 }
 
 interface Upstream extends UpstreamAddress {
+  readonly pending: PendingConnects
   isHealthy: boolean
 }
 
 /**
  * The brokers behind a gateway. A client id always gets the same one among the healthy ones (rendezvous hashing), so
  * that its session is there; if one fails, only its own clients move. A broker is unhealthy from a failed connection on, until
- * a check connects to it again.
+ * a check connects to it again. Each gets a limited number of connections at once. Why: a broker that is merely busy must not
+ * look unreachable because the system drops connections behind its full backlog.
  */
 export class UpstreamPool {
   readonly #options: UpstreamPoolOptions
@@ -48,7 +60,12 @@ export class UpstreamPool {
 
   constructor(options: UpstreamPoolOptions) {
     this.#options = options
-    this.#upstreams = options.addresses.map(address => ({ ...address, isHealthy: true }))
+    const { maxPendingConnects = DEFAULT_MAX_PENDING_CONNECTS } = options
+    this.#upstreams = options.addresses.map(address => ({
+      ...address,
+      pending: new PendingConnects({ max: maxPendingConnects, answerMs: CONNECT_MS, turnMs: TURN_MS }),
+      isHealthy: true,
+    }))
     this.#timer = setInterval(() => void this.check(), options.checkEveryMs ?? CHECK_EVERY_MS)
     this.#timer.unref()
   }
@@ -72,12 +89,11 @@ export class UpstreamPool {
     // A broker may be back before a check has noticed it.
     for (const upstream of healthy.length > 0 ? healthy : ranked) {
       try {
-        const socket = await this.#open(upstream, socket => headerOf(client, socket))
-        this.#setHealthy(upstream, true)
-        return socket
+        return await upstream.pending.connect(client, () => this.#openFor(client, upstream))
       } catch (error) {
+        // Another broker would not have the session of the client.
+        if (error instanceof TurnTimeoutError || client.isGone()) throw error
         failure = error
-        this.#setHealthy(upstream, false, error)
       }
     }
     throw failure
@@ -117,21 +133,60 @@ export class UpstreamPool {
   }
 
   collectMetrics(): readonly MetricFamily[] {
+    const family = (
+      type: MetricFamily['type'],
+      name: string,
+      help: string,
+      read: (upstream: Upstream) => number,
+    ): MetricFamily => ({
+      name: `topicgate_gateway_upstream_${name}`,
+      help,
+      type,
+      samples: this.#upstreams.map(upstream => ({
+        labels: { upstream: upstream.name },
+        value: read(upstream),
+      })),
+    })
     return [
-      {
-        name: 'topicgate_gateway_upstream_healthy',
-        help: '1 if the last connection to a broker was successful.',
-        type: 'gauge',
-        samples: this.#upstreams.map(({ name, isHealthy }) => ({
-          labels: { upstream: name },
-          value: isHealthy ? 1 : 0,
-        })),
-      },
+      family('gauge', 'healthy', '1 if the last connection to a broker was successful.', ({ isHealthy }) =>
+        isHealthy ? 1 : 0,
+      ),
+      family(
+        'gauge',
+        'pending_connects',
+        'Connections that a broker has not answered yet.',
+        ({ pending }) => pending.count,
+      ),
+      family(
+        'gauge',
+        'waiting_connects',
+        'Clients that wait because a broker has too many pending connections.',
+        ({ pending }) => pending.waiting,
+      ),
+      family(
+        'counter',
+        'wait_timeouts_total',
+        'Clients refused because they waited too long for a connection to a broker.',
+        ({ pending }) => pending.timeouts,
+      ),
     ]
   }
 
   close(): void {
     clearInterval(this.#timer)
+  }
+
+  /** Connects to a broker for a client. Rejects if the broker has failed since and there is another one. */
+  async #openFor(client: ForwardedClient, upstream: Upstream): Promise<Socket> {
+    if (!upstream.isHealthy && this.isHealthy) throw new Error(`${upstream.name} is not reachable`)
+    try {
+      const socket = await this.#open(upstream, socket => headerOf(client, socket))
+      this.#setHealthy(upstream, true)
+      return socket
+    } catch (error) {
+      this.#setHealthy(upstream, false, error)
+      throw error
+    }
   }
 
   #open(upstream: Upstream, headerFor: (socket: Socket) => Buffer): Promise<Socket> {

@@ -28,6 +28,10 @@ export class FairQueue {
     return this.#waitingCount
   }
 
+  get running(): number {
+    return this.#running
+  }
+
   /** Runs a job when it is its turn. Returns undefined if the queue is full or the job was cancelled meanwhile. */
   async run<T>(key: string, isCancelled: () => boolean, job: () => Promise<T>): Promise<T | undefined> {
     if (!(await this.#enter(key, isCancelled))) return undefined

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { FairQueue } from '../../../src/mqtt-auth/fair-queue.ts'
+import { FairQueue } from '../../../src/core/fair-queue.ts'
 
 const never = (): boolean => false
 
