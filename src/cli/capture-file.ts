@@ -58,8 +58,8 @@ export class CaptureFileReader<T = CaptureRecord> {
     if (problem === undefined) return error
     const line = isLine ? this.#line : this.#line + 1
     const place = `${this.#path === '-' ? '(standard input)' : this.#path}:${line}`
-    const before = this.#read === 1 ? '1 line was' : `${formatCount(this.#read)} lines were`
-    const text = `${place}: ${problem}\n${before} decided before it`
+    const before = this.#read === 1 ? '1 message was' : `${formatCount(this.#read)} messages were`
+    const text = `${place}: ${problem}\n${before} read before it`
     return new CommandError(text, EXIT.failed, { cause: error })
   }
 

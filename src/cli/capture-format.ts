@@ -1,6 +1,7 @@
 import type { Dialect, Message, MessageHeaders, Operation, Sender } from '../core/message.ts'
 import { CapturedMessage, type CapturedMessageFields } from '../core/message-from-fields.ts'
 import { createSender, type HandlerResult, keyOfSender, SenderCache } from '../index.ts'
+import { formatCount, formatWait } from './format.ts'
 import { LineError } from './line-splitter.ts'
 
 /** A line of a capture. */
@@ -25,17 +26,56 @@ const ACTIONS: ReadonlySet<unknown> = new Set<Operation>([
 /** Maximum time value of a date (ECMA-262, 21.4.1.1). */
 const MAX_DATE_MS = 8.64e15
 
+export interface CaptureReaderOptions {
+  /** Counts lines that are earlier than one before them, instead of refusing the first one. Default: false. */
+  readonly allowsOutOfOrder?: boolean | undefined
+}
+
 /** Parses lines of a capture. Unknown fields are ignored; null means absent. */
 export class CaptureReader {
   readonly #protocol: Dialect
+  readonly #allowsOutOfOrder: boolean
   readonly #senders = new SenderCache<Sender>()
+  #messages = 0
+  #latestMs = 0
+  #outOfOrder = 0
+  /** Number of the first message that is earlier than one before it, from 1. */
+  #firstOutOfOrder = 0
 
-  constructor(protocol: Dialect) {
+  constructor(protocol: Dialect, { allowsOutOfOrder = false }: CaptureReaderOptions = {}) {
     this.#protocol = protocol
+    this.#allowsOutOfOrder = allowsOutOfOrder
   }
 
-  /** Throws LineError for an invalid line. */
+  /** Throws LineError for an invalid line, also for one that is earlier than one before it. */
   read(line: string): CaptureRecord {
+    const record = this.#parse(line)
+    this.#checkOrder(record.atMs)
+    return record
+  }
+
+  /** Describes messages that are out of order; undefined if there are none. */
+  describeOutOfOrder(): string | undefined {
+    if (this.#outOfOrder === 0) return undefined
+    const lines = this.#outOfOrder === 1 ? '1 line was' : `${formatCount(this.#outOfOrder)} lines were`
+    const place = `message ${formatCount(this.#firstOutOfOrder)} is the first`
+    return `${lines} out of order and decided at the latest time before: ${place} (sort the capture by "at")`
+  }
+
+  #checkOrder(atMs: number): void {
+    this.#messages++
+    if (atMs >= this.#latestMs) {
+      this.#latestMs = atMs
+      return
+    }
+    if (!this.#allowsOutOfOrder) {
+      const lag = formatWait(this.#latestMs - atMs)
+      throw new LineError(`the line is ${lag} earlier than one before it (sort the capture by "at")`)
+    }
+    if (++this.#outOfOrder === 1) this.#firstOutOfOrder = this.#messages
+  }
+
+  #parse(line: string): CaptureRecord {
     const fields = parseObject(line)
     const { at, topic } = fields
     if (!isWhole(at, MAX_DATE_MS))

@@ -38,11 +38,17 @@ interface ExplainFlags {
   readonly at?: number
   readonly after?: string
   readonly load?: number
+  readonly allowOutOfOrder?: boolean
 }
 
 interface PolicyFlags {
   readonly policy?: readonly string[]
   readonly json?: boolean
+}
+
+interface ReplayFlags extends PolicyFlags, PlotFlags {
+  readonly load?: number
+  readonly allowOutOfOrder?: boolean
 }
 
 interface ValidateFlags extends PolicyFlags {
@@ -62,6 +68,14 @@ interface BenchFlags extends PolicyFlags {
 export function policyOption(): Option {
   const meaning = 'a policy file; given several times, the later win by name'
   return new Option('-p, --policy <file>', meaning).argParser(appendOptionValue)
+}
+
+/** Returns the option shared by all commands that read a capture. */
+export function outOfOrderOption(): Option {
+  return new Option(
+    '--allow-out-of-order',
+    'use lines of the capture that are earlier than one before them at the latest time so far',
+  )
 }
 
 /** Adds the commands that use a policy without running a broker: validate, explain, replay, bench. */
@@ -125,6 +139,7 @@ export function addPolicyCommands(
       'load for adaptive limits, such as 80%; default: limits as written',
       parseLoadArgument,
     )
+    .addOption(outOfOrderOption())
     .option('--json', 'print JSON')
     .action(async (files: readonly string[], flags: ExplainFlags) => {
       const { explain } = await import('./explain.ts')
@@ -150,6 +165,7 @@ export function addPolicyCommands(
         atMs: flags.at,
         after: flags.after,
         load: flags.load,
+        allowsOutOfOrder: flags.allowOutOfOrder,
       }
       done(await explain(options, terminal))
     })
@@ -164,10 +180,11 @@ export function addPolicyCommands(
       'load for adaptive limits, such as 80%; default: limits as written',
       parseLoadArgument,
     )
+    .addOption(outOfOrderOption())
     .addOption(plotOption())
     .addOption(plotSenderOption())
     .option('--json', 'print a decision for each line, as JSON; default: a table of totals')
-    .action(async (files: readonly string[], flags: PolicyFlags & PlotFlags & { load?: number }) => {
+    .action(async (files: readonly string[], flags: ReplayFlags) => {
       const { replay } = await import('./replay.ts')
       const policy = [...files.slice(0, -1), ...(flags.policy ?? [])]
       const options = {
@@ -175,6 +192,7 @@ export function addPolicyCommands(
         capture: files.at(-1) ?? '-',
         json: flags.json ?? false,
         load: flags.load,
+        allowsOutOfOrder: flags.allowOutOfOrder,
         plot: readPlotFlags(flags),
       }
       done(await replay(options, terminal))

@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander'
 import type { Dialect } from '../core/message.ts'
 import { CommandError, EXIT } from './command-error.ts'
-import { policyOption } from './commands-policy.ts'
+import { outOfOrderOption, policyOption } from './commands-policy.ts'
 import {
   parseDurationArgument,
   parseLoadArgument,
@@ -25,6 +25,7 @@ interface DiffFlags {
   readonly capture?: string
   readonly failOn?: readonly FailCondition[]
   readonly load?: number
+  readonly allowOutOfOrder?: boolean
   readonly json?: boolean
 }
 
@@ -45,6 +46,7 @@ interface SuggestFlags {
   readonly dialect?: Dialect
   readonly write?: string
   readonly plot?: string
+  readonly allowOutOfOrder?: boolean
   readonly json?: boolean
 }
 
@@ -73,11 +75,12 @@ export function addRolloutCommands(
     )
     .option('--write <file>', 'write the policy to a file; default: print it')
     .option('--plot <file>', 'write a plot of the bursts that senders need, as SVG')
+    .addOption(outOfOrderOption())
     .option('--json', 'print JSON')
     .action(async (capture: string, flags: SuggestFlags) => {
       const { suggest } = await import('./suggestion/suggest.ts')
-      const { topic, per, quantile, dialect, write, plot, json = false } = flags
-      done(await suggest({ capture, topic, per, quantile, dialect, write, plot, json }, terminal))
+      const { json = false, allowOutOfOrder: allowsOutOfOrder, ...rest } = flags
+      done(await suggest({ ...rest, capture, json, allowsOutOfOrder }, terminal))
     })
 
   program
@@ -135,12 +138,14 @@ export function addRolloutCommands(
       'load for adaptive limits, such as 80%; default: limits as written',
       parseLoadArgument,
     )
+    .addOption(outOfOrderOption())
     .option('--json', 'print JSON')
     .action(async (old: string, now: string, flags: DiffFlags) => {
-      const { capture, failOn = [], load, json = false } = flags
+      const { capture, failOn = [], load, json = false, allowOutOfOrder: allowsOutOfOrder } = flags
       if (failOn.length > 0 && capture === undefined)
         throw new CommandError('--fail-on needs decisions: add --capture capture.jsonl', EXIT.usage)
       const { diffPolicies } = await import('./policy-diff/diff-policies.ts')
-      done(await diffPolicies({ old, new: now, capture, failOn, load, json }, terminal))
+      const options = { old, new: now, capture, failOn, load, json, allowsOutOfOrder }
+      done(await diffPolicies(options, terminal))
     })
 }

@@ -31,6 +31,8 @@ export interface ExplainOptions {
   readonly atMs?: number | undefined
   /** Load for adaptive limits, 0 to 1; default: limits are used as written. */
   readonly load?: number | undefined
+  /** Decides lines of the capture that are out of order. Default: false, which refuses them. */
+  readonly allowsOutOfOrder?: boolean | undefined
 }
 
 /**
@@ -48,7 +50,7 @@ export async function explain(options: ExplainOptions, terminal: Terminal): Prom
     load: options.load ?? 'none',
   })
   try {
-    if (options.after !== undefined) await decideCapture(options.after, options.atMs, gate, clock, terminal)
+    if (options.after !== undefined) await decideCapture(options.after, options, gate, clock, terminal)
     checkTopic(options, gate.dialect)
     const message = new CapturedMessage(options, gate.dialect)
     const explanation = await gate.explain(message)
@@ -71,12 +73,14 @@ function withoutSecrets(explanation: Explanation): unknown {
 
 async function decideCapture(
   path: string,
-  atMs: number | undefined,
+  options: ExplainOptions,
   gate: Gate,
   clock: VirtualClock,
-  { stdin }: Terminal,
+  { stdin, stderr }: Terminal,
 ): Promise<void> {
-  const capture = new CaptureFileReader(path, stdin, new CaptureReader(gate.dialect))
+  const { atMs } = options
+  const reader = new CaptureReader(gate.dialect, options)
+  const capture = new CaptureFileReader(path, stdin, reader)
   const engine = new ReplayEngine(gate, clock)
   try {
     for await (const messages of capture.chunks()) {
@@ -87,6 +91,8 @@ async function decideCapture(
   } catch (error) {
     throw capture.toCommandError(error)
   }
+  const outOfOrder = reader.describeOutOfOrder()
+  if (outOfOrder !== undefined) await write(stderr, `${outOfOrder}\n`)
   if (atMs !== undefined) engine.moveTo(atMs)
 }
 

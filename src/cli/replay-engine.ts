@@ -2,7 +2,6 @@ import type { Decision } from '../core/decision.ts'
 import type { MaybePromise } from '../core/message.ts'
 import type { Gate } from '../index.ts'
 import type { CaptureRecord } from './capture-format.ts'
-import { formatCount } from './format.ts'
 import { SimulatedHandlers } from './simulated-handlers.ts'
 import type { VirtualClock } from './virtual-clock.ts'
 
@@ -11,13 +10,6 @@ export class ReplayEngine {
   readonly #gate: Gate
   readonly #clock: VirtualClock
   readonly #pendingHandlers: SimulatedHandlers
-  /** Number of messages earlier than one before them, which are decided at the latest time so far. */
-  outOfOrder = 0
-  /** Number of the first message that is earlier than one before it, from 1. */
-  firstOutOfOrder = 0
-  #decided = 0
-  #latestMs = Number.NEGATIVE_INFINITY
-
   constructor(gate: Gate, clock: VirtualClock) {
     this.#gate = gate
     this.#clock = clock
@@ -29,22 +21,10 @@ export class ReplayEngine {
 
   /** Returns a promise only if the store does: one per line would cost more than the decision. */
   decide(captured: CaptureRecord): MaybePromise<Decision> {
-    this.#decided++
-    if (captured.atMs >= this.#latestMs) this.#latestMs = captured.atMs
-    else if (++this.outOfOrder === 1) this.firstOutOfOrder = this.#decided
     this.moveTo(captured.atMs)
     const answer = this.#gate.check(captured.message)
     if (answer instanceof Promise) return answer.then(decision => this.#handle(captured, decision))
     return this.#handle(captured, answer)
-  }
-
-  /** Describes messages that are out of order; undefined if there are none. */
-  describeOutOfOrder(): string | undefined {
-    const { outOfOrder: count, firstOutOfOrder: first } = this
-    if (count === 0) return undefined
-    const lines = count === 1 ? '1 line was' : `${formatCount(count)} lines were`
-    const place = `message ${formatCount(first)} is the first`
-    return `${lines} out of order and decided at the latest time before: ${place} (sort the capture by "at")`
   }
 
   /** Advances the clock and ends handlers that are due. */

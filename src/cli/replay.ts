@@ -24,14 +24,15 @@ export interface ReplayOptions {
   readonly json: boolean
   /** Load for adaptive limits, 0 to 1; default: limits are used as written. */
   readonly load?: number | undefined
+  /** Decides lines that are out of order at the latest time before. Default: false, which refuses them. */
+  readonly allowsOutOfOrder?: boolean | undefined
   /** Writes a plot of one sender. */
   readonly plot?: LevelPlotOptions | undefined
 }
 
 /**
- * Decides a capture line by line on a virtual clock, each at its `at`, in order: two runs print the same bytes. The
- * clock never runs backwards: an earlier line is decided at the latest time before it, and counted. Rejects with
- * CommandError, exit code 1, at the first unreadable line.
+ * Decides a capture line by line on a virtual clock, each at its `at`, in order: two runs print the same bytes. Rejects
+ * with CommandError, exit code 1, at the first line that is unreadable or out of order.
  */
 export async function replay(options: ReplayOptions, terminal: Terminal): Promise<number> {
   const clock = new VirtualClock()
@@ -49,6 +50,7 @@ export async function replay(options: ReplayOptions, terminal: Terminal): Promis
 class Replay {
   readonly #options: ReplayOptions
   readonly #terminal: Terminal
+  readonly #reader: CaptureReader
   readonly #capture: CaptureFileReader
   readonly #totals: ReplayTotals
   readonly #engine: ReplayEngine
@@ -60,7 +62,8 @@ class Replay {
   constructor(options: ReplayOptions, gate: Gate, clock: VirtualClock, terminal: Terminal) {
     this.#options = options
     this.#terminal = terminal
-    this.#capture = new CaptureFileReader(options.capture, terminal.stdin, new CaptureReader(gate.dialect))
+    this.#reader = new CaptureReader(gate.dialect, options)
+    this.#capture = new CaptureFileReader(options.capture, terminal.stdin, this.#reader)
     this.#totals = new ReplayTotals(gate.rules())
     this.#engine = new ReplayEngine(gate, clock)
     this.#progress = new ProgressLine(terminal.stderr)
@@ -83,7 +86,7 @@ class Replay {
     if (plot !== undefined && this.#levels !== undefined)
       await writeOutputFile(plot.file, 'the plot', this.#levels.render())
     if (!this.#options.json) await write(this.#terminal.stdout, `${this.#totals.describe().join('\n')}\n`)
-    const outOfOrder = this.#engine.describeOutOfOrder()
+    const outOfOrder = this.#reader.describeOutOfOrder()
     if (outOfOrder !== undefined) this.#terminal.stderr.write(`${outOfOrder}\n`)
   }
 

@@ -25,6 +25,8 @@ export interface DiffPoliciesOptions {
   readonly failOn: readonly FailCondition[]
   /** Load for adaptive limits, 0 to 1; default: limits are used as written. */
   readonly load?: number | undefined
+  /** Decides lines that are out of order at the latest time before. Default: false, which refuses them. */
+  readonly allowsOutOfOrder?: boolean | undefined
   readonly json: boolean
 }
 
@@ -72,28 +74,32 @@ class CaptureDecider {
   readonly reader: CaptureReader
   readonly engine: ReplayEngine
 
-  constructor(gate: Gate, clock: VirtualClock) {
+  constructor(gate: Gate, clock: VirtualClock, options: DiffPoliciesOptions) {
     this.gate = gate
-    this.reader = new CaptureReader(gate.dialect)
+    this.reader = new CaptureReader(gate.dialect, options)
     this.engine = new ReplayEngine(gate, clock)
   }
 }
 
-async function openDecider({ document }: LoadedPolicy, load: number | undefined): Promise<CaptureDecider> {
+async function openDecider(
+  { document }: LoadedPolicy,
+  options: DiffPoliciesOptions,
+): Promise<CaptureDecider> {
   const clock = new VirtualClock()
   const store = new MemoryStore({ clock })
-  return new CaptureDecider(await Gate.fromPolicy(document, { clock, store, load: load ?? 'none' }), clock)
+  const gate = await Gate.fromPolicy(document, { clock, store, load: options.load ?? 'none' })
+  return new CaptureDecider(gate, clock, options)
 }
 
 async function decideCapture(
   oldPolicy: LoadedPolicy,
   newPolicy: LoadedPolicy,
   path: string,
-  { load }: DiffPoliciesOptions,
+  options: DiffPoliciesOptions,
   { stdin, stderr }: Terminal,
 ): Promise<DecisionChanges> {
-  const old = await openDecider(oldPolicy, load)
-  const now = await openDecider(newPolicy, load)
+  const old = await openDecider(oldPolicy, options)
+  const now = await openDecider(newPolicy, options)
   // Each policy gets messages of its own: a gate keeps its state on the sender.
   const reader = {
     read: (line: string): readonly [CaptureRecord, CaptureRecord] => [
@@ -117,7 +123,7 @@ async function decideCapture(
     await old.gate.close()
     await now.gate.close()
   }
-  const outOfOrder = now.engine.describeOutOfOrder()
+  const outOfOrder = now.reader.describeOutOfOrder()
   if (outOfOrder !== undefined) await write(stderr, `${outOfOrder}\n`)
   return changes
 }

@@ -4,7 +4,7 @@ import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { andThen } from '../../core/maybe-promise.ts'
 import type { Dialect, MaybePromise } from '../../core/message.ts'
 import { Gate, MemoryStore } from '../../index.ts'
-import { CaptureFileReader, type CaptureLineReader } from '../capture-file.ts'
+import { CaptureFileReader } from '../capture-file.ts'
 import { CaptureReader, type CaptureRecord } from '../capture-format.ts'
 import { CommandError, EXIT } from '../command-error.ts'
 import { formatCount, formatTable, printable } from '../format.ts'
@@ -48,6 +48,8 @@ export interface SuggestOptions {
   readonly write?: string | undefined
   /** File for a plot of the bursts that senders need. */
   readonly plot?: string | undefined
+  /** Uses lines that are out of order at the latest time before. Default: false, which refuses them. */
+  readonly allowsOutOfOrder?: boolean | undefined
   readonly json: boolean
 }
 
@@ -105,8 +107,16 @@ class Suggestion {
 
   async #survey(): Promise<CaptureSurvey> {
     const survey = new CaptureSurvey(this.#options.dialect)
-    await this.#read(survey, 'read', () => true)
-    if (survey.lastMs > survey.firstMs) return survey
+    // The dialect of the messages is not known yet, nor used.
+    const reader = await this.#read('mqtt', 'read', record => {
+      survey.record(record)
+      return true
+    })
+    if (survey.lastMs > survey.firstMs) {
+      const outOfOrder = reader.describeOutOfOrder()
+      if (outOfOrder !== undefined) await write(this.#terminal.stderr, `${outOfOrder}\n`)
+      return survey
+    }
     throw new CommandError(
       `${this.#options.capture}: ${survey.messages === 0 ? 'there is no message' : 'all messages have the same time'} (record a longer capture)`,
       EXIT.failed,
@@ -116,8 +126,7 @@ class Suggestion {
   /** Records the messages before a time. Returns their number. */
   async #record(groups: MessageGroups, cutMs: number): Promise<number> {
     let recorded = 0
-    const reader = new CaptureReader(groups.dialect)
-    await this.#read(reader, 'fitted', ({ atMs, message }: CaptureRecord) => {
+    await this.#read(groups.dialect, 'fitted', ({ atMs, message }) => {
       if (atMs >= cutMs) return false
       recorded++
       groups.visit(message, (group, key) => group.needs.record(key, atMs))
@@ -126,24 +135,26 @@ class Suggestion {
     return recorded
   }
 
-  /** Reads the capture until `use` returns false. */
-  async #read<T>(
-    reader: CaptureLineReader<T>,
+  /** Reads the capture until `use` returns false. Returns the reader, which knows what is out of order. */
+  async #read(
+    dialect: Dialect,
     action: string,
-    use: (value: T) => MaybePromise<boolean>,
-  ): Promise<void> {
+    use: (record: CaptureRecord) => MaybePromise<boolean>,
+  ): Promise<CaptureReader> {
+    const reader = new CaptureReader(dialect, this.#options)
     const capture = new CaptureFileReader(this.#options.capture, this.#terminal.stdin, reader)
     try {
-      for await (const values of capture.chunks()) {
-        for (const value of values) {
-          const goesOn = use(value)
-          if (!(goesOn instanceof Promise ? await goesOn : goesOn)) return
+      for await (const records of capture.chunks()) {
+        for (const record of records) {
+          const goesOn = use(record)
+          if (!(goesOn instanceof Promise ? await goesOn : goesOn)) return reader
         }
         this.#progress.show(() => `${formatCount(capture.line)} lines ${action}`)
       }
     } catch (error) {
       throw capture.toCommandError(error)
     }
+    return reader
   }
 
   #fit(
@@ -179,7 +190,6 @@ class Suggestion {
     const clock = new VirtualClock()
     const gate = await Gate.fromPolicy(formatPolicy(policy), { clock, store: new MemoryStore({ clock }) })
     const engine = new ReplayEngine(gate, clock)
-    const reader = new CaptureReader(groups.dialect)
     const outliers = new Map(
       policy.rules.map(({ name, fit }) => [name, new Set(fit.outliers.map(({ key }) => key))]),
     )
@@ -198,14 +208,10 @@ class Suggestion {
       return true
     }
     let read = 0
-    const skipping = {
-      read: (line: string): CaptureRecord | undefined =>
-        ++read <= fittedMessages ? undefined : reader.read(line),
-    }
     try {
-      await this.#read(skipping, 'verified', captured => {
-        if (captured === undefined) return true
-        return andThen(engine.decide(captured), decision => count(captured, decision))
+      await this.#read(groups.dialect, 'verified', record => {
+        if (++read <= fittedMessages) return true
+        return andThen(engine.decide(record), decision => count(record, decision))
       })
     } finally {
       await gate.close()

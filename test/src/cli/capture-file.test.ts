@@ -1,5 +1,5 @@
 import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { runCommand } from './fake-terminal.ts'
@@ -49,7 +49,7 @@ describe('a capture file', () => {
     const whole = gzipSync(LINES.join(''))
     const { exitCode, err } = await scene.replay('capture.jsonl.gz', whole.subarray(0, whole.length / 2))
     expect(exitCode).toBe(1)
-    const [, line, before] = /capture\.jsonl\.gz:(\d+): .*\n([\d,]+) lines were decided/.exec(err) ?? []
+    const [, line, before] = /capture\.jsonl\.gz:(\d+): .*\n([\d,]+) messages were read/.exec(err) ?? []
     expect(Number(line)).toBeGreaterThan(1_000)
     expect(Number(before?.replaceAll(',', ''))).toBe(Number(line) - 1)
     expect(err).toContain('the gzip data ends early (copy the file again, or record it anew)')
@@ -83,14 +83,105 @@ describe('a capture file', () => {
     expect(described).toEqual(plain)
   })
 
-  it('with lines out of order is decided, and the first such line is named', async () => {
+  it('with lines out of order is decided on request, and the first such line is named', async () => {
     using scene = setUp()
     const lines = [3, 1, 2, 9].map(at => `{"at":${at},"topic":"t","client":"c"}\n`).join('')
+    const capture = scene.folder.file('capture.jsonl', lines)
     const note =
       '2 lines were out of order and decided at the latest time before: message 2 is the first (sort the capture by "at")\n'
-    expect(await scene.replay('capture.jsonl', lines)).toMatchObject({ exitCode: 0, err: note })
-    const capture = join(scene.folder.path, 'capture.jsonl')
-    const diff = await runCommand(['diff', scene.policy, scene.policy, '--capture', capture])
+    const { policy } = scene
+    const replayed = await runCommand(['replay', policy, capture, '--allow-out-of-order'])
+    expect(replayed).toMatchObject({ exitCode: 0, err: note })
+    const diff = await runCommand(['diff', policy, policy, '--capture', capture, '--allow-out-of-order'])
     expect(diff).toMatchObject({ exitCode: 0, err: note })
+    const suggested = await runCommand(['suggest', capture, '--allow-out-of-order'])
+    expect(suggested).toMatchObject({ exitCode: 0, err: note })
+    const topic = ['--topic', 't', '--after', capture, '--allow-out-of-order']
+    expect(await runCommand(['explain', policy, ...topic])).toMatchObject({ exitCode: 0, err: note })
+  })
+})
+
+const WHOLE = LINES.slice(0, 2_000).join('')
+const COMPRESSED = gzipSync(WHOLE)
+
+/** Captures that cannot be used: content, line, and problem with its remedy. */
+const UNUSABLE: Readonly<Record<string, readonly [Buffer | string, string, string]>> = {
+  'is compressed and cut': [
+    COMPRESSED.subarray(0, COMPRESSED.length / 2),
+    '[1-9]\\d*',
+    'the gzip data ends early (copy the file again, or record it anew)',
+  ],
+  'is out of order': [
+    '{"at":5000,"topic":"t"}\n{"at":7000,"topic":"t"}\n{"at":6500,"topic":"t"}\n',
+    '3',
+    'the line is 500ms earlier than one before it (sort the capture by "at")',
+  ],
+  'has another version': [
+    `{"capture":2}\n${WHOLE}`,
+    '1',
+    'this is a capture of version 2 (this topicgate reads version 1: update it, or record the capture again)',
+  ],
+  'ends within a line': [WHOLE.slice(0, -5), '2000', 'this is not JSON'],
+  'has a field of another type': [`{"at":0,"topic":7}\n${WHOLE}`, '1', '"topic" is 7 (write a text)'],
+}
+
+const COMMANDS: Readonly<Record<string, (policy: string, capture: string) => readonly string[]>> = {
+  replay: (policy, capture) => ['replay', policy, capture],
+  suggest: (_, capture) => ['suggest', capture],
+  diff: (policy, capture) => ['diff', policy, policy, '--capture', capture],
+  explain: (policy, capture) => ['explain', policy, '--topic', 't', '--after', capture],
+  test: policy => ['test', join(dirname(policy), 'policy.test.yaml')],
+}
+
+describe.each(Object.entries(UNUSABLE))('a capture that %s', (_, [content, line, problem]) => {
+  it.each(Object.entries(COMMANDS))('ends %s with its place, the remedy and exit code 1', async (_, args) => {
+    using folder = new Folder()
+    const policy = folder.file('policy.yaml', POLICY)
+    const capture = folder.file('day.jsonl', content)
+    folder.file(
+      'policy.test.yaml',
+      'policy: policy.yaml\ntests: [{ name: day, replay: day.jsonl, expect: { refused: 0 } }]',
+    )
+    const { exitCode, out, err } = await runCommand(args(policy, capture))
+    expect(exitCode).toBe(1)
+    const [, seenLine, seen = ''] = /day\.jsonl:(\d+): (.*)/.exec(out + err) ?? []
+    expect(seenLine).toMatch(new RegExp(`^${line}$`))
+    expect(seen).toContain(problem)
+  })
+})
+
+const FLEET = 'fleet: [{ name: a, topic: a, send: { every: 1s } }]'
+const TESTS =
+  'policy: policy.yaml\ntests: [{ name: a, steps: [{ send: { topic: a }, expect: { refused: 0 } }] }]'
+
+/** Files with an unknown word: name, content, place, and the word to write. */
+const UNKNOWN_WORDS: Readonly<Record<string, readonly [string, string, string, string]>> = {
+  policy: ['policy.yaml', POLICY.replace('per', 'pre'), '1:40', 'did you mean per?'],
+  fleet: ['fleet.yaml', FLEET.replace('topic', 'tpoic'), '1:20', 'did you mean topic?'],
+  test: ['policy.test.yaml', TESTS.replace('refused', 'refusd'), '2:60', 'did you mean refused?'],
+}
+
+describe.each([
+  ['replay', 'policy'],
+  ['diff', 'policy'],
+  ['explain', 'policy'],
+  ['test', 'policy'],
+  ['test', 'test'],
+  ['simulate', 'policy'],
+  ['simulate', 'fleet'],
+] as const)('%s', (command, kind) => {
+  it(`ends at an unknown word of its ${kind} with the place, the remedy and exit code 1`, async () => {
+    using folder = new Folder()
+    const policy = folder.file('policy.yaml', POLICY)
+    const fleet = folder.file('fleet.yaml', FLEET)
+    const capture = folder.file('day.jsonl', WHOLE)
+    folder.file('policy.test.yaml', TESTS)
+    const [name, content, place, remedy] = UNKNOWN_WORDS[kind]!
+    folder.file(name, content)
+    const args = COMMANDS[command]?.(policy, capture) ?? ['simulate', fleet, '--policy', policy]
+    const { exitCode, out, err } = await runCommand(args)
+    expect(exitCode).toBe(1)
+    expect(out + err).toContain(`${name}:${place}: `)
+    expect(out + err).toContain(remedy)
   })
 })

@@ -111,7 +111,13 @@ describe('replay --json', () => {
     using folder = new Folder()
     const policy = folder.file('policy.yaml', POLICY)
     const capture = folder.file('capture.jsonl', CAPTURE)
-    const { exitCode, out, err } = await runCommand(['replay', policy, capture, '--json'])
+    const { exitCode, out, err } = await runCommand([
+      'replay',
+      policy,
+      capture,
+      '--json',
+      '--allow-out-of-order',
+    ])
     expect(out).toBe(GOLDEN)
     const note =
       '1 line was out of order and decided at the latest time before: message 33 is the first (sort the capture by "at")\n'
@@ -168,7 +174,7 @@ describe('replay --json', () => {
     ).toEqual(['a', 'b'])
     expect(err).toBe(
       'error: (standard input):4: "at" is -1 (write whole milliseconds since 1970, as 0 or 1700000000000)\n' +
-        '2 lines were decided before it\n',
+        '2 messages were read before it\n',
     )
   })
 
@@ -185,7 +191,9 @@ describe('replay', () => {
   it('prints totals by rule and the worst senders', async () => {
     using folder = new Folder()
     const policy = folder.file('policy.yaml', POLICY)
-    const { exitCode, out } = await runCommand(['replay', policy, '-'], { stdin: CAPTURE })
+    const { exitCode, out } = await runCommand(['replay', policy, '-', '--allow-out-of-order'], {
+      stdin: CAPTURE,
+    })
     expect(exitCode).toBe(0)
     expect(out).toBe(`38 messages over 5s: 27 allowed, 11 refused (28.9 %)
 

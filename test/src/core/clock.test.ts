@@ -68,7 +68,13 @@ describe('a replay of lines out of order', () => {
     const policy = folder.file('policy.yaml', 'rules:\n  - { name: r, per: client, limit: 1/min }\n')
     const lines = [0, 200_000, 100_000, 150_000, 260_000].map(at => ({ at, topic: 't', client: 'c' }))
     const capture = folder.file('capture.jsonl', lines.map(line => JSON.stringify(line)).join('\n'))
-    const { out, err, exitCode } = await runCommand(['replay', policy, capture, '--json'])
+    const { out, err, exitCode } = await runCommand([
+      'replay',
+      policy,
+      capture,
+      '--json',
+      '--allow-out-of-order',
+    ])
     expect(exitCode).toBe(0)
     const told = out
       .trimEnd()

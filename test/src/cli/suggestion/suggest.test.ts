@@ -121,16 +121,6 @@ describe('suggest', () => {
     )
   })
 
-  it('refuses a capture that is out of order, with the place and the remedy', async () => {
-    using folder = new Folder()
-    const lines = [5_000, 7_000, 6_500].map(at => `{"at":${at},"topic":"t/a","client":"a"}\n`)
-    const { exitCode, err } = await runCommand(['suggest', folder.file('c.jsonl', lines.join(''))])
-    expect(exitCode).toBe(1)
-    expect(err).toContain(
-      'c.jsonl:3: the line is 500ms earlier than one before it (sort the capture by "at")',
-    )
-  })
-
   it('reports an unreadable line with its place, and a capture that is too short', async () => {
     using folder = new Folder()
     const broken = folder.file('c.jsonl', '{"at":0,"topic":"a","client":"c"}\n{"at":1,"topic":"a"\n')
