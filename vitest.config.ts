@@ -27,6 +27,8 @@ const serverTests = findServerTests(import.meta.dirname)
 const workers = 2 * availableParallelism()
 const exclude = [...configDefaults.exclude, LONG]
 const timeouts = (ms: number) => ({ testTimeout: ms, hookTimeout: ms })
+/** Of tests with servers and processes. `TallyReporter` names those that needed it. */
+const retry = 1
 
 /** Timeouts catch what hangs. They are long, so that a slow or busy machine fails no test. */
 export default defineConfig({
@@ -34,6 +36,7 @@ export default defineConfig({
     reporters: ['default', new TallyReporter()],
     passWithNoTests: false,
     maxWorkers: workers,
+    experimental: { fsModuleCache: true, fsModuleCachePath: 'node_modules/.cache/topicgate/vitest' },
     sequence: { sequencer: SlowestFirst },
     projects: [
       {
@@ -55,7 +58,14 @@ export default defineConfig({
         },
       },
       {
-        test: { name: 'servers', isolate: false, include: [...serverTests], exclude, ...timeouts(180_000) },
+        test: {
+          name: 'servers',
+          isolate: false,
+          include: [...serverTests],
+          exclude,
+          retry,
+          ...timeouts(180_000),
+        },
       },
       {
         test: {
@@ -63,21 +73,23 @@ export default defineConfig({
           isolate: false,
           include: ['test/e2e/**/*.test.ts'],
           exclude,
+          retry,
           ...timeouts(240_000),
         },
       },
       {
         // The same files as above, which do more with TOPICGATE_LONG=1.
-        test: { name: 'more', include: isLong ? MORE_IN_LONG : [], ...timeouts(300_000) },
+        test: { name: 'more', include: isLong ? MORE_IN_LONG : [], retry, ...timeouts(300_000) },
       },
       {
-        test: { name: 'long', include: LONG_BESIDE_OTHERS, ...timeouts(300_000) },
+        test: { name: 'long', include: LONG_BESIDE_OTHERS, retry, ...timeouts(300_000) },
       },
       {
         test: {
           name: 'timed',
           include: [LONG],
           exclude: [...configDefaults.exclude, ...LONG_BESIDE_OTHERS],
+          retry,
           ...timeouts(300_000),
           // These measure real time: one file after another, and none beside others.
           fileParallelism: false,

@@ -61,14 +61,19 @@ interface Attached {
 }
 
 function runFile(file: string, attached: Attached | undefined): Promise<Run> {
-  const args = ['--test', '--test-timeout=120000', '--test-reporter=tap', join('test', file)]
+  const args = ['--test-reporter=tap', join('test', file)]
   const env = { ...process.env }
   if (attached !== undefined) {
     env.NODE_OPTIONS = `--import ${ATTACH}`
     env.AEDES_SUITE_LOG = attached.log
     env.AEDES_SUITE_POLICY = attached.policy === undefined ? '' : JSON.stringify(attached.policy)
   }
-  const child = spawn(process.execPath, args, { cwd: AEDES, env, stdio: ['ignore', 'pipe', 'ignore'] })
+  const child = spawn(process.execPath, args, {
+    cwd: AEDES,
+    env,
+    stdio: ['ignore', 'pipe', 'ignore'],
+    timeout: 120_000,
+  })
   let tap = ''
   child.stdout.on('data', chunk => {
     tap += chunk
