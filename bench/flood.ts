@@ -4,18 +4,18 @@ import mqtt from 'mqtt-packet'
 
 /**
  * A load generator in a process of its own: publishers that write as fast as the broker reads, and subscribers that
- * read and acknowledge. Arguments: port, publishers, subscribers, QoS. Each time its parent names a number it sends so
+ * read and acknowledge. Arguments: port, publishers, subscribers, QoS, packets written before waiting. Each time its parent names a number it sends so
  * many or a few more, and tells how many once the broker has answered for the last one; any other word ends it.
  */
-const [port, publishers, subscribers, qos] = process.argv.slice(2).map(Number) as [
+const [port, publishers, subscribers, qos, window = 64] = process.argv.slice(2).map(Number) as [
   number,
   number,
   number,
   0 | 1,
+  /** At QoS 0 until the socket drains, at QoS 1 until they are acknowledged. */
+  number?,
 ]
 const PAYLOAD = Buffer.alloc(100, 'x')
-/** Packets written before waiting: for the socket to drain at QoS 0, for acknowledgements at QoS 1. */
-const WINDOW = 64
 
 function open(clientId: string): Promise<Socket> {
   return new Promise((resolve, reject) => {
@@ -58,9 +58,9 @@ async function makePublisher(index: number): Promise<(count: number) => Promise<
   const packetOf = (messageId: number): Buffer =>
     mqtt.generate({ cmd: 'publish', topic, payload: PAYLOAD, qos, retain: false, dup: false, messageId })
   if (qos === 0) {
-    const batch = Buffer.concat(Array.from({ length: WINDOW }, () => packetOf(0)))
+    const batch = Buffer.concat(Array.from({ length: window }, () => packetOf(0)))
     return async count => {
-      for (let sent = 0; sent < count; sent += WINDOW) {
+      for (let sent = 0; sent < count; sent += window) {
         if (!socket.write(batch)) await once(socket, 'drain')
       }
       socket.write(mqtt.generate({ cmd: 'pingreq' }))
@@ -71,7 +71,7 @@ async function makePublisher(index: number): Promise<(count: number) => Promise<
   let finish: () => void = () => {}
   const fill = (): void => {
     const packets: Buffer[] = []
-    while (sent < wanted && sent - acknowledged < WINDOW) packets.push(packetOf((sent++ % 65_000) + 1))
+    while (sent < wanted && sent - acknowledged < window) packets.push(packetOf((sent++ % 65_000) + 1))
     if (packets.length > 0) socket.write(Buffer.concat(packets))
   }
   const parser = mqtt.parser()
@@ -97,7 +97,7 @@ for (let index = 0; index < publishers; index++) all.push(await makePublisher(in
 // Subscribers stay until they are told to go: aedes cannot bear one that leaves with thousands of messages under way.
 process.on('message', async word => {
   if (typeof word !== 'number') process.exit(0)
-  const share = Math.ceil(word / publishers / WINDOW) * WINDOW
+  const share = Math.ceil(word / publishers / window) * window
   await Promise.all(all.map(publish => publish(share)))
   process.send?.(share * publishers)
 })

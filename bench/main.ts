@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util'
 import { profile } from './breakdown.ts'
 import { CONDITIONS } from './conditions-work.ts'
 import { expiry, memory, unknownClients } from './footprint.ts'
+import { gateway, natsGateway } from './gateway-tables.ts'
 import {
   alternate,
   alternateSlices,
@@ -140,53 +141,6 @@ async function broker(): Promise<string> {
       ],
       rows,
     ),
-  )
-}
-
-async function gateway(): Promise<string> {
-  return section(
-    'MQTT gateway',
-    `CPU of the gateway process per message: ten publishers of QoS 0 at full speed over TCP, 100-byte payloads, and a broker that discards them, each in a process of its own. "pipe" is two Node sockets joined by \`pipe\`. ${describeGatewayRatio()}`,
-    await measureGateway('mqtt'),
-  )
-}
-
-async function natsGateway(): Promise<string> {
-  return section(
-    'NATS gateway',
-    `As above, with publishes of NATS. ${describeGatewayRatio()}`,
-    await measureGateway('nats'),
-  )
-}
-
-function describeGatewayRatio(): string {
-  return `The ratio is the median over ${rounds} rounds of new processes that take turns of 100,000 messages.`
-}
-
-async function measureGateway(protocol: 'mqtt' | 'nats'): Promise<string> {
-  const cell = (subject: string): CellSpec => ['gateway', [protocol, subject, '100000'], []] as const
-  const { pipe, walk, one, limits, refusing } = await alternateSlices(rounds, SLICES, {
-    pipe: cell('pipe'),
-    walk: cell('walk'),
-    one: cell('one'),
-    limits: cell('limits'),
-    refusing: cell('refusing'),
-  })
-  const row = (name: string, found: typeof pipe): string[] => [
-    name,
-    nanoseconds(found!.cpuNs!),
-    Math.round(1e9 / found!.cpuNs!).toLocaleString('en'),
-    `${(found!.ratio ?? 1).toFixed(2)}×`,
-  ]
-  return table(
-    ['work', 'CPU', 'messages per CPU second', 'ratio'],
-    [
-      row('pipe', pipe),
-      row('gateway without rules', walk),
-      row('gateway, one rule, all pass', one),
-      row('gateway, three rules, all pass', limits),
-      row('gateway, three rules, all refused', refusing),
-    ],
   )
 }
 

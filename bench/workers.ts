@@ -1,11 +1,12 @@
 import { fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { type Findings, serveSlices } from './harness.ts'
+import { readCpuNs } from './process-figures.ts'
 
 /**
  * A cell in slices: CPU of all processes of the command `gateway` per message. Arguments: workers, messages a slice. Clients
@@ -18,8 +19,6 @@ const POLICY = `rules:
   - { name: all, per: global, limit: 50000000/s }
   - { name: each, per: client, limit: 10000000/s }
 `
-/** Linux counts CPU time in hundredths of a second. */
-const TICK_NS = 1e7
 
 const folder = mkdtempSync(join(tmpdir(), 'topicgate-bench-'))
 const policy = join(folder, 'policy.yaml')
@@ -46,22 +45,13 @@ const flood = fork(fileURLToPath(new URL('./flood.js', import.meta.url)), [
 ])
 await once(flood, 'message')
 
-/** User and system time of all processes in nanoseconds. */
-function readCpuNs(): number {
-  const ticks = pids.map(pid => {
-    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ')
-    return Number(fields[11]) + Number(fields[12])
-  })
-  return ticks.reduce((sum, each) => sum + each, 0) * TICK_NS
-}
-
 async function measure(count: number): Promise<Findings> {
-  const startNs = readCpuNs()
+  const startNs = readCpuNs(pids)
   const start = process.hrtime.bigint()
   flood.send(count)
   const [sent] = (await once(flood, 'message')) as [number]
   const seconds = Number(process.hrtime.bigint() - start) / 1e9
-  return { cpuNs: (readCpuNs() - startNs) / sent, perSecond: sent / seconds }
+  return { cpuNs: (readCpuNs(pids) - startNs) / sent, perSecond: sent / seconds }
 }
 
 await measure(WARM_UP)
