@@ -14,7 +14,7 @@ const [protocol, subject, shape, messages] = process.argv.slice(2) as [
   'bulk' | 'fleet',
   string,
 ]
-const WARM_UP = { bulk: 300_000, fleet: 20_000 }
+const WARM_UP = { bulk: 300_000, fleet: 4_000 }
 
 const sink = start(protocol === 'mqtt' ? './gateway-sink.js' : './nats-gateway-sink.js')
 const [sinkPort] = (await once(sink, 'message')) as [number]
