@@ -1,6 +1,7 @@
 import type { Limit, Verdict } from '../algorithms/limit-types.ts'
 import type { MaybePromise } from '../core/message.ts'
 import type { ShareableBackend } from './backend-connection.ts'
+import type { HeldLeases } from './leased/held-leases.ts'
 import type { SharedEntries } from './shared-entries.ts'
 
 export type { Verdict }
@@ -116,6 +117,8 @@ export interface Store {
   ready?(): Promise<void>
   /** Runtime entries shared by all nodes; absent if the store belongs to one process. */
   readonly sharedEntries?: SharedEntries | undefined
+  /** Leases from which a caller may decide now, as `decide` would; undefined if `decide` has to be called. */
+  readonly heldLeases?: HeldLeases | undefined
   /** Connection that other features may share; absent if there is none to share. */
   readonly backend?: ShareableBackend | undefined
   /**

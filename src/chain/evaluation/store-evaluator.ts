@@ -22,6 +22,7 @@ import {
   type RuleVerdict,
   shortenWait,
 } from './combine-verdicts.ts'
+import type { LeasedEvaluator } from './leased-evaluator.ts'
 
 /** Identity of a sender on a topic, and its cached keys by rule index. */
 export interface SenderSnapshot {
@@ -48,15 +49,21 @@ export class StoreEvaluator {
   readonly #lastPayloads: LastPayloads
   /** All `unchanged` rules of the chain; undefined if there are none. */
   readonly #unchanged: readonly UnchangedRuleInPlan[] | undefined
+  readonly #leased: LeasedEvaluator | undefined
 
-  /** `passed` is the decision if no rule applies. */
+  /**
+   * `passed` is the decision if no rule applies. `leased` decides first, if the steps are only exemptions, maximum sizes
+   * and limits.
+   */
   constructor(
     steps: readonly PlanStep[],
     store: Store,
     usageWarnings: UsageWarnings,
     passed: PassDecision,
     lastPayloads: LastPayloads,
+    leased: LeasedEvaluator | undefined,
   ) {
+    this.#leased = leased
     this.#steps = steps
     this.#store = store
     this.#usageWarnings = usageWarnings
@@ -67,6 +74,8 @@ export class StoreEvaluator {
   }
 
   decide(message: Message, senderState: SenderState, nowMs: number): MaybePromise<Decision> {
+    const decision = this.#leased?.decide(message, senderState, nowMs)
+    if (decision !== undefined) return decision
     const sender = snapshotOf(senderState, message)
     return this.#unchanged === undefined
       ? this.#decideFrom(0, message, sender, nowMs)

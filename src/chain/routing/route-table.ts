@@ -9,6 +9,7 @@ import { Router } from '../../topic/router.ts'
 import { BehaviourLevelEvaluator } from '../evaluation/behaviour-evaluator.ts'
 import type { PassDecision } from '../evaluation/combine-verdicts.ts'
 import { CountingConnectEvaluator } from '../evaluation/connect-counting-evaluator.ts'
+import { LeasedEvaluator } from '../evaluation/leased-evaluator.ts'
 import { MemoryEvaluator } from '../evaluation/memory-evaluator.ts'
 import { StoreEvaluator } from '../evaluation/store-evaluator.ts'
 import { isUnconditionalExemption } from '../rules/exemption.ts'
@@ -251,19 +252,14 @@ export class TopicRouteTable {
     const exempts = steps.filter(step => step.kind === 'exempt')
     const last = steps.at(-1)
     const rules = last?.kind === 'limits' ? last.rules : []
-    const sizes = steps.filter(step => step.kind === 'sizes')
-    const fusable = exempts.length + sizes.length + (rules.length > 0 ? 1 : 0) === steps.length
+    const sizeSteps = steps.filter(step => step.kind === 'sizes')
+    const sizes = sizeSteps.flatMap(step => step.rules)
+    const fusable = exempts.length + sizeSteps.length + (rules.length > 0 ? 1 : 0) === steps.length
     const { store, usageWarnings, lastPayloads } = this.#chain
-    return fusable && store instanceof MemoryStore
-      ? new MemoryEvaluator(
-          exempts,
-          rules,
-          store,
-          usageWarnings,
-          passed,
-          sizes.flatMap(step => step.rules),
-        )
-      : new StoreEvaluator(steps, store, usageWarnings, passed, lastPayloads)
+    if (fusable && store instanceof MemoryStore)
+      return new MemoryEvaluator(exempts, rules, store, usageWarnings, passed, sizes)
+    const leased = fusable ? new LeasedEvaluator(sizes, rules, store, usageWarnings, passed) : undefined
+    return new StoreEvaluator(steps, store, usageWarnings, passed, lastPayloads, leased)
   }
 }
 

@@ -57,8 +57,16 @@ export class LeaseClient {
     return lease.pending
   }
 
+  /** Spends grains that are usable, returns expired ones, and requests more if few are left. */
+  spend(lease: Lease, grains: number, nowMs: number): void {
+    const expired = lease.expire(nowMs)
+    if (expired > 0) this.returnUnits(lease, expired, nowMs)
+    lease.spend(grains)
+    if (lease.grains < lease.lowGrains) this.#renewEarly(lease, nowMs)
+  }
+
   /** Requests units in the background, ahead of time. */
-  renewEarly(lease: Lease, nowMs: number): void {
+  #renewEarly(lease: Lease, nowMs: number): void {
     if (lease.pending !== undefined || nowMs < lease.askAfterMs) return
     this.requestLease(lease, 0).catch(() => {
       lease.askAfterMs = this.#clock.now() + this.#settings.ttlMs

@@ -2,12 +2,14 @@ import type { Limit } from '../../algorithms/limit-types.ts'
 import type { Clock } from '../../core/clock.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { StateSelector } from '../store.ts'
-import { Lease, type LeasedRule } from './lease.ts'
+import { Lease, type LeasedRule, NO_GENERATION } from './lease.ts'
 import { type LeaseSettings, leaseTermsOf } from './lease-terms.ts'
 
 /** Deadlines are grouped into slots of an eighth of the ttl; there are twice as many slots as a ttl needs. */
 const SLOTS_PER_TTL = 8
 const SLOTS = 16
+/** Highest generation before they start again, so that they stay small integers. */
+const LAST_GENERATION = 2 ** 31 - 1
 
 /** Callback for unspent units of a lease that ends. */
 type ReturnUnits = (lease: Lease, grains: number, nowMs: number) => void
@@ -24,7 +26,10 @@ export class LeaseTable {
   readonly #maxLeases: number
   readonly #returnUnits: ReturnUnits
   readonly #rules = new Map<string, LeasedRule>()
-  readonly #slots = Array.from({ length: SLOTS }, () => new Set<Lease>())
+  readonly #deadlines = Array.from({ length: SLOTS }, () => new Set<Lease>())
+  readonly #bySlot: (Lease | undefined)[] = []
+  readonly #freeSlots: number[] = []
+  #lastGeneration = NO_GENERATION
   readonly #tickMs: number
   #tick: number
   #cancelTick: (() => void) | undefined
@@ -47,6 +52,12 @@ export class LeaseTable {
     return rule.leases.get(key)
   }
 
+  /** Returns the lease of a slot; undefined if that lease has ended. */
+  leaseAt(slot: number, generation: number): Lease | undefined {
+    const lease = this.#bySlot[slot]
+    return lease?.generation === generation ? lease : undefined
+  }
+
   /** Returns the lease of a key, created if needed; undefined if no lease may be kept. */
   open(limit: Limit, key: string, nowMs: number): Lease | undefined {
     const found = this.find(limit, key)
@@ -63,6 +74,7 @@ export class LeaseTable {
     }
     const lease = new Lease(rule, key, this.#settings.ttlMs, nowMs)
     rule.leases.set(key, lease)
+    this.#assignSlot(lease)
     this.size++
     this.#schedule(lease, nowMs)
     this.#cancelTick ??= this.#clock.after(this.#tickMs, () => this.#onTick())
@@ -92,7 +104,7 @@ export class LeaseTable {
   }
 
   *leases(): IterableIterator<Lease> {
-    for (const slot of this.#slots) yield* slot
+    for (const leases of this.#deadlines) yield* leases
   }
 
   /**
@@ -105,6 +117,7 @@ export class LeaseTable {
       return true
     }
     this.#rules.delete(limit.name)
+    for (const lease of rule.leases.values()) lease.generation = NO_GENERATION
     const leaseTerms = leaseTermsOf(limit, this.#settings)
     // Registered at once, so that units are returned under the new numbers.
     if (leaseTerms !== undefined) this.#rules.set(limit.name, { limit, leaseTerms, leases: new Map() })
@@ -118,7 +131,7 @@ export class LeaseTable {
     if (last < this.#tick || last - this.#tick > SLOTS) this.#tick = last - SLOTS
     let left: number = MAX_SIZES.sweepSlice
     while (this.#tick < last && left > 0) {
-      const slot = this.#slots[(this.#tick + 1 + SLOTS) % SLOTS]!
+      const slot = this.#deadlines[(this.#tick + 1 + SLOTS) % SLOTS]!
       for (const lease of slot) {
         // Belongs to a later round; leases from before a clock step backwards are processed anyway.
         if (lease.dueTick > last && lease.dueTick <= last + SLOTS) continue
@@ -144,14 +157,21 @@ export class LeaseTable {
   }
 
   #schedule(lease: Lease, nowMs: number): void {
-    this.#slotOf(lease).delete(lease)
+    this.#deadlineSlotOf(lease).delete(lease)
     const dueMs = Math.min(Math.max(lease.deadlineMs, nowMs), nowMs + lease.ttlMs)
     lease.dueTick = this.#tickOf(dueMs) + 1
-    this.#slotOf(lease).add(lease)
+    this.#deadlineSlotOf(lease).add(lease)
   }
 
-  #slotOf(lease: Lease): Set<Lease> {
-    return this.#slots[lease.dueTick % SLOTS]!
+  #assignSlot(lease: Lease): void {
+    lease.slot = this.#freeSlots.pop() ?? this.#bySlot.length
+    this.#lastGeneration = (this.#lastGeneration % LAST_GENERATION) + 1
+    lease.generation = this.#lastGeneration
+    this.#bySlot[lease.slot] = lease
+  }
+
+  #deadlineSlotOf(lease: Lease): Set<Lease> {
+    return this.#deadlines[lease.dueTick % SLOTS]!
   }
 
   #tickOf(ms: number): number {
@@ -164,7 +184,7 @@ export class LeaseTable {
   #evict(nowMs: number): boolean {
     let left: number = MAX_SIZES.evictionProbe
     for (let ahead = 1; ahead <= SLOTS; ahead++) {
-      for (const lease of this.#slots[(this.#tick + ahead) % SLOTS]!) {
+      for (const lease of this.#deadlines[(this.#tick + ahead) % SLOTS]!) {
         if (left-- === 0) return false
         if (lease.pending !== undefined || lease.waitingGrains > 0) continue
         this.#closeLease(lease, nowMs)
@@ -185,7 +205,10 @@ export class LeaseTable {
   #remove(lease: Lease): void {
     const { rule } = lease
     lease.isClosed = true
-    this.#slotOf(lease).delete(lease)
+    lease.generation = NO_GENERATION
+    this.#bySlot[lease.slot] = undefined
+    this.#freeSlots.push(lease.slot)
+    this.#deadlineSlotOf(lease).delete(lease)
     this.size--
     rule.leases.delete(lease.key)
     if (rule.leases.size === 0 && this.#rules.get(rule.limit.name) === rule) {

@@ -1,6 +1,8 @@
-import type { Limit } from '../../algorithms/limit-types.ts'
-import type { Verdict } from '../store.ts'
+import type { Limit, Verdict } from '../../algorithms/limit-types.ts'
 import type { LeaseBounds } from './lease-terms.ts'
+
+/** Generation of a lease that cannot be found by its slot. */
+export const NO_GENERATION = 0
 
 /** Rule with leases: its limit and lease bounds. */
 export interface LeasedRule {
@@ -42,6 +44,9 @@ export class Lease {
   isClosed = false
   /** Tick at which the table processes it next. */
   dueTick = 0
+  /** Place in the table. `generation` is that of no other lease, or {@link NO_GENERATION} if the lease must not be found. */
+  slot = 0
+  generation = NO_GENERATION
   /** Latest report of the shared store. */
   sharedGrains: number | undefined
   reportedAtMs = 0
@@ -140,29 +145,44 @@ export class Lease {
 
   /** Returns the verdict on a cost that was spent here, or would fit. */
   allow(grains: number, nowMs: number): Verdict {
-    const left = grains + (this.sharedGrains ?? 0)
-    const { scale } = this.rule.limit
     return {
       allowed: true,
-      remaining: scale === 1 ? left : Math.floor(left / scale),
+      remaining: this.remainingWith(grains),
       retryAfterMs: 0,
-      resetMs: nowMs < this.resetAtMs ? this.resetAtMs - nowMs : 0,
+      resetMs: this.resetMs(nowMs),
     }
   }
 
   /** Returns the verdict on a refused cost of `grains`, with the wait reported by the shared store. */
   deny(grains: number, nowMs: number): Verdict {
-    const { limit, leaseTerms } = this.rule
-    const more = leaseTerms.isWindowed
-      ? 0
-      : ((grains - this.refusedGrains) * limit.periodMs) / limit.countGrains
-    const never = grains > limit.capacityGrains
     return {
       allowed: false,
-      remaining: Math.floor((this.usable(nowMs) + (this.sharedGrains ?? 0)) / limit.scale),
-      retryAfterMs: never ? Infinity : Math.max(1, this.retryAtMs - nowMs + Math.ceil(more)),
-      resetMs: Math.max(0, this.resetAtMs - nowMs),
+      remaining: this.remainingWith(this.usable(nowMs)),
+      retryAfterMs: this.retryAfterMs(grains, nowMs),
+      resetMs: this.resetMs(nowMs),
     }
+  }
+
+  /** Returns whole units: grains held here and those last reported by the shared store. */
+  remainingWith(grains: number): number {
+    const left = grains + (this.sharedGrains ?? 0)
+    const { scale } = this.rule.limit
+    return scale === 1 ? left : Math.floor(left / scale)
+  }
+
+  /** Returns the wait of a refused cost; Infinity if it never fits. */
+  retryAfterMs(grains: number, nowMs: number): number {
+    const { limit, leaseTerms } = this.rule
+    if (grains > limit.capacityGrains) return Infinity
+    const moreMs = leaseTerms.isWindowed
+      ? 0
+      : ((grains - this.refusedGrains) * limit.periodMs) / limit.countGrains
+    return Math.max(1, this.retryAtMs - nowMs + Math.ceil(moreMs))
+  }
+
+  /** Returns the time until the key is full again, as last reported by the shared store. */
+  resetMs(nowMs: number): number {
+    return nowMs < this.resetAtMs ? this.resetAtMs - nowMs : 0
   }
 
   /** Next time at which a part of this lease expires. */

@@ -6,6 +6,7 @@ import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import type { ShareableBackend } from '../backend-connection.ts'
 import type { SharedEntries } from '../shared-entries.ts'
 import type { Charge, StateSelector, Store, StoreEvent, StoreHealth, Verdict } from '../store.ts'
+import type { HeldLeases } from './held-leases.ts'
 import type { Lease } from './lease.ts'
 import { LeaseClient } from './lease-client.ts'
 import { LeaseTable } from './lease-table.ts'
@@ -52,7 +53,7 @@ type DecideOptions = Parameters<Store['decide']>[1]
  * synchronously. Returns a promise only if the shared store must be asked. Over all nodes and any span W it admits at
  * most burst + rate × W + min(nodes × lease, burst + rate × ttl); see docs/leases.md.
  */
-export class LeasedStore implements Store {
+export class LeasedStore implements Store, HeldLeases {
   readonly name: string
   readonly algorithms: ReadonlySet<string>
   readonly #store: Store
@@ -88,6 +89,22 @@ export class LeasedStore implements Store {
 
   get backend(): ShareableBackend | undefined {
     return this.#store.backend
+  }
+
+  get heldLeases(): HeldLeases {
+    return this
+  }
+
+  leaseAt(slot: number, generation: number): Lease | undefined {
+    return this.#leaseTable.leaseAt(slot, generation)
+  }
+
+  findLease(limit: Limit, key: string): Lease | undefined {
+    return this.#leaseTable.find(limit, key)
+  }
+
+  spendLease(lease: Lease, grains: number, nowMs: number): void {
+    this.#leaseClient.spend(lease, grains, nowMs)
   }
 
   adopt(limits: readonly Limit[], nowMs: number): void {
@@ -173,9 +190,7 @@ export class LeasedStore implements Store {
   #spend(lease: Lease, grains: number, nowMs: number): Verdict | undefined {
     const usable = lease.usable(nowMs)
     if (usable >= grains && usable > 0) {
-      if (usable < lease.grains) this.#leaseClient.returnUnits(lease, lease.expire(nowMs), nowMs)
-      lease.spend(grains)
-      if (lease.grains < lease.lowGrains) this.#leaseClient.renewEarly(lease, nowMs)
+      this.#leaseClient.spend(lease, grains, nowMs)
       return lease.allow(lease.grains, nowMs)
     }
     return lease.isRefused(grains, nowMs) ? lease.deny(grains, nowMs) : undefined

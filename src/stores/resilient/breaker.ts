@@ -36,6 +36,11 @@ export class Breaker {
     return this.#state
   }
 
+  /** True after a failure that no success followed. */
+  get hasFailures(): boolean {
+    return this.#failures > 0
+  }
+
   /** Returns a permit, or undefined if the request must not be sent. Half-open, only one is out at a time. */
   admit(): BreakerPermit | undefined {
     if (this.#state === 'open' || this.#isProbing) return undefined

@@ -6,6 +6,7 @@ import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { MaybePromise } from '../../core/message.ts'
 import { errorText, timeoutError, withTimeout } from '../../core/with-timeout.ts'
 import type { ShareableBackend } from '../backend-connection.ts'
+import type { HeldLeases } from '../leased/held-leases.ts'
 import type { SharedEntries } from '../shared-entries.ts'
 import type {
   BreakerState,
@@ -92,6 +93,13 @@ export class ResilientStore implements Store {
 
   get state(): BreakerState {
     return this.#breaker.state
+  }
+
+  /** Undefined while the fallback decides, or a success has to be recorded. */
+  get heldLeases(): HeldLeases | undefined {
+    const isReachable = !this.#closed && this.#breaker.state === 'closed' && !this.#breaker.hasFailures
+    const isBusy = this.#pendingFallbacks.size >= MAX_SIZES.pendingStoreDecisions
+    return isReachable && !isBusy ? this.#store.heldLeases : undefined
   }
 
   refuses(limit: Limit): string | undefined {

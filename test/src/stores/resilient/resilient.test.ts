@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { createLimit } from '../../../../src/algorithms/create-limit.ts'
 import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
+import { LeasedStore } from '../../../../src/stores/leased/leased-store.ts'
 import {
   ResilientStore,
   type ResilientStoreOptions,
@@ -52,6 +53,25 @@ async function admitted(store: ResilientStore, asked: number, fallback?: Fallbac
 }
 
 describe('a resilient store', () => {
+  it('offers leases in hand only while the store is known to answer', async () => {
+    const leased = new LeasedStore({ store: inner, clock, units: 2, nodes: 1 })
+    const store = open({ store: leased, threshold: 2 })
+    expect(store.heldLeases).toBe(leased)
+    inner.way = 'reject'
+    await ask(store, one())
+    expect(store.heldLeases).toBeUndefined()
+    await ask(store, one())
+    expect(store.state).toBe('open')
+    expect(store.heldLeases).toBeUndefined()
+    inner.way = 'now'
+    await clock.advanceAsync(60_000)
+    await ask(store, one())
+    expect(store.state).toBe('closed')
+    expect(store.heldLeases).toBe(leased)
+    await store.close()
+    expect(store.heldLeases).toBeUndefined()
+  })
+
   it('returns synchronously what the store answers synchronously', () => {
     const answer = open().decide([one()], { commit: true })
     expect(answer).toEqual([{ allowed: true, remaining: 9, retryAfterMs: 0, resetMs: expect.any(Number) }])
