@@ -35,7 +35,7 @@ import {
 import { type DecisionCounter, GateEmitter } from './gate-emitter.ts'
 import type { GateEvents, PolicyReloadResult } from './gate-events.ts'
 import type { GateStats, PolicyStats } from './gate-stats.ts'
-import type { NodeMembership } from './node-membership.ts'
+import { type NodeMembership, removeNode } from './node-membership.ts'
 import { loadPolicySource, type PolicySource, type ReadPolicyOptions, watchFiles } from './policy-source.ts'
 import { type GateRunOptions, type HandlerRunResult, runMessageHandler } from './run-limited.ts'
 import { RuntimeConfig, type SenderEntries } from './runtime-lists.ts'
@@ -288,10 +288,16 @@ export class Gate {
 
   /**
    * Joins the nodes of a shared store, under a name, that confirm changes of bans, overrides, exemptions and tiers to each
-   * other. Returns undefined if the store belongs to one process. Close it before the gate.
+   * other. A node replaces an earlier one with the same `id` (default: random). Returns undefined if the store belongs to one
+   * process. Close it before the gate.
    */
-  joinNodes(node: string): NodeMembership | undefined {
-    return this.#runtimeConfig.joinNodes(node)
+  joinNodes(node: string, id?: string): NodeMembership | undefined {
+    return this.#runtimeConfig.joinNodes(node, id)
+  }
+
+  /** Removes a node that has ended without leaving. Rejects if the store does not answer; then its last report expires. */
+  removeNode(id: string): Promise<void> {
+    return removeNode(this.store, id)
   }
 
   /** Returns the state of the policy, runtime entries, adaptive limits, feedback and breakers, for metrics. */

@@ -5,6 +5,7 @@ import { MAX_SIZES } from '../core/max-sizes.ts'
 import { ThrottledLog } from '../core/throttled-log.ts'
 import { withTimeout } from '../core/with-timeout.ts'
 import type { EphemeralEntries, SharedEntries } from '../stores/shared-entries.ts'
+import type { Store } from '../stores/store.ts'
 import type { RuntimeEntryKind } from './runtime-entry.ts'
 import { buildEntryName, type RuntimeEntrySync } from './runtime-entry-sync.ts'
 
@@ -42,6 +43,8 @@ interface NodeReport {
 export interface NodeMembershipOptions {
   /** Name of this node. */
   readonly node: string
+  /** Identifies the node, so that its successor replaces it at once. Default: random, because two nodes may have the same name. */
+  readonly id?: string | undefined
   readonly clock: Clock
   readonly logger: Logger
   readonly sharedEntries: SharedEntries
@@ -52,8 +55,7 @@ export interface NodeMembershipOptions {
 export class NodeMembership {
   readonly #options: NodeMembershipOptions
   readonly #entries: EphemeralEntries
-  /** Random, because two nodes may have the same name. */
-  readonly #id = randomBytes(8).toString('hex')
+  readonly #id: string
   readonly #failures: ThrottledLog
   #reporting: Promise<void> | undefined
   #hasChanged = false
@@ -65,6 +67,7 @@ export class NodeMembership {
   constructor(options: NodeMembershipOptions) {
     this.#options = options
     const { sharedEntries, sync, clock, logger } = options
+    this.#id = options.id ?? randomBytes(8).toString('hex')
     this.#entries = sharedEntries.ephemeral(KIND)
     const text = 'the other nodes do not know which bans and overrides this node has applied'
     this.#failures = new ThrottledLog(clock, logger, text, 'warn', LIFETIME_MS)
@@ -158,6 +161,10 @@ export class NodeMembership {
   #withTimeout<T>(ask: () => T | Promise<T>): Promise<T> {
     return withTimeout(this.#options.clock, TIMEOUT_MS, ask)
   }
+}
+
+export async function removeNode({ sharedEntries }: Store, id: string): Promise<void> {
+  await sharedEntries?.ephemeral(KIND).remove(KIND, id)
 }
 
 /** Versions end in a number that grows. Those of a store that lost its entries cannot be compared. */

@@ -193,14 +193,14 @@ export class RuntimeConfig {
   }
 
   /**
-   * Joins the nodes of the store, under a name, that confirm changes of runtime entries to each other. Returns undefined if
-   * the store belongs to one process.
+   * Joins the nodes of the store, under a name, that confirm changes of runtime entries to each other. A node replaces an
+   * earlier one with the same `id`. Returns undefined if the store belongs to one process.
    */
-  joinNodes(node: string): NodeMembership | undefined {
+  joinNodes(node: string, id?: string): NodeMembership | undefined {
     const { sharedEntries } = this.#store
     if (this.#configSync === undefined || sharedEntries === undefined) return undefined
     const [clock, logger, sync] = [this.#clock, this.#logger, this.#configSync]
-    return new NodeMembership({ node, clock, logger, sharedEntries, sync })
+    return new NodeMembership({ node, id, clock, logger, sharedEntries, sync })
   }
 
   /** Stops all timers and writes pending changes to the store if it is reachable. */

@@ -70,6 +70,17 @@ function isRunning(pid: number): boolean {
   }
 }
 
+/** Bans a client. Returns the nodes that the answer names. */
+async function banNodes(
+  { ask }: Primary,
+  client: string,
+): Promise<{ readonly all: readonly string[]; readonly pending: readonly string[] }> {
+  const { nodes } = (await ask('ban', `client:${client}`, '--reason', 'test')) as {
+    readonly nodes: { readonly confirmed: readonly string[]; readonly pending: readonly string[] }
+  }
+  return { all: [...nodes.confirmed, ...nodes.pending], pending: nodes.pending }
+}
+
 async function readMetric({ metricsUrl }: Primary, line: string): Promise<number> {
   const response = await fetch(metricsUrl)
   const found = (await response.text()).split('\n').find(each => each.startsWith(`${line} `))
@@ -91,7 +102,12 @@ describe('topicgate gateway --workers', () => {
     )
     const { pid } = await logged(program, /"worker":1,.*serves clients/)
     process.kill(Number(pid), 'SIGKILL')
+    await logged(program, /a worker has ended/)
+    // The killed worker counts once at most: when another has taken its place.
+    const early = await banNodes(primary, 'early')
+    expect(new Set(early.all).size).toBe(early.all.length)
     await logged(program, new RegExp(`"worker":1,"pid":(?!${pid},).*serves clients`))
+    expect(await banNodes(primary, 'late')).toMatchObject({ all: { length: 3 }, pending: [] })
     await publishTen(
       primary.port,
       Array.from({ length: 20 }, (_, index) => `b${index}`),

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { systemClock } from '../../core/clock.ts'
 import type { Gate, Logger } from '../../index.ts'
 import { type LoadedPolicy, loadPolicy } from '../../policy/index.ts'
@@ -42,6 +43,8 @@ async function startWorkers(
   const { analytics, durations, node } = counts
   const workers = options.workers ?? 1
   const pseudonymKey = createPseudonymKey()
+  const nodeIdPrefix = randomBytes(8).toString('hex')
+  const nodeIdOf = (number: number): string => `${nodeIdPrefix}-${number}`
   let endedFamilies: WorkerReport['families'] = []
   let endedStats = pickStats({})
   const pool = new WorkerPool({
@@ -52,13 +55,16 @@ async function startWorkers(
       number,
       workers,
       node: `${node} worker ${number}`,
+      nodeId: nodeIdOf(number),
       policy: gate.policy && encodePolicy(gate.policy),
       usesPrimaryStore: store !== undefined,
       hasAdmin: options.admin !== undefined,
       pseudonymKey,
     }),
     store: request => store?.answer(request) ?? [],
-    onEnd: ({ lastReport }) => {
+    onEnd: ({ number, lastReport }) => {
+      // Without an answer of the store, the worker is named until its last report expires.
+      gate.removeNode(nodeIdOf(number)).catch(() => {})
       if (lastReport === undefined) return
       endedFamilies = sumFamilies([endedFamilies, keepCounters(lastReport.families)])
       endedStats = sumStats([endedStats, keepCounts(lastReport.stats)])

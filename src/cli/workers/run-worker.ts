@@ -65,14 +65,14 @@ export async function runWorker(
     const log = createLogger(options.logLevel, options.json, terminal).child({ worker: settings.number })
     const prepared = await prepareServer(options, settings, terminal, prepare, log)
     const store = settings.usesPrimaryStore ? openStore(channel, settings, entriesChanged) : undefined
-    const { policy, node, hasAdmin } = settings
+    const { policy, node, nodeId, hasAdmin } = settings
     const gate =
       policy === undefined
         ? new Gate({ logger: log, store })
         : await Gate.fromPolicy(JSON.parse(policy), { env: terminal.env, logger: log, store })
     logGateWarnings(gate, log)
     const counts = { analytics: new Analytics({ gate }), durations: new DecisionTimer({ gate }), node }
-    const membership = hasAdmin ? gate.joinNodes(node) : undefined
+    const membership = hasAdmin ? gate.joinNodes(node, nodeId) : undefined
     let server: RunningServer | undefined
     let watches: readonly PolicyWatch[] = []
     try {

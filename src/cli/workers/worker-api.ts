@@ -23,6 +23,8 @@ export interface WorkerSettings {
   readonly workers: number
   /** Name among the nodes of the store. */
   readonly node: string
+  /** Identifies it there; the same for a restarted worker. */
+  readonly nodeId: string
   /** Policy in force, as JSON; undefined if limiting is disabled. */
   readonly policy: string | undefined
   /** True if the counters are in the primary; false if the policy names a store that several processes can open. */

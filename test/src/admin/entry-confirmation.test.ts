@@ -90,6 +90,19 @@ describe.each(Object.keys(SHARED_BACKENDS))('an entry for the nodes of %s', name
     const { nodes } = (await put(a, 'bans/client:d2', {})).body as Changed
     expect(nodes).toEqual({ confirmed: ['a', 'b'], pending: ['gone'] })
     await gone.remove('node', 'gone')
+    // One that takes the place of another is asked in its place, and one that is gone is not.
+    const shared = await backend.open()
+    const gates = [new Gate({ store: shared }), new Gate({ store: shared })]
+    const ended = gates[0]!.joinNodes('worker', 'worker-1')!
+    await until(async () => (await nodesOf(a)).length === 3)
+    const successor = gates[1]!.joinNodes('worker', 'worker-1')!
+    const { nodes: replaced } = (await put(a, 'bans/client:d4', {})).body as Changed
+    expect([...replaced.confirmed, ...replaced.pending].toSorted()).toEqual(['a', 'b', 'worker'])
+    for (const each of [ended, successor]) each.close()
+    for (const each of gates) await each.close()
+    await a.gate.removeNode('worker-1')
+    expect(await nodesOf(a)).toEqual(['a', 'b'])
+    await shared.close()
     // A node that ends is no longer asked.
     const last = scenes.pop()!
     await last.close()
