@@ -288,7 +288,10 @@ export class NatsGatewayConnection
     this.phase = 'closing'
     this.toBroker.block('draining')
     setImmediate(() => {
-      if (lastLine !== undefined && this.upstream !== undefined) this.toClient.insert(lastLine)
+      if (lastLine !== undefined) {
+        if (this.upstream !== undefined) this.toClient.insert(lastLine)
+        else if (this.client.writable) this.client.write(lastLine)
+      }
       this.endSoon()
     })
   }

@@ -214,6 +214,27 @@ describe('a connect', () => {
     expect(other.count('PONG')).toBe(2)
   })
 
+  it.each([
+    ['before', 'FOO bar\r\n', 0],
+    ['before', 'GET / HTTP/1.1\r\n\r\n', 0],
+    ['before', 'x'.repeat(10_000), 0],
+    ['behind', 'FOO bar\r\n', 1],
+  ])('ends with the error of nats-server for a malformed line %s the INFO: %j', async (_, line, infos) => {
+    await using scene = await startGateway(
+      infos === 0 ? { gateway: { connectUpstream: () => new Promise(() => {}) } } : {},
+    )
+    const socket = connect(scene.port, '127.0.0.1')
+    let received = ''
+    socket.on('data', bytes => {
+      received += bytes.toString()
+    })
+    if (infos > 0) await until(() => received.endsWith('\r\n'))
+    socket.write(line)
+    await once(socket, 'close')
+    expect(received.split('\r\n').slice(infos)).toEqual(["-ERR 'Unknown Protocol Operation'", ''])
+    expect(scene.gateway.stats().malformed).toBe(1)
+  })
+
   it('ends if no server is there', async () => {
     const failing = { connectUpstream: () => Promise.reject(new Error('away')) }
     await using scene = await startGateway({ gateway: failing })
