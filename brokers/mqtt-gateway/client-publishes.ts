@@ -56,7 +56,7 @@ export class ClientPublishes {
   /** Ids of QoS 2 that were forwarded at QoS 1. */
   readonly #downgradedIds = new PacketIds()
   readonly #isSessionPresent: boolean
-  #isClientGone = false
+  #acceptsQos0Only = false
   readonly #early: EarlyDecision
   /** Called when no message is held or unacknowledged. */
   onIdle: (() => void) | undefined
@@ -99,7 +99,7 @@ export class ClientPublishes {
       return STOP
     }
     const { qos, id } = layout
-    if (this.#isClientGone && qos > 0) return SKIP
+    if (this.#acceptsQos0Only && qos > 0) return SKIP
     if (this.#waiting.length > 0 || (qos > 0 && this.#isFull(id))) {
       this.#connection.toBroker.block('window')
       this.releaseIfStuck()
@@ -205,11 +205,11 @@ export class ClientPublishes {
   }
 
   /**
-   * Lets held messages of QoS 0 pass in their turn, after their client has gone. Those of QoS 1 and 2 are discarded: their
-   * exchanges cannot be finished, and the client sends them again. `hooks` are those of the queue.
+   * Lets held messages of QoS 0 pass in their turn when the connection ends. Those of QoS 1 and 2 are discarded, and later
+   * ones skipped: their exchanges cannot be finished, and the client sends them again. `hooks` are those of the queue.
    */
-  handleClientGone(hooks: SenderQueueHooks): void {
-    this.#isClientGone = true
+  keepOnlyQos0(hooks: SenderQueueHooks): void {
+    this.#acceptsQos0Only = true
     this.#queue.detach(({ qos }) => qos === 0)
     this.#queue.attach(hooks)
     this.#inFlight.clear()

@@ -3,7 +3,7 @@ import type { Decision } from '../../src/core/decision.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import { isPromise } from '../../src/core/maybe-promise.ts'
 import type { ClientPeer } from '../../src/gateway/client-peer.ts'
-import { GatewayConnection } from '../../src/gateway/gateway-connection.ts'
+import { GatewayConnection, LAST_CHECKS_MS } from '../../src/gateway/gateway-connection.ts'
 import { sendInOrder } from '../../src/gateway/ordered-packet.ts'
 import type { PacketPipe } from '../../src/gateway/packet-pipe.ts'
 import { type PacketProblem, type PacketVerdict, SKIP, STOP } from '../../src/gateway/packet-walker.ts'
@@ -200,16 +200,24 @@ export class MqttGatewayConnection
   }
 
   protected drainOpen(withinMs: number): void {
-    this.#whenIdle(withinMs, () => {
+    this.#whenRead(withinMs, () => {
       if (this.isClosing) return
-      this.phase = 'closing'
-      if (this.isV5) {
-        const code = REASON.serverShuttingDown
-        this.answer(encodeDisconnect(code, undefined, this.clientMaxBytes), code)
-      }
-      this.toBroker.insert(NORMAL_DISCONNECT_PACKET)
-      this.endSoon()
+      // Those of QoS 1 and 2 stay with the client.
+      this.#keepOnlyQos0()
+      this.queue.endHolding()
+      this.#whenRead(LAST_CHECKS_MS, () => this.#shutDown())
     })
+  }
+
+  #shutDown(): void {
+    if (this.isClosing) return
+    this.phase = 'closing'
+    if (this.isV5) {
+      const code = REASON.serverShuttingDown
+      this.answer(encodeDisconnect(code, undefined, this.clientMaxBytes), code)
+    }
+    this.toBroker.insert(NORMAL_DISCONNECT_PACKET)
+    this.endSoon()
   }
 
   #onConnect(connect: Connect): void {
@@ -319,8 +327,9 @@ export class MqttGatewayConnection
     this.#when(withinMs, run, () => this.publishes?.isAcknowledged !== false)
   }
 
-  #whenIdle(withinMs: number, run: () => void): void {
-    this.#when(withinMs, run, () => this.publishes?.isIdle !== false)
+  /** Calls `run` when the messages are done that arrived before the gateway began to close. */
+  #whenRead(withinMs: number, run: () => void): void {
+    this.#when(withinMs, run, () => this.publishes?.isIdle !== false && this.toBroker.isBlockedBy('draining'))
   }
 
   /** Calls `run` once when the publishes are done, or too late. */
@@ -339,10 +348,7 @@ export class MqttGatewayConnection
   }
 
   #endWhenIdle(): void {
-    if (!this.isClosing && this.publishes !== undefined) {
-      this.publishes.handleClientGone(this.queueHooks)
-      this.toBroker.unblock('held')
-    }
+    this.#keepOnlyQos0()
     const isDone = (): boolean =>
       this.publishes === undefined || (this.publishes.isIdle && !this.toBroker.hasUnread)
     const end = (): void => {
@@ -351,6 +357,13 @@ export class MqttGatewayConnection
       this.endSoon()
     }
     this.#when(MAX_SIZES.holdMs, end, isDone)
+  }
+
+  /** Discards the messages of QoS 1 and 2 that wait, and skips later ones. */
+  #keepOnlyQos0(): void {
+    if (this.isClosing || this.publishes === undefined) return
+    this.publishes.keepOnlyQos0(this.queueHooks)
+    this.toBroker.unblock('held')
   }
 
   protected handleUpstreamEnd(): void {

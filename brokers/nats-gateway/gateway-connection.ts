@@ -6,7 +6,7 @@ import type { Decision } from '../../src/core/decision.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Sender } from '../../src/core/message.ts'
 import type { ClientPeer } from '../../src/gateway/client-peer.ts'
-import { GatewayConnection } from '../../src/gateway/gateway-connection.ts'
+import { GatewayConnection, LAST_CHECKS_MS } from '../../src/gateway/gateway-connection.ts'
 import { identifyClient } from '../../src/gateway/gateway-options.ts'
 import { sendInOrder } from '../../src/gateway/ordered-packet.ts'
 import type { PacketPipe } from '../../src/gateway/packet-pipe.ts'
@@ -201,11 +201,14 @@ export class NatsGatewayConnection
     // Clients that understand it connect elsewhere.
     if (this.#acceptsInfo && this.#info !== undefined) this.#sendInfo({ ...this.#info, ldm: true })
     this.#whenIdle(withinMs, () => {
-      if (this.isClosing) return
-      // Answered when the server has handled all that was sent before.
-      this.#ownPing.onPong = () => this.#closeSoon()
-      this.#sendPing()
-      this.endAfter(withinMs, () => this.#closeSoon())
+      this.queue.endHolding()
+      this.#whenIdle(LAST_CHECKS_MS, () => {
+        if (this.isClosing) return
+        // Answered when the server has handled all that was sent before.
+        this.#ownPing.onPong = () => this.#closeSoon()
+        this.#sendPing()
+        this.endAfter(withinMs, () => this.#closeSoon())
+      })
     })
   }
 

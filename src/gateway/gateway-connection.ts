@@ -15,6 +15,9 @@ const ACCEPT_WITHIN_MS = 60_000
 /** Maximum wait for a socket to send its last bytes. */
 const CLOSE_WITHIN_MS = 5_000
 
+/** Maximum wait for the decisions about the last messages of a connection. */
+export const LAST_CHECKS_MS = 1_000
+
 const UNKNOWN_SENDER: Sender = Object.freeze({})
 
 /**
@@ -111,15 +114,15 @@ export abstract class GatewayConnection<Context extends GatewayContext> {
   }
 
   /**
-   * Ends the connection. Held messages may pass for at most `withinMs`, and the broker has handled what it got. Resolves
-   * when both sockets are closed.
+   * Ends the connection. Messages that the client has sent may pass in their turn for at most `withinMs`; then those pass
+   * that the limits allow at once. The broker has handled what it got. Resolves when both sockets are closed.
    */
   drain(withinMs: number): Promise<void> {
     return new Promise(resolve => {
       this.#onDrained = resolve
       if (this.phase === 'closed') return
       if (this.phase === 'open') {
-        this.toBroker.block('draining')
+        this.toBroker.drain()
         this.drainOpen(withinMs)
       } else this.refuseUnavailable()
     })

@@ -62,6 +62,8 @@ export class PacketPipe implements PacketHandler {
   /** True while other sockets are read first. */
   #isYielding = false
   #isClosed = false
+  /** Chunks that wait, and after which all is left unread; undefined if nothing is. */
+  #lastChunks: number | undefined
   /** Bytes received. */
   receivedBytes = 0
   /** Time at which the last bytes arrived. */
@@ -128,6 +130,12 @@ export class PacketPipe implements PacketHandler {
   /** Leaves the packets that follow unread. */
   block(reason: BlockReason): void {
     this.#blocked.add(reason)
+  }
+
+  /** Leaves packets unread that arrive from now on. Those that wait unread are still read in their turn. */
+  drain(): void {
+    this.#lastChunks = this.#readAhead.chunkCount
+    if (this.#lastChunks === 0) this.block('draining')
   }
 
   unblock(reason: BlockReason): void {
@@ -216,8 +224,10 @@ export class PacketPipe implements PacketHandler {
     this.#isWalking = false
     if (this.#isClosed) return
     if (unread !== undefined) {
-      if (this.#readAhead.isActive) this.#readAhead.unshift(unread)
-      else this.#readAhead.start(unread)
+      if (this.#readAhead.isActive) {
+        this.#readAhead.unshift(unread)
+        if (this.#lastChunks !== undefined) this.#lastChunks++
+      } else this.#readAhead.start(unread)
     }
     if (this.#inserts.length > 0 && this.#walker.isBetweenPackets) this.#writeInserts()
   }
@@ -228,7 +238,9 @@ export class PacketPipe implements PacketHandler {
     if (this.#isWalking) return
     while (this.#readAhead.isActive && this.#blocked.size === 0 && !this.#isClosed) {
       const chunk = this.#readAhead.shift()
+      if (this.#lastChunks !== undefined) this.#lastChunks--
       if (chunk !== undefined) this.#walk(chunk)
+      if (this.#lastChunks === 0) this.block('draining')
     }
     if (this.#readAhead.isActive && this.#readAhead.sizeBytes >= READ_AHEAD_BYTES) {
       if (this.isReadAheadFull) return

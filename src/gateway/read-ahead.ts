@@ -34,6 +34,11 @@ export class ReadAhead implements PacketHandler {
     return this.#bytes
   }
 
+  /** Number of times that {@link shift} returns bytes of whole packets. */
+  get chunkCount(): number {
+    return this.#chunks.length
+  }
+
   /** Begins with bytes that start a packet. */
   start(bytes: Buffer): void {
     this.isActive = true

@@ -51,6 +51,8 @@ export class SenderQueue implements HeldQueue {
   #isPumping = false
   #isPaused = false
   #isDetached = false
+  /** True if messages that would have to wait are discarded. */
+  #isHoldingEnded = false
 
   constructor(
     holdBudget: HoldBudget,
@@ -132,6 +134,13 @@ export class SenderQueue implements HeldQueue {
     }
     this.#pump()
     return discarded
+  }
+
+  /** Lets messages pass that the limits allow now, and from now on discards those that would have to wait. */
+  endHolding(): void {
+    this.#isHoldingEnded = true
+    this.#stopTimer()
+    this.#pump()
   }
 
   /** Asks again about the first message if it waits for its time. */
@@ -356,6 +365,8 @@ export class SenderQueue implements HeldQueue {
       const decision = entry.decision!
       if (decision.outcome !== 'throttle') {
         this.#enactFirst(decision)
+      } else if (this.#isHoldingEnded) {
+        this.#discardUnless(message => message !== entry.message)
       } else if (this.#canWait(entry, decision)) {
         this.#lastRefusal = decision
         entry.phase = 'waiting'
@@ -425,6 +436,7 @@ export class SenderQueue implements HeldQueue {
       if (!keep(entry.message)) {
         this.#waiting.remove(entry)
         discarded++
+        if (entry.hooks === this.#hooks) this.#heldOwn--
         this.#holdBudget.safeGate.forgetPayload(entry.message)
         this.#holdBudget.release(this, this.account, entry.sizeBytes)
       }

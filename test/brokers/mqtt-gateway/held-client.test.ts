@@ -87,6 +87,29 @@ describe('a client whose message is held', () => {
     },
   )
 
+  it('loses nothing that the limits allow when the gateway closes', async () => {
+    await using scene = await startGateway({ gate: holdingGate() })
+    const receiver = await scene.connectDirectly()
+    await receiver.subscribe('#', 1)
+    const client = await scene.connectRaw()
+    await client.open({ clientId: 'c' })
+    const allowed = Array.from({ length: 200 }, (_, index) => `b/${index}`)
+    client.send(
+      ...[publishPacket('a'), publishPacket('a')],
+      ...allowed.slice(0, 100).map(topic => publishPacket(topic)),
+      ...[publishPacket('b/acknowledged', { qos: 1, messageId: 1 }), publishPacket('a')],
+      ...allowed.slice(100).map(topic => publishPacket(topic)),
+    )
+    await until(() => scene.gateway.stats().held > 0)
+    await scene.gateway.close({ graceMs: 100 })
+    await client.closed()
+    await receiver.publish('last', 'x', { qos: 1 })
+    await until(() => receiver.messages.at(-1)?.topic === 'last')
+    // Messages of QoS 1 without an acknowledgement stay with the client.
+    expect(receiver.messages.map(({ topic }) => topic)).toEqual(['a', ...allowed, 'last'])
+    expect(client.count('puback')).toBe(0)
+  })
+
   it('keeps the order of its UNSUBSCRIBE and DISCONNECT', async () => {
     const gate = new Gate()
     gate.use('a', limit({ name: 'r', rate: '20/s burst 1', exceeded: 'throttle' }))

@@ -124,6 +124,37 @@ it('closing asks clients to go, and lets held messages pass', async () => {
   expect(scene.gateway.stats()).toMatchObject({ held: 0 })
 })
 
+it.each([
+  ['nothing', 0],
+  ['the one that is held', 3_000],
+])('closing loses no message that the limits allow, behind %s', async (_, graceMs) => {
+  const gate = natsGate().use('slow', limit({ name: 'r', rate: '1/s burst 1', exceeded: 'throttle' }))
+  await using scene = await startGateway({ gate })
+  await using watcher = await RawClient.open(scene.server.port)
+  await watcher.connect()
+  watcher.send('SUB > 1\r\n')
+  await watcher.flush()
+  await using client = await RawClient.open(scene.port)
+  await client.connect()
+  const allowed = Array.from({ length: 200 }, (_, index) => `fast.${index}`)
+  const lines = [
+    'slow',
+    'slow',
+    ...allowed.slice(0, 100),
+    ...(graceMs === 0 ? ['slow'] : []),
+    ...allowed.slice(100),
+  ]
+  client.send(lines.map(subject => `PUB ${subject} 1\r\nx\r\n`).join(''))
+  await until(() => scene.gateway.stats().held > 0)
+  await scene.gateway.close({ graceMs })
+  await client.closes()
+  await watcher.flush()
+  const subjects = watcher.lines.filter(line => line.startsWith('MSG ')).map(line => line.split(' ')[1])
+  // What would have to wait longer is lost.
+  expect(subjects).toEqual(['slow', ...(graceMs === 0 ? [] : ['slow']), ...allowed])
+  expect(scene.gateway.stats()).toMatchObject({ held: 0, discarded: graceMs === 0 ? 2 : 0 })
+})
+
 it('a client that does not read its messages stops the server, and no other client', async () => {
   await using scene = await startGateway()
   await using slow = await RawClient.open(scene.port)
