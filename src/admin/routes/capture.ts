@@ -18,16 +18,9 @@ const capture = defineRoute({
     const { max, client, topic, senders, reason } = body
     const forMs = parseDuration(body.for)
     if (forMs > LONGEST_MS) throw new AdminProblem(422, 'a capture takes at most 1h')
-    if (state.broker?.canCapture === false)
-      throw new AdminProblem(409, 'messages of workers cannot be captured: capture with one process')
     if (state.capture !== undefined) throw new AdminProblem(409, 'a capture is running already')
-    const running = new MessageCapture(state.gate, {
-      forMs,
-      max,
-      client,
-      topic,
-      hashSenders: senders === 'hashes',
-    })
+    const options = { forMs, max, client, topic, hashSenders: senders === 'hashes' }
+    const running = state.broker?.capture?.(options) ?? new MessageCapture(state.gate, options)
     state.capture = running
     const end = (): void => {
       running.end()

@@ -18,7 +18,7 @@ import { senderId } from '../sender-id.ts'
 import { DecisionSeries } from './decision-series.ts'
 import { EventStream } from './event-stream.ts'
 import { IdempotentAnswers } from './idempotent-answers.ts'
-import type { MessageCapture } from './message-capture.ts'
+import type { CaptureOptions, RunningCapture } from './message-capture.ts'
 import { RecentRefusals, type RefusalEvent } from './recent-refusals.ts'
 import { RefusalFeed } from './refusal-feed.ts'
 import { type SenderRateReport, SenderRates } from './sender-rates.ts'
@@ -28,8 +28,8 @@ export interface AdminBroker {
   stats(): { readonly connections?: number | undefined; readonly held: number }
   /** Returns the sender of a connected client; undefined if it is not connected. */
   senderOf?(clientId: string): MaybePromise<Sender | undefined>
-  /** False if messages are decided in other processes, where they cannot be captured. Default: true. */
-  readonly canCapture?: boolean | undefined
+  /** Captures messages that are decided in other processes. */
+  capture?(options: CaptureOptions): RunningCapture
   /** Measures the rates of senders, if they are decided in other processes. */
   measureSenders?(): Promise<SenderRateReport>
 }
@@ -81,7 +81,7 @@ export class AdminState {
   readonly senderRates: SenderRates
   readonly answers: IdempotentAnswers
   /** Capture that is running. */
-  capture: MessageCapture | undefined
+  capture: RunningCapture | undefined
   /** Resolved alerts, the newest first. */
   readonly resolvedAlerts: Alert[] = []
   scaled: Scaled | undefined

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Message } from '../../core/message.ts'
 import type { Gate } from '../../gate/gate.ts'
@@ -15,19 +15,36 @@ export interface CaptureOptions {
   readonly topic?: string | undefined
   /** True: names of senders are replaced by hashes, which differ in each capture. */
   readonly hashSenders: boolean
+  /** Captures with the same salt have the same hashes. Default: random. */
+  readonly salt?: string | undefined
+}
+
+/** A message as a line of a capture, with its line end. */
+export interface CapturedLine {
+  /** Milliseconds since the Unix epoch. */
+  readonly at: number
+  readonly text: string
+}
+
+/** A capture until its end. */
+export interface RunningCapture {
+  /** Returns the lines captured since the last call, or waits for one; undefined at the end. */
+  next(): Promise<string | undefined>
+  /** Ends the capture; lines that wait are still read. */
+  end(): void
 }
 
 /**
  * Captures messages that a gate decides, as lines for `topicgate replay`, without payloads. Ends after a time, a number
  * of messages, or when its reader does not keep up.
  */
-export class MessageCapture {
+export class MessageCapture implements RunningCapture {
   readonly #gate: Gate
   readonly #options: CaptureOptions
-  readonly #lines: string[] = []
+  readonly #lines: CapturedLine[] = []
   /** A message that waits is decided again. */
   readonly #seen = new WeakSet<Message>()
-  readonly #salt = String(Math.random())
+  readonly #salt: string
   readonly #cancelTimer: () => void
   readonly #onDecision = (_decision: unknown, message: Message): void => this.#record(message)
   #count = 0
@@ -39,11 +56,21 @@ export class MessageCapture {
   constructor(gate: Gate, options: CaptureOptions) {
     this.#gate = gate
     this.#options = options
+    this.#salt = options.salt ?? randomBytes(16).toString('hex')
     this.#cancelTimer = gate.clock.after(options.forMs, () => this.end())
     gate.on('decision', this.#onDecision)
   }
 
-  /** Returns the lines captured since the last call, or waits for one; undefined at the end. */
+  get isEnded(): boolean {
+    return this.#isEnded
+  }
+
+  /** Removes and returns the lines captured since the last call. */
+  takeLines(): readonly CapturedLine[] {
+    this.#chars = 0
+    return this.#lines.splice(0)
+  }
+
   async next(): Promise<string | undefined> {
     if (this.#lines.length === 0 && !this.#isEnded) {
       await new Promise<void>(resolve => {
@@ -51,11 +78,9 @@ export class MessageCapture {
       })
       this.#wake = undefined
     }
-    this.#chars = 0
-    return this.#lines.length === 0 ? undefined : this.#lines.splice(0).join('')
+    return this.#lines.length === 0 ? undefined : joinLines(this.takeLines())
   }
 
-  /** Ends the capture; lines that wait are still read. */
   end(): void {
     if (this.#isEnded) return
     this.#isEnded = true
@@ -70,9 +95,10 @@ export class MessageCapture {
     if (topic !== undefined && !matches(topic, message.topic, this.#gate.dialect)) return
     if (this.#seen.has(message)) return
     this.#seen.add(message)
-    const line = `${JSON.stringify(this.#describe(message))}\n`
-    this.#lines.push(line)
-    this.#chars += line.length
+    const fields = this.#describe(message)
+    const text = `${JSON.stringify(fields)}\n`
+    this.#lines.push({ at: fields.at, text })
+    this.#chars += text.length
     const isFull = this.#lines.length >= MAX_SIZES.capturedLines || this.#chars >= MAX_SIZES.capturedChars
     if (++this.#count >= max || isFull) this.end()
     else this.#wake?.()
@@ -90,4 +116,8 @@ export class MessageCapture {
     const { client, user, device } = captured
     return { ...captured, client: hash(client), user: hash(user), device: hash(device), ip: undefined }
   }
+}
+
+export function joinLines(lines: readonly CapturedLine[]): string {
+  return lines.map(({ text }) => text).join('')
 }

@@ -8,6 +8,7 @@ import { PrimaryStore } from './primary-store.ts'
 import type { WorkerReport } from './worker-api.ts'
 import { type RunningProcess, WorkerPool } from './worker-pool.ts'
 import { combineRates, keepCounters, keepCounts, pickStats, sumFamilies, sumStats } from './worker-totals.ts'
+import { WorkersCapture } from './workers-capture.ts'
 
 const REPORT_INTERVAL_MS = 1_000
 /** Time that workers have to end, in addition to that of held messages. */
@@ -117,7 +118,11 @@ async function startWorkers(
     return {
       ...listeners,
       limits: {
-        canCapture: false,
+        capture: options =>
+          new WorkersCapture(gate.clock, options, {
+            read: request => pool.askAll(({ channel }) => channel.call('readCapture', request)),
+            end: () => void pool.askAll(({ channel }) => channel.call('endCapture')),
+          }),
         stats: () => sumStats([endedStats, ...lastReports().map(({ stats }) => stats)]),
         senderOf: async clientId => {
           const found = await pool.askAll(({ channel }) => channel.call('senderOf', clientId))

@@ -58,6 +58,8 @@ export async function runWorker(
     senderOf: async clientId => copySender(await requireWorker().server.limits.senderOf?.(clientId)),
     measureSenders: () => requireWorker().rates.measure(),
     runChecks: async () => (await requireWorker().server.runChecks?.()) ?? [],
+    readCapture: request => requireWorker().readCapture(request),
+    endCapture: () => requireWorker().endCapture(),
     stop,
   })
   try {

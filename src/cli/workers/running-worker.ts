@@ -1,9 +1,10 @@
+import { MessageCapture } from '../../admin/state/message-capture.ts'
 import { RecentRefusals } from '../../admin/state/recent-refusals.ts'
 import { SenderRates } from '../../admin/state/sender-rates.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Gate } from '../../index.ts'
 import type { Counts, RunningServer } from '../running-server.ts'
-import type { WorkerReport } from './worker-api.ts'
+import type { CapturedPart, CaptureRequest, WorkerReport } from './worker-api.ts'
 import { pickStats } from './worker-totals.ts'
 
 /** A worker that serves clients, and what it counts for the primary. */
@@ -15,6 +16,7 @@ export class RunningWorker {
   readonly #durations: Counts['durations']
   /** Refusals since the last report. */
   #refusals = new RecentRefusals()
+  #capture: { readonly id: string; readonly messages: MessageCapture } | undefined
 
   /** `keepsRefusals` is true if an admin server shows them. */
   constructor(gate: Gate, server: RunningServer, counts: Counts, keepsRefusals: boolean) {
@@ -27,6 +29,20 @@ export class RunningWorker {
     this.#analytics.onRefusal((decision, message, sender, count) =>
       this.#refusals.record(decision, message, sender, gate.clock.now(), count),
     )
+  }
+
+  readCapture({ id, ...options }: CaptureRequest): CapturedPart {
+    if (this.#capture?.id !== id) {
+      this.endCapture()
+      this.#capture = { id, messages: new MessageCapture(this.gate, options) }
+    }
+    const { messages } = this.#capture
+    return { lines: messages.takeLines(), isEnded: messages.isEnded }
+  }
+
+  endCapture(): void {
+    this.#capture?.messages.end()
+    this.#capture = undefined
   }
 
   /** Returns the counts since the last report. */

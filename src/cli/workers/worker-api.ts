@@ -1,4 +1,5 @@
 import type { ServerCheck } from '../../admin/index.ts'
+import type { CapturedLine, CaptureOptions } from '../../admin/state/message-capture.ts'
 import type { RefusalHistory } from '../../admin/state/recent-refusals.ts'
 import type { SenderRateReport } from '../../admin/state/sender-rates.ts'
 import type { AnalyticsDelta } from '../../analytics/analytics.ts'
@@ -45,6 +46,17 @@ export interface WorkerReport {
   readonly isServing: boolean
 }
 
+/** A capture of the messages of all workers. */
+export interface CaptureRequest extends CaptureOptions {
+  readonly id: string
+}
+
+/** Lines of a capture since they were last read. */
+export interface CapturedPart {
+  readonly lines: readonly CapturedLine[]
+  readonly isEnded: boolean
+}
+
 /** Functions of a worker that the primary calls. */
 export interface WorkerApi {
   report(): WorkerReport
@@ -54,6 +66,9 @@ export interface WorkerApi {
   senderOf(clientId: string): Promise<Sender | undefined>
   measureSenders(): Promise<SenderRateReport>
   runChecks(): Promise<readonly ServerCheck[]>
+  /** Reads a capture, which begins with the first call. */
+  readCapture(request: CaptureRequest): CapturedPart
+  endCapture(): void
   /** Lets held messages pass, disconnects all clients and ends the process. */
   stop(): void
 }
