@@ -284,9 +284,14 @@ export class MqttGatewayConnection
     this.#will = undefined
     this.open()
     this.toClient.insert(packet)
-    this.#keepAlive = new HeldKeepAlive(context.guard.clock, this.toBroker, this.#keepAliveMs, () =>
-      this.#closeSilentClient(),
-    )
+    this.#keepAlive = new HeldKeepAlive({
+      clock: context.guard.clock,
+      toBroker: this.toBroker,
+      toClient: this.toClient,
+      keepAliveMs: this.#keepAliveMs,
+      onSilentClient: () => this.#closeSilentClient(),
+      onSilentBroker: () => this.handleUpstreamEnd(),
+    })
     this.toBroker.unblock('notOpen')
     if (this.isClientGone) this.#endWhenIdle()
   }

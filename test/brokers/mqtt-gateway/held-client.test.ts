@@ -63,6 +63,37 @@ describe('a client whose message is held', () => {
     expect(client.count('pingresp')).toBe(0)
   })
 
+  it.each([
+    [5, 0x8b],
+    [4, undefined],
+  ] as const)(
+    'is disconnected when the broker falls silent, although its PINGREQs are answered: MQTT %d',
+    async (protocolVersion, reasonCode) => {
+      await using broker = await startScriptedBroker()
+      await using scene = await serveGateway(() => broker.port, { gateway: { window: 1 } })
+      const client = await scene.connectRaw()
+      client.sendConnect({ clientId: 'c', protocolVersion, keepalive: 1 })
+      const upstream = await broker.accepted()
+      upstream.setVersion(protocolVersion)
+      upstream.send({
+        ...{ cmd: 'connack', returnCode: 0, reasonCode: 0, sessionPresent: false },
+        properties: { receiveMaximum: 1 },
+      })
+      client.send(...[1, 2].map(messageId => publishPacket('a', { qos: 1, messageId })))
+      const pinging = setInterval(() => client.send({ cmd: 'pingreq' }), 200)
+      try {
+        await client.closed()
+      } finally {
+        clearInterval(pinging)
+      }
+      expect(client.count('pingresp')).toBeGreaterThan(0)
+      const disconnect = client.packets.find(({ cmd }) => cmd === 'disconnect')
+      expect(disconnect).toEqual(reasonCode && expect.objectContaining({ reasonCode }))
+      await until(() => scene.gateway.stats().connections === 0)
+      expect(upstream.isClosed).toBe(true)
+    },
+  )
+
   it.each(['throttle', 'queue'] as const)(
     'passes its messages of %s after it has disconnected',
     async exceeded => {
