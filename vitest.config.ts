@@ -16,7 +16,7 @@ const MORE_IN_LONG = [
 ]
 /** Long tests that measure no speed: they run beside others. */
 const LONG_BESIDE_OTHERS = [
-  'test/e2e/{ci-examples,gateway-rabbitmq}.long.test.ts',
+  'test/e2e/{ci-examples,gateway-broker-faults,gateway-rabbitmq}.long.test.ts',
   'test/e2e/{mqtt-restart,replay-bytes,rollout-loop,sigterm-promises,testing-entry-point}.long.test.ts',
   'test/src/{attack,admin/event-streams,admin/slow-requests}.long.test.ts',
 ]

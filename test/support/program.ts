@@ -21,6 +21,7 @@ export interface ProgramOptions {
 
 /** A node program that runs. */
 export interface Program extends AsyncDisposable {
+  readonly pid: number
   readonly stdout: string
   readonly stderr: string
   /** The first line, printed already or to come, that matches; rejects when the program ends without it. */
@@ -71,6 +72,7 @@ export function startNode(args: readonly string[], options: ProgramOptions = {})
     })
   })
   return {
+    pid: child.pid!,
     get stdout() {
       return stdout
     },
