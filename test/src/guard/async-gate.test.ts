@@ -6,10 +6,10 @@ import { Guard } from '../../../src/guard/guard.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 /** A gate whose answers come a turn later, as those of a distant store. */
-function setFarScene(exceeded: 'queue' | 'latest', rate = '10/s burst 1') {
+function setFarScene(exceeded: 'queue' | 'latest' | 'throttle', rate = '10/s burst 1') {
   const clock = new FakeClock()
   const gate = new Gate({ clock })
-  gate.use(limit({ name: 'r', rate, exceeded }))
+  gate.use('t', limit({ name: 'r', rate, exceeded }))
   let asked = 0
   const far = {
     clock,
@@ -25,11 +25,11 @@ function setFarScene(exceeded: 'queue' | 'latest', rate = '10/s burst 1') {
   const senderQueue = guard.senderQueue()
   const enacted: string[] = []
   const sender = { client: 'c' }
-  const send = (id: string) =>
-    senderQueue.admit({ topic: 't', on: 'publish', sender, size: 1, payload: () => id }, (decision, m) => {
+  const send = (id: string, topic = 't') =>
+    senderQueue.admit({ topic, on: 'publish', sender, size: 1, payload: () => id }, (decision, m) => {
       enacted.push(`${String(m.payload?.())} ${decision.outcome}`)
     })
-  return { clock, guard, send, enacted, asked: () => asked }
+  return { clock, guard, senderQueue, send, enacted, asked: () => asked }
 }
 
 describe('a gate that answers later', () => {
@@ -58,6 +58,21 @@ describe('a gate that answers later', () => {
     await clock.advanceAsync(0)
     await clock.advanceAsync(1_000)
     expect(enacted).toEqual(['a deliver', 'c drop', 'b deliver', 'd deliver'])
+  })
+
+  it('lets messages pass from behind throttled ones when holding ends, and none wait', async () => {
+    const { clock, guard, senderQueue, send, enacted } = setFarScene('throttle', '1/s burst 1')
+    for (const [id, topic] of ['t', 't', 'free', 't', 'free'].entries()) send(String(id), topic)
+    await clock.advanceAsync(10)
+    expect(enacted).toEqual(['0 deliver'])
+    senderQueue.endHolding()
+    await clock.advanceAsync(0)
+    expect(enacted).toEqual(['0 deliver', '2 deliver', '4 deliver'])
+    for (const [id, topic] of ['t', 'free'].entries()) send(`later ${id}`, topic)
+    await clock.advanceAsync(0)
+    expect(enacted.slice(3)).toEqual(['later 1 deliver'])
+    expect(senderQueue.pending).toBe(0)
+    expect(guard.stats()).toMatchObject({ held: 0, heldBytes: 0, discarded: 3 })
   })
 
   it('releases the queue by the fallback if the gate fails', async () => {
