@@ -23,8 +23,11 @@ const PRIMARY: ChannelPeer = {
   on: (event: 'message' | 'disconnect', listener: (message: unknown) => void) => process.on(event, listener),
 }
 
-/** Longer than over a network. Why: a message that waits for a primary without a free core is copied and held. */
-const LEASE_SPAN_MS = 500
+/**
+ * Longer than over a network. Why: a message that waits for a primary without a free core is copied and held, and a message
+ * between the processes takes as much CPU time as ten messages of clients.
+ */
+const LEASE_SPAN_MS = 1_500
 
 type PrimaryChannel = ProcessChannel<PrimaryApi, WorkerApi>
 

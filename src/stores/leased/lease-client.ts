@@ -10,6 +10,9 @@ const RETURN_MARGIN_MS = 250
 /** Smaller leases are renewed only once they are spent. */
 const MIN_RENEWED_GRAINS = 4
 
+/** Early renewals are collected for this part of the span, so that they are one message or one pipeline of the store. */
+const RENEWALS_PER_SPAN = 10
+
 /** Wait before a spent bucket is asked again, so that more than a few units have refilled. */
 const MIN_PAUSE_MS = 20
 const MAX_PAUSE_MS = 75
@@ -32,11 +35,16 @@ export class LeaseClient {
   readonly #limitOf: (lease: Lease) => Limit
   /** Refunds in progress. */
   readonly #returns = new Set<Promise<void>>()
+  readonly #renewalMs: number
+  /** Leases to renew together. */
+  #due: Lease[] = []
+  #cancelRenewals: (() => void) | undefined
 
   constructor(store: Store, clock: Clock, settings: LeaseSettings, limitOf: (lease: Lease) => Limit) {
     this.#store = store
     this.#clock = clock
     this.#settings = settings
+    this.#renewalMs = Math.ceil(settings.spanMs / RENEWALS_PER_SPAN)
     this.#limitOf = limitOf
   }
 
@@ -53,6 +61,7 @@ export class LeaseClient {
       }
       lease.pending = pending
       pending.then(settled, settled)
+      this.#renewDue()
     }
     return lease.pending
   }
@@ -65,12 +74,37 @@ export class LeaseClient {
     if (lease.grains < lease.lowGrains) this.#renewEarly(lease, nowMs)
   }
 
-  /** Requests units in the background, ahead of time. */
+  /** Requests units in the background, ahead of time, if possible together with those of other keys. */
   #renewEarly(lease: Lease, nowMs: number): void {
-    if (lease.pending !== undefined || nowMs < lease.askAfterMs) return
-    this.requestLease(lease, 0).catch(() => {
-      lease.askAfterMs = this.#clock.now() + this.#settings.ttlMs
-    })
+    if (lease.pending !== undefined || lease.isRenewalDue || nowMs < lease.askAfterMs) return
+    this.#due.push(lease)
+    lease.isRenewalDue = true
+    if (!this.#canWait(lease, nowMs)) this.#renewDue()
+    else this.#cancelRenewals ??= this.#clock.after(this.#renewalMs, () => this.#renewDue())
+  }
+
+  /** Returns true if the units last until the second renewal from now, at the rate since the last request. */
+  #canWait(lease: Lease, nowMs: number): boolean {
+    return lease.grains * (nowMs - lease.askedAtMs) >= lease.usedGrains * 2 * this.#renewalMs
+  }
+
+  #renewDue(): void {
+    this.stopRenewals()
+    const due = this.#due
+    this.#due = []
+    for (const lease of due) {
+      lease.isRenewalDue = false
+      if (lease.isClosed || lease.pending !== undefined || lease.grains >= lease.lowGrains) continue
+      this.requestLease(lease, 0).catch(() => {
+        lease.askAfterMs = this.#clock.now() + this.#settings.ttlMs
+      })
+    }
+  }
+
+  /** Cancels the timer of renewals. */
+  stopRenewals(): void {
+    this.#cancelRenewals?.()
+    this.#cancelRenewals = undefined
   }
 
   /** Returns units of a lease to the shared store; drops those of a window about to end. Never throws. */

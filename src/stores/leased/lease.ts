@@ -40,6 +40,8 @@ export class Lease {
   /** Nothing is leased before this time, because a fallback answers for the store. */
   directUntilMs = 0
   pending: Promise<void> | undefined
+  /** True while more units are about to be requested ahead of time. */
+  isRenewalDue = false
   /** True once removed from the table; units that still arrive are returned at once. */
   isClosed = false
   /** Tick at which the table processes it next. */

@@ -165,6 +165,7 @@ export class LeasedStore implements Store, HeldLeases {
   async close(): Promise<void> {
     const pendingRequests = [...this.#leaseTable.leases()].map(lease => lease.pending)
     this.#leaseTable.close()
+    this.#leaseClient.stopRenewals()
     const settled = Promise.allSettled(pendingRequests).then(() => this.#leaseClient.waitForReturns())
     await new Promise<void>(resolve => {
       const cancel = startAwaitedTimer(this.#clock, this.#settings.ttlMs, resolve)

@@ -33,7 +33,7 @@ describe('unused units', () => {
     await fleet.clock.advanceAsync(400)
     // Half of the lease is spent: as much is requested again, and 49 of the first are left.
     for (let times = 0; times < 50; times++) await take(store, limit)
-    await fleet.clock.advanceAsync(0)
+    await fleet.clock.advanceAsync(8)
     expect(left(fleet, limit)).toBe(10_000 - 51 - 100)
     await fleet.clock.advanceAsync(500)
     expect(left(fleet, limit)).toBe(10_000 - 51 - 51)
