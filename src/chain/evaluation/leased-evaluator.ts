@@ -12,6 +12,7 @@ import { decideSize, type SizeRule } from '../rules/size-limit.ts'
 import { hasReachedShare, type UsageWarnings } from '../rules/usage-warning.ts'
 import type { SenderState } from '../senders/sender-state.ts'
 import {
+  allowDecision,
   combineDecisions,
   combineVerdicts,
   type PassDecision,
@@ -25,6 +26,8 @@ class LeasedRuleEvaluation implements RuleVerdict {
   readonly rule: Rule
   readonly planned: RuleInPlan
   readonly fixedGrains: number
+  readonly capacity: number
+  readonly isConditional: boolean
   /** Lease of the current message's key; undefined if the rule's condition does not match the message. */
   lease: Lease | undefined = undefined
   grains = 0
@@ -37,6 +40,8 @@ class LeasedRuleEvaluation implements RuleVerdict {
     const { limit, cost } = planned.rule
     this.rule = planned.rule
     this.planned = planned
+    this.capacity = limit.capacity
+    this.isConditional = planned.rule.when !== undefined
     this.fixedGrains = cost.fixed === undefined ? VARIABLE_COST : toGrains(cost.fixed, limit)
   }
 
@@ -70,6 +75,8 @@ export class LeasedEvaluator {
   readonly #rules: readonly LeasedRuleEvaluation[]
   readonly #store: Store
   readonly #usageWarnings: UsageWarnings
+  /** True if a rule is in shadow or degrades. */
+  readonly #isSoft: boolean
   /** True if a rule has usage warnings. */
   readonly #isWarning: boolean
   readonly #passed: PassDecision
@@ -86,6 +93,7 @@ export class LeasedEvaluator {
     this.#rules = rules.map(planned => new LeasedRuleEvaluation(planned))
     this.#store = store
     this.#usageWarnings = usageWarnings
+    this.#isSoft = rules.some(({ rule }) => rule.soft)
     this.#isWarning = rules.some(({ rule }) => rule.warn !== undefined)
     this.#passed = passed
   }
@@ -109,7 +117,7 @@ export class LeasedEvaluator {
     let isDenied = false
     for (let index = 0; index < rules.length; index++) {
       const one = rules[index]!
-      if (!holdsFor(one.rule, message, nowMs)) {
+      if (one.isConditional && !holdsFor(one.rule, message, nowMs)) {
         one.lease = undefined
         isPartial = true
         continue
@@ -128,15 +136,20 @@ export class LeasedEvaluator {
       one.resetMs = lease.resetMs(nowMs)
       if (!one.rule.soft) isDenied = true
     }
-    if (!isDenied) this.#spend(leases, nowMs)
-    const verdicts = isPartial ? rules.filter(({ lease }) => lease !== undefined) : rules
-    const decision = combineVerdicts(verdicts, passDecisionFor(this.#passed, message, nowMs))
+    const tightest = isDenied ? undefined : this.#spend(leases, nowMs)
+    let decision: Decision
+    if (tightest !== undefined && !this.#isSoft) decision = allowDecision(tightest, undefined)
+    else {
+      const verdicts = isPartial ? rules.filter(({ lease }) => lease !== undefined) : rules
+      decision = combineVerdicts(verdicts, passDecisionFor(this.#passed, message, nowMs))
+    }
     if (this.#isWarning && !isDenied) this.#warn(message, senderState, nowMs)
     return decision
   }
 
-  /** Charges all rules that allow the message. */
-  #spend(leases: HeldLeases, nowMs: number): void {
+  /** Charges all rules that allow the message. Returns the one nearest to its limit, the first on a tie. */
+  #spend(leases: HeldLeases, nowMs: number): LeasedRuleEvaluation | undefined {
+    let tightest: LeasedRuleEvaluation | undefined
     for (let index = 0; index < this.#rules.length; index++) {
       const one = this.#rules[index]!
       const { lease } = one
@@ -145,7 +158,10 @@ export class LeasedEvaluator {
       one.remaining = lease.remainingWith(lease.grains)
       one.retryAfterMs = 0
       one.resetMs = lease.resetMs(nowMs)
+      if (tightest === undefined || one.remaining * tightest.capacity < tightest.remaining * one.capacity)
+        tightest = one
     }
+    return tightest
   }
 
   #warn(message: Message, senderState: SenderState, nowMs: number): void {

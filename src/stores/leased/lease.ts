@@ -1,6 +1,8 @@
 import type { Limit, Verdict } from '../../algorithms/limit-types.ts'
 import type { LeaseBounds } from './lease-terms.ts'
 
+const NEVER_MS = -1
+
 /** Generation of a lease that cannot be found by its slot. */
 export const NO_GENERATION = 0
 
@@ -53,6 +55,8 @@ export class Lease {
   sharedGrains: number | undefined
   reportedAtMs = 0
   resetAtMs = 0
+  /** Latest time at which no grain was expired: many messages share a time. */
+  #unexpiredAtMs = NEVER_MS
   /** Costs of at least this are refused in [refusedAtMs, refusedUntilMs). */
   refusedGrains = Infinity
   refusedAtMs = 0
@@ -68,6 +72,13 @@ export class Lease {
 
   /** Returns the grains that may be spent at a time; excludes expired ones and ones from a future time. */
   usable(nowMs: number): number {
+    if (nowMs === this.#unexpiredAtMs) return this.grains
+    const usable = this.#countUsable(nowMs)
+    if (usable === this.grains) this.#unexpiredAtMs = nowMs
+    return usable
+  }
+
+  #countUsable(nowMs: number): number {
     if (!this.isLive(this.untilMs, nowMs)) return 0
     return this.olderGrains > 0 && !this.isLive(this.olderUntilMs, nowMs)
       ? this.grains - this.olderGrains
@@ -93,6 +104,7 @@ export class Lease {
 
   /** Adds granted grains that expire at `untilMs`. */
   add(grains: number, untilMs: number): void {
+    this.#unexpiredAtMs = NEVER_MS
     if (this.grains === 0) {
       this.olderGrains = 0
       this.untilMs = untilMs
