@@ -3,6 +3,7 @@ import { StoreError } from '../../../../src/core/errors.ts'
 import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
 import { LeasedStore } from '../../../../src/stores/leased/leased-store.ts'
 import { MemoryStore } from '../../../../src/stores/memory/memory-store.ts'
+import { FakeClock } from '../../../support/fake-clock.ts'
 import { bucket, charge, left, openFleet, take } from './nodes.ts'
 
 const COMMIT = { commit: true } as const
@@ -79,8 +80,9 @@ describe('unused units', () => {
   })
 
   it(`of many clients stay within ${MAX_SIZES.leases} keys`, async () => {
+    const clock = new FakeClock()
     const limit = bucket(SLOW)
-    const store = new LeasedStore({ store: new MemoryStore(), units: 100 })
+    const store = new LeasedStore({ store: new MemoryStore({ clock }), clock, units: 100 })
     for (let key = 0; key < MAX_SIZES.leases + 100; key++) await take(store, limit, { key: `${key}` })
     expect(await store.health()).toMatchObject({ leases: { keys: MAX_SIZES.leases, evictions: 100 } })
     await store.close()
