@@ -1,28 +1,33 @@
 import { Redis } from 'ioredis'
-import { createLimit } from '../src/algorithms/index.ts'
+import { createSender, type Decision, Gate, limit, type Message } from '../src/index.ts'
 import { LeasedStore } from '../src/stores/leased/leased-store.ts'
 import { MemoryStore } from '../src/stores/memory/memory-store.ts'
 import { RedisStore } from '../src/stores/redis/index.ts'
-import type { Charge, Store } from '../src/stores/store.ts'
+import type { Store } from '../src/stores/store.ts'
 import { startRedis } from '../test/support/redis.ts'
 import { report } from './harness.ts'
 
-/** One cell: decisions a second of one store, 100 keys in turn. Arguments: subject, rules, decisions. */
+/** One cell: decisions a second of a gate on one store, 100 clients in turn. Arguments: subject, rules, decisions. */
 const [subject, rules, decisions] = process.argv.slice(2) as ['memory' | 'leased' | 'redis', string, string]
-const KEYS = 100
+const CLIENTS = 100
 const IN_FLIGHT = 256
 const total = Number(decisions)
 
-const limits = Array.from({ length: Number(rules) }, (_, index) =>
-  createLimit({ name: `rule ${index}`, algorithm: 'token-bucket', count: 50_000_000, periodMs: 1_000 }),
-)
-// Charges ready made: what is measured is the store.
-const messages: readonly (readonly Charge[])[] = Array.from({ length: KEYS }, (_, key) =>
-  limits.map(limit => ({ limit, key: `client-${key}`, cost: 1 })),
-)
-
 const server = subject === 'memory' ? undefined : await startRedis()
-const store = await openStore()
+const gate = new Gate({ store: await openStore() }).use(
+  ...Array.from({ length: Number(rules) }, (_, index) =>
+    limit({ name: `rule ${index}`, rate: '50000000/s', per: 'client' }),
+  ),
+)
+const messages = Array.from(
+  { length: CLIENTS },
+  (_, index): Message => ({
+    topic: 'fleet/telemetry',
+    on: 'publish',
+    size: 100,
+    sender: createSender({ client: `client-${index}` }),
+  }),
+)
 await run(Math.ceil(total / 4))
 const startMs = performance.now()
 const admitted = await run(total)
@@ -43,17 +48,15 @@ async function openStore(): Promise<Store> {
 /** As a broker would: bursts of messages, and then a turn of the event loop for the sockets. */
 async function run(count: number): Promise<number> {
   let admitted = 0
+  const add = ({ allowed }: Decision): void => {
+    if (allowed) admitted++
+  }
   for (let place = 0; place < count; ) {
     const asked: Promise<void>[] = []
     for (let left = Math.min(IN_FLIGHT, count - place); left > 0; left--) {
-      const answer = store.decide(messages[place++ % KEYS]!, { commit: true })
-      if (answer instanceof Promise) {
-        asked.push(
-          answer.then(verdicts => {
-            if (verdicts.every(({ allowed }) => allowed)) admitted++
-          }),
-        )
-      } else if (answer.every(({ allowed }) => allowed)) admitted++
+      const answer = gate.check(messages[place++ % CLIENTS]!)
+      if (answer instanceof Promise) asked.push(answer.then(add))
+      else add(answer)
     }
     await (asked.length > 0 ? Promise.all(asked) : new Promise(setImmediate))
   }

@@ -237,7 +237,7 @@ async function leased(): Promise<string> {
   }
   return section(
     'Leases',
-    'Decisions a second of a store in bursts of 256, 100 keys in turn: on leases of one Redis, in memory, and with a call of Redis for each decision.',
+    'Decisions a second of a gate in bursts of 256, 100 clients in turn: on leases of one Redis, in memory, and with a call of Redis for each decision.',
     table(['work', 'leased', 'memory', 'redis', 'of memory', 'of redis'], rows),
   )
 }

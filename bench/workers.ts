@@ -14,7 +14,7 @@ import { readCpuNs } from './process-figures.ts'
  */
 const [workers, messages] = process.argv.slice(2) as [string, string]
 const PUBLISHERS = '10'
-const WARM_UP = 300_000
+const WARM_UP = 3_000_000
 const POLICY = `rules:
   - { name: all, per: global, limit: 50000000/s }
   - { name: each, per: client, limit: 10000000/s }
