@@ -21,7 +21,9 @@ function countTest(test: TestCase, tally: Tally): void {
   if (state === 'passed') tally.passed++
   else if (state === 'failed') tally.failed++
   else tally.skipped++
-  if (test.diagnostic()?.flaky) tally.secondTries.push(`${test.module.relativeModuleId} > ${test.fullName}`)
+  // Tests that depend on how another program behaves under load ask for more tries themselves.
+  const isTriedOften = Number(test.options.retry ?? 0) > 1
+  if (test.diagnostic()?.flaky && !isTriedOften) tally.secondTries.push(`${test.module.relativeModuleId} > ${test.fullName}`)
 }
 
 function countEntry(entry: TestModule | TestSuite, tally: Tally): void {
