@@ -23,7 +23,8 @@ function countTest(test: TestCase, tally: Tally): void {
   else tally.skipped++
   // Tests that depend on how another program behaves under load ask for more tries themselves.
   const isTriedOften = Number(test.options.retry ?? 0) > 1
-  if (test.diagnostic()?.flaky && !isTriedOften) tally.secondTries.push(`${test.module.relativeModuleId} > ${test.fullName}`)
+  if (test.diagnostic()?.flaky && !isTriedOften)
+    tally.secondTries.push(`${test.module.relativeModuleId} > ${test.fullName}`)
 }
 
 function countEntry(entry: TestModule | TestSuite, tally: Tally): void {
