@@ -1,18 +1,21 @@
 import { createReadStream } from 'node:fs'
 import { pipeline, Readable } from 'node:stream'
 import { createGunzip } from 'node:zlib'
-import { isCaptureHeader } from './capture/capture-version.ts'
+import type { MaybePromise } from '../core/message.ts'
 import type { CaptureRecord } from './capture-format.ts'
 import { CommandError, EXIT } from './command-error.ts'
 import { formatCount } from './format.ts'
-import { LineError, LineSplitter } from './line-splitter.ts'
+import { LineBlocks, LineError } from './line-splitter.ts'
 
 /** First bytes of gzip data (RFC 1952). */
 const GZIP = Buffer.from([0x1f, 0x8b])
 
-/** Parses lines of a capture. `read` throws LineError for an invalid one. */
+/** Parses lines of a capture. */
 export interface CaptureLineReader<T> {
-  read(line: string): T
+  /** Index after the line that was read last, where its line feed is. */
+  readonly end: number
+  /** Reads the line that starts at an index; undefined for one without a message. Throws LineError for an invalid line. */
+  read(lines: Buffer, from: number): T | undefined
 }
 
 /** A capture in a file or on the standard input, read line by line. It may be compressed with gzip. */
@@ -35,15 +38,28 @@ export class CaptureFileReader<T = CaptureRecord> {
     return this.#line
   }
 
-  /** Yields the messages in order, in chunks. Pass errors to `describe`. */
-  async *chunks(): AsyncGenerator<Iterable<T>> {
-    const splitter = new LineSplitter()
-    for await (const chunk of decompress(this.#open())) yield this.#readAll(splitter.push(chunk))
-    yield this.#readAll(splitter.end())
+  /**
+   * Calls `use` with each message in order, until it returns false, and `afterChunk` now and then. Rejects with CommandError,
+   * exit code 1, that has the file and line, if the capture cannot be read.
+   */
+  async readMessages(
+    use: (message: T) => MaybePromise<unknown>,
+    afterChunk: () => void = () => {},
+  ): Promise<void> {
+    const blocks = new LineBlocks()
+    try {
+      for await (const chunk of decompress(this.#open())) {
+        if (!(await this.#useAll(this.#complete(blocks, chunk), use))) return
+        afterChunk()
+      }
+      await this.#useAll(blocks.end(), use)
+    } catch (error) {
+      throw this.#toCommandError(error)
+    }
   }
 
   /** Converts a read error to a CommandError with file and line, exit code 1. Returns other errors unchanged. */
-  toCommandError(error: unknown): unknown {
+  #toCommandError(error: unknown): unknown {
     const code = error instanceof Error && 'code' in error ? error.code : undefined
     if (code === 'ENOENT' || code === 'EISDIR' || code === 'EACCES') {
       const reason =
@@ -67,20 +83,26 @@ export class CaptureFileReader<T = CaptureRecord> {
     return this.#path === '-' ? this.#stdin : createReadStream(this.#path, { highWaterMark: 1 << 18 })
   }
 
-  *#readAll(lines: Iterator<string>): Generator<T> {
-    for (;;) {
-      // Count before reading, so that errors of an incomplete line have its number.
+  #complete(blocks: LineBlocks, chunk: Buffer): Buffer {
+    // An error of an incomplete line has its number.
+    this.#line++
+    const block = blocks.push(chunk)
+    this.#line--
+    return block
+  }
+
+  /** Returns false if `use` did. */
+  async #useAll(lines: Buffer, use: (message: T) => MaybePromise<unknown>): Promise<boolean> {
+    for (let from = 0; from < lines.length; from = this.#reader.end + 1) {
       this.#line++
-      const { value: line, done } = lines.next()
-      if (done) {
-        this.#line--
-        return
-      }
-      if (line.trim() === '' || isCaptureHeader(line)) continue
-      const captured = this.#reader.read(line)
+      const message = this.#reader.read(lines, from)
+      if (message === undefined) continue
       this.#read++
-      yield captured
+      const used = use(message)
+      // A promise per message would cost more than the decision.
+      if ((used instanceof Promise ? await used : used) === false) return false
     }
+    return true
   }
 }
 

@@ -1,8 +1,10 @@
 import type { Dialect, Message, MessageHeaders, Operation, Sender } from '../core/message.ts'
 import { CapturedMessage, type CapturedMessageFields } from '../core/message-from-fields.ts'
 import { createSender, type HandlerResult, keyOfSender, SenderCache } from '../index.ts'
+import { isCaptureHeader } from './capture/capture-version.ts'
+import { CaptureLineCache } from './capture-line-cache.ts'
 import { formatCount, formatWait } from './format.ts'
-import { LineError } from './line-splitter.ts'
+import { decodeLine, endOfLine, LineError } from './line-splitter.ts'
 
 /** A line of a capture. */
 export interface CaptureRecord {
@@ -36,6 +38,8 @@ export class CaptureReader {
   readonly #protocol: Dialect
   readonly #allowsOutOfOrder: boolean
   readonly #senders = new SenderCache<Sender>()
+  readonly #lines = new CaptureLineCache()
+  #end = 0
   #messages = 0
   #latestMs = 0
   #outOfOrder = 0
@@ -47,10 +51,29 @@ export class CaptureReader {
     this.#allowsOutOfOrder = allowsOutOfOrder
   }
 
-  /** Throws LineError for an invalid line, also for one that is earlier than one before it. */
-  read(line: string): CaptureRecord {
+  /** Index after the line that was read last, where its line feed is. */
+  get end(): number {
+    return this.#end
+  }
+
+  /**
+   * Reads the line that starts at an index; undefined for an empty line and for the header of a capture. Throws LineError for
+   * an invalid line, also for one that is earlier than one before it.
+   */
+  read(lines: Buffer, from = 0): CaptureRecord | undefined {
+    const known = this.#lines.find(lines, from)
+    if (known !== undefined) {
+      this.#end = this.#lines.end
+      const { atMs } = this.#lines
+      this.#checkOrder(atMs)
+      return { atMs, message: known, handled: undefined }
+    }
+    this.#end = endOfLine(lines, from)
+    const line = decodeLine(lines.subarray(from, this.#end))
+    if (line.trim() === '' || isCaptureHeader(line)) return undefined
     const record = this.#parse(line)
     this.#checkOrder(record.atMs)
+    this.#lines.add(lines, from, record.message)
     return record
   }
 
@@ -75,7 +98,7 @@ export class CaptureReader {
     if (++this.#outOfOrder === 1) this.#firstOutOfOrder = this.#messages
   }
 
-  #parse(line: string): CaptureRecord {
+  #parse(line: string): CaptureRecord & { readonly message: CapturedMessage } {
     const fields = parseObject(line)
     const { at, topic } = fields
     if (!isWhole(at, MAX_DATE_MS))

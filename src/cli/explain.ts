@@ -82,15 +82,9 @@ async function decideCapture(
   const reader = new CaptureReader(gate.dialect, options)
   const capture = new CaptureFileReader(path, stdin, reader)
   const engine = new ReplayEngine(gate, clock)
-  try {
-    for await (const messages of capture.chunks()) {
-      for (const captured of messages) {
-        if (captured.atMs <= (atMs ?? Infinity)) await engine.decide(captured)
-      }
-    }
-  } catch (error) {
-    throw capture.toCommandError(error)
-  }
+  await capture.readMessages(captured => {
+    if (captured.atMs <= (atMs ?? Infinity)) return engine.decide(captured)
+  })
   const outOfOrder = reader.describeOutOfOrder()
   if (outOfOrder !== undefined) await write(stderr, `${outOfOrder}\n`)
   if (atMs !== undefined) engine.moveTo(atMs)

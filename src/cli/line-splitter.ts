@@ -2,7 +2,8 @@ import { isUtf8 } from 'node:buffer'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 
 const LINE_FEED = 0x0a
-const BYTE_ORDER_MARK = '\uFEFF'
+const BYTE_ORDER_MARK = Buffer.from('\uFEFF')
+const NOTHING = Buffer.alloc(0)
 
 /** Error of an unreadable line of a stream. */
 export class LineError extends Error {
@@ -10,78 +11,66 @@ export class LineError extends Error {
   readonly code = 'TOPICGATE_LINE'
 }
 
-/**
- * Splits a stream of bytes into lines of text, with at most one chunk and one line in memory. Throws LineError for a
- * line that is not UTF-8 or longer than `MAX_SIZES.captureLineBytes`.
- */
-export class LineSplitter {
+/** Cuts a stream of bytes into blocks of whole lines, with at most one chunk and one line in memory. */
+export class LineBlocks {
   #rest: Buffer[] = []
   #restBytes = 0
-  #first = true
+  #isFirst = true
 
-  /** Returns true if an incomplete line is left for `end`. */
-  get isOpen(): boolean {
-    return this.#restBytes > 0
+  /** Returns the lines that a chunk completes, with their line feeds. Throws LineError for a line without end. */
+  push(chunk: Buffer): Buffer {
+    const end = chunk.lastIndexOf(LINE_FEED) + 1
+    const block = end === 0 ? NOTHING : this.#complete(chunk.subarray(0, end))
+    if (end < chunk.length) this.#keep(chunk.subarray(end))
+    return block
   }
 
-  /** Yields the lines that a chunk completes, without line feeds. */
-  *push(chunk: Buffer): Generator<string> {
-    const last = chunk.lastIndexOf(LINE_FEED)
-    if (last < 0) {
-      if (chunk.length > 0) this.#keep(chunk)
-      return
-    }
-    let from = 0
-    if (this.isOpen || this.#first) {
-      const end = chunk.indexOf(LINE_FEED)
-      yield this.#complete(chunk.subarray(0, end))
-      from = end + 1
-    }
-    const block = chunk.subarray(from, last)
-    // Decoding many lines at once takes a third of the time. One by one, the wrong line is known.
-    const isText = block.length <= MAX_SIZES.captureLineBytes && isUtf8(block)
-    if (from <= last) yield* isText ? block.toString('utf8').split('\n') : this.#splitBytes(block)
-    if (last + 1 < chunk.length) this.#keep(chunk.subarray(last + 1))
+  /** Returns the last line if it had no line feed. */
+  end(): Buffer {
+    return this.#complete(NOTHING)
   }
 
-  /** Yields lines one by one, up to an invalid one. */
-  *#splitBytes(block: Buffer): Generator<string> {
-    let from = 0
-    for (let end = block.indexOf(LINE_FEED); end >= 0; end = block.indexOf(LINE_FEED, from)) {
-      yield this.#complete(block.subarray(from, end))
-      from = end + 1
-    }
-    yield this.#complete(block.subarray(from))
-  }
-
-  /** Yields the last line if it had no line feed. */
-  *end(): Generator<string> {
-    if (this.isOpen) yield this.#complete(Buffer.alloc(0))
-  }
-
-  #complete(bytes: Buffer): string {
-    let line = bytes
-    if (this.isOpen) {
-      this.#keep(bytes)
-      line = Buffer.concat(this.#rest)
+  #complete(bytes: Buffer): Buffer {
+    let block = bytes
+    if (this.#restBytes > 0) {
+      block = Buffer.concat([...this.#rest, bytes])
       this.#rest = []
       this.#restBytes = 0
     }
-    if (line.length > MAX_SIZES.captureLineBytes) {
-      throw new LineError(`the line is longer than ${MAX_SIZES.captureLineBytes} bytes`)
-    }
-    if (!isUtf8(line)) throw new LineError('the line is not UTF-8')
-    const text = line.toString('utf8')
-    const marked = this.#first && text.startsWith(BYTE_ORDER_MARK)
-    this.#first = false
-    return marked ? text.slice(1) : text
+    const isMarked = this.#isFirst && block.subarray(0, BYTE_ORDER_MARK.length).equals(BYTE_ORDER_MARK)
+    if (block.length > 0) this.#isFirst = false
+    return isMarked ? block.subarray(BYTE_ORDER_MARK.length) : block
   }
 
   #keep(bytes: Buffer): void {
     this.#restBytes += bytes.length
-    if (this.#restBytes > MAX_SIZES.captureLineBytes) {
-      throw new LineError(`the line is longer than ${MAX_SIZES.captureLineBytes} bytes`)
-    }
+    if (this.#restBytes > MAX_SIZES.captureLineBytes) throw tooLong()
     this.#rest.push(bytes)
   }
+}
+
+/** Returns the index of the line feed of the line that starts at an index; the end of the block if it has none. */
+export function endOfLine(block: Buffer, from: number): number {
+  const end = block.indexOf(LINE_FEED, from)
+  return end < 0 ? block.length : end
+}
+
+/** Decodes a line. Throws LineError if it is not UTF-8 or longer than `MAX_SIZES.captureLineBytes`. */
+export function decodeLine(bytes: Buffer): string {
+  if (bytes.length > MAX_SIZES.captureLineBytes) throw tooLong()
+  if (!isUtf8(bytes)) throw new LineError('the line is not UTF-8')
+  return bytes.toString('utf8')
+}
+
+/** Yields the lines of a block as texts, without line feeds. */
+export function* splitLines(block: Buffer): Generator<string> {
+  for (let from = 0; from < block.length; ) {
+    const end = endOfLine(block, from)
+    yield decodeLine(block.subarray(from, end))
+    from = end + 1
+  }
+}
+
+function tooLong(): LineError {
+  return new LineError(`the line is longer than ${MAX_SIZES.captureLineBytes} bytes`)
 }

@@ -1,4 +1,5 @@
 import type { Decision } from '../core/decision.ts'
+import type { MaybePromise } from '../core/message.ts'
 import { Gate, MemoryStore } from '../index.ts'
 import { CaptureFileReader } from './capture-file.ts'
 import { CaptureReader, type CaptureRecord } from './capture-format.ts'
@@ -72,12 +73,10 @@ class Replay {
 
   async run(): Promise<void> {
     try {
-      for await (const messages of this.#capture.chunks()) {
-        await this.#decideAll(messages)
-        this.#showProgress()
-      }
-    } catch (error) {
-      throw this.#capture.toCommandError(error)
+      await this.#capture.readMessages(
+        captured => this.#decide(captured),
+        () => this.#showProgress(),
+      )
     } finally {
       this.#progress.clear()
       await this.#flush()
@@ -90,19 +89,18 @@ class Replay {
     if (outOfOrder !== undefined) this.#terminal.stderr.write(`${outOfOrder}\n`)
   }
 
-  async #decideAll(messages: Iterable<CaptureRecord>): Promise<void> {
-    for (const captured of messages) {
-      const answer = this.#engine.decide(captured)
-      this.#reportDecision(captured, answer instanceof Promise ? await answer : answer)
-      if (this.#batch.length >= BATCH_CHARS) await this.#flush()
-    }
+  #decide(captured: CaptureRecord): MaybePromise<void> {
+    const answer = this.#engine.decide(captured)
+    if (answer instanceof Promise) return answer.then(decision => this.#reportDecision(captured, decision))
+    return this.#reportDecision(captured, answer)
   }
 
-  #reportDecision({ atMs, message }: CaptureRecord, decision: Decision): void {
+  #reportDecision({ atMs, message }: CaptureRecord, decision: Decision): MaybePromise<void> {
     this.#decided++
     this.#levels?.record(atMs, message, decision)
     if (this.#options.json) this.#batch += `${formatDecision(atMs, message.topic, decision)}\n`
     else this.#totals.recordDecision(atMs, message, decision)
+    return this.#batch.length >= BATCH_CHARS ? this.#flush() : undefined
   }
 
   async #flush(): Promise<void> {

@@ -38,6 +38,8 @@ export const MAX_SIZES = {
   pendingCopies: 1_024,
   /** Bytes of one line of a capture. */
   captureLineBytes: 16_777_216,
+  /** Lines of a capture whose messages are cached, of 2 kB at most. */
+  cachedCaptureLines: 131_072,
   /** Concurrent handlers of a replay. Beyond it, the one that ends first ends early. */
   replayHandlers: 65_536,
   /** Senders and other keys that a suggestion measures, of all its rules, 1 kB each. Beyond it, half of them are left out. */

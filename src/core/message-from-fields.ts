@@ -43,6 +43,13 @@ export class CapturedMessage implements Message {
     this.#payload = parts.payload
   }
 
+  /** Returns a copy with another number of payload bytes. */
+  withSize(size: number): CapturedMessage {
+    const { topic, on, sender, qos, retain, will, headers, protocol } = this
+    const payload = this.#payload
+    return new CapturedMessage({ topic, on, sender, size, qos, retain, will, headers, payload }, protocol)
+  }
+
   bytes(): Uint8Array | undefined {
     return this.#payload === undefined ? undefined : encode(this.#payload)
   }

@@ -66,7 +66,7 @@ async function byExplaining(path: string): Promise<Told> {
   const reader = new CaptureReader('mqtt')
   try {
     return await carry(async line => {
-      const { message } = reader.read(JSON.stringify(line))
+      const { message } = reader.read(Buffer.from(JSON.stringify(line)))!
       const { decision: explained } = await gate.explain(message)
       const decision = await gate.check(message)
       expect(told(explained)).toEqual(told(decision))

@@ -1,7 +1,7 @@
 import type { CapturedFields } from '../../admin/state/captured-fields.ts'
 import type { CaptureRecorder } from '../capture/capture-recorder.ts'
 import { EXIT } from '../command-error.ts'
-import { LineSplitter } from '../line-splitter.ts'
+import { LineBlocks, splitLines } from '../line-splitter.ts'
 import type { Terminal } from '../terminal.ts'
 import { type ConnectionFlags, openAdminClient } from './client.ts'
 import { runAdminCommand } from './run.ts'
@@ -33,9 +33,9 @@ export async function captureFromGate(
     reason,
     senders: hashSenders ? 'hashes' : 'names',
   }
-  const lines = new LineSplitter()
+  const blocks = new LineBlocks()
   const record = async (chunk: Buffer): Promise<void> => {
-    for (const line of lines.push(chunk)) recorder.record(JSON.parse(line) as CapturedFields)
+    for (const line of splitLines(blocks.push(chunk))) recorder.record(JSON.parse(line) as CapturedFields)
     await recorder.drained()
   }
   try {

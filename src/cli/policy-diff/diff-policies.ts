@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { basename } from 'node:path'
 import { withoutControls } from '../../core/errors.ts'
+import { andThen } from '../../core/maybe-promise.ts'
 import { Gate, MemoryStore } from '../../index.ts'
 import { type LoadedPolicy, loadPolicy } from '../../policy/index.ts'
 import { CaptureFileReader } from '../capture-file.ts'
@@ -102,23 +103,25 @@ async function decideCapture(
   const now = await openDecider(newPolicy, options)
   // Each policy gets messages of its own: a gate keeps its state on the sender.
   const reader = {
-    read: (line: string): readonly [CaptureRecord, CaptureRecord] => [
-      old.reader.read(line),
-      now.reader.read(line),
-    ],
+    get end(): number {
+      return old.reader.end
+    },
+    read(lines: Buffer, from: number): readonly [CaptureRecord, CaptureRecord] | undefined {
+      const [before, after] = [old.reader.read(lines, from), now.reader.read(lines, from)]
+      return before && after && [before, after]
+    },
   }
   const capture = new CaptureFileReader(path, stdin, reader)
   const changes = new DecisionChanges()
   try {
-    for await (const records of capture.chunks()) {
-      for (const [before, after] of records) {
-        const line = capture.line
-        const decisions = [old.engine.decide(before), now.engine.decide(after)] as const
-        changes.record(line, after.message.sender, await decisions[0], await decisions[1])
-      }
-    }
-  } catch (error) {
-    throw capture.toCommandError(error)
+    await capture.readMessages(([before, after]) => {
+      const { line } = capture
+      return andThen(old.engine.decide(before), oldDecision =>
+        andThen(now.engine.decide(after), decision =>
+          changes.record(line, after.message.sender, oldDecision, decision),
+        ),
+      )
+    })
   } finally {
     await old.gate.close()
     await now.gate.close()

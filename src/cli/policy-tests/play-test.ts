@@ -109,19 +109,11 @@ export class TestPlayer {
     const capture = new CaptureFileReader(this.#file.resolve(name), this.#terminal.stdin, reader)
     let nth = 0
     try {
-      for await (const records of capture.chunks()) {
-        for (const record of records) {
-          const goesOn = decide(record, nth++, undefined, scene)
-          if (!(goesOn instanceof Promise ? await goesOn : goesOn)) return
-        }
-      }
+      await capture.readMessages(record => decide(record, nth++, undefined, scene))
     } catch (error) {
-      const shown = capture.toCommandError(error)
-      if (!(shown instanceof CommandError)) throw shown
-      throw this.#located(
-        `tests[${index}].replay`,
-        new PolicyError([{ message: shown.message }], { cause: error }),
-      )
+      if (!(error instanceof CommandError)) throw error
+      const problem = new PolicyError([{ message: error.message }], { cause: error })
+      throw this.#located(`tests[${index}].replay`, problem)
     }
   }
 

@@ -143,17 +143,9 @@ class Suggestion {
   ): Promise<CaptureReader> {
     const reader = new CaptureReader(dialect, this.#options)
     const capture = new CaptureFileReader(this.#options.capture, this.#terminal.stdin, reader)
-    try {
-      for await (const records of capture.chunks()) {
-        for (const record of records) {
-          const goesOn = use(record)
-          if (!(goesOn instanceof Promise ? await goesOn : goesOn)) return reader
-        }
-        this.#progress.show(() => `${formatCount(capture.line)} lines ${action}`)
-      }
-    } catch (error) {
-      throw capture.toCommandError(error)
-    }
+    await capture.readMessages(use, () =>
+      this.#progress.show(() => `${formatCount(capture.line)} lines ${action}`),
+    )
     return reader
   }
 

@@ -1,10 +1,16 @@
 import { describe, expect, it } from 'vitest'
-import { CaptureReader } from '../../../src/cli/capture-format.ts'
+import { CaptureReader, type CaptureRecord } from '../../../src/cli/capture-format.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { fc } from './properties.ts'
 
-function read(fields: object) {
-  return new CaptureReader('mqtt').read(JSON.stringify(fields))
+function read(fields: object): CaptureRecord {
+  return readLine(new CaptureReader('mqtt'), JSON.stringify(fields))
+}
+
+function readLine(reader: CaptureReader, line: string): CaptureRecord {
+  const record = reader.read(Buffer.from(line))
+  if (record === undefined) throw new Error(`no message: ${line}`)
+  return record
 }
 
 describe('CaptureReader', () => {
@@ -103,12 +109,12 @@ describe('CaptureReader', () => {
     ['"retain" is 1', '{"at":0,"topic":"a","retain":1}'],
     ['nested too deeply', `{"at":0,"topic":"a","payload":${'['.repeat(1e5)}${']'.repeat(1e5)}}`],
   ])('says %s', (problem, line) => {
-    expect(() => new CaptureReader('mqtt').read(line)).toThrow(problem)
+    expect(() => readLine(new CaptureReader('mqtt'), line)).toThrow(problem)
   })
 
   it('takes names like those of prototypes for what they are', () => {
     const line = '{"at":0,"topic":"__proto__","client":"constructor","headers":{"__proto__":"x"}}'
-    const { message } = new CaptureReader('mqtt').read(line)
+    const { message } = readLine(new CaptureReader('mqtt'), line)
     expect(message.topic).toBe('__proto__')
     expect(Object.keys(message.headers ?? {})).toEqual(['__proto__'])
   })
@@ -126,7 +132,7 @@ describe('CaptureReader', () => {
         ),
         line => {
           try {
-            reader.read(line)
+            reader.read(Buffer.from(line))
           } catch (error) {
             expect((error as Error).name).toBe('LineError')
           }
@@ -137,9 +143,9 @@ describe('CaptureReader', () => {
 
   it('gives equal senders one object, so that limits keep their place on it', () => {
     const reader = new CaptureReader('mqtt')
-    const one = reader.read('{"at":0,"topic":"a","client":"c","roles":["x"]}').message.sender
-    const same = reader.read('{"at":9,"topic":"b","roles":["x"],"client":"c"}').message.sender
-    const other = reader.read('{"at":9,"topic":"b","client":"c","roles":["y"]}').message.sender
+    const one = readLine(reader, '{"at":0,"topic":"a","client":"c","roles":["x"]}').message.sender
+    const same = readLine(reader, '{"at":9,"topic":"b","roles":["x"],"client":"c"}').message.sender
+    const other = readLine(reader, '{"at":9,"topic":"b","client":"c","roles":["y"]}').message.sender
     expect(same).toBe(one)
     expect(other).not.toBe(one)
   })

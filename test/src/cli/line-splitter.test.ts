@@ -1,14 +1,15 @@
 import { describe, expect, it } from 'vitest'
-import { LineError, LineSplitter } from '../../../src/cli/line-splitter.ts'
+import { LineBlocks, LineError, splitLines } from '../../../src/cli/line-splitter.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { fc } from './properties.ts'
 
 function split(...chunks: (Buffer | string)[]): string[] {
-  const splitter = new LineSplitter()
-  return [...chunks.flatMap(chunk => [...splitter.push(Buffer.from(chunk))]), ...splitter.end()]
+  const blocks = new LineBlocks()
+  const whole = [...chunks.map(chunk => blocks.push(Buffer.from(chunk))), blocks.end()]
+  return whole.flatMap(block => [...splitLines(block)])
 }
 
-describe('LineSplitter', () => {
+describe('LineBlocks', () => {
   it('cuts at line feeds; the last one may be missing', () => {
     expect(split('a\nb\n')).toEqual(['a', 'b'])
     expect(split('a\n\nb')).toEqual(['a', '', 'b'])
@@ -36,10 +37,10 @@ describe('LineSplitter', () => {
   })
 
   it('refuses a line without end before it fills the memory', () => {
-    const splitter = new LineSplitter()
+    const blocks = new LineBlocks()
     const chunk = Buffer.alloc(MAX_SIZES.captureLineBytes / 4, 0x61)
-    for (let n = 0; n < 4; n++) expect([...splitter.push(chunk)]).toEqual([])
-    expect(() => [...splitter.push(Buffer.from('a'))]).toThrow(/longer than 16777216 bytes/)
+    for (let n = 0; n < 4; n++) expect(blocks.push(chunk)).toHaveLength(0)
+    expect(() => blocks.push(Buffer.from('a'))).toThrow(/longer than 16777216 bytes/)
     expect(() => split(Buffer.alloc(MAX_SIZES.captureLineBytes + 1, 0x61), '\n')).toThrow(LineError)
   })
 })
