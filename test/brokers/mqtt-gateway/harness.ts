@@ -15,6 +15,8 @@ export interface ServedGateway extends AsyncDisposable {
   readonly gateway: MqttGateway
   readonly gate: Gate
   readonly port: number
+  /** Returns the bytes that wait in the gateway for its clients. */
+  clientBytes(): number
   /** Bytes that the gateway has sent to the broker, by connection. */
   readonly upstreams: readonly SentBytes[]
   /** Connects an MQTT.js client through the gateway. */
@@ -74,6 +76,8 @@ export async function serveGateway(
     gateway,
     gate,
     port,
+    clientBytes: () =>
+      Array.from(sockets, socket => socket.writableLength).reduce((sum, size) => sum + size, 0),
     upstreams,
     connect: async options => {
       const client = await connectClient({ port, ...options })

@@ -196,6 +196,26 @@ describe('a socket that is not read', () => {
     expect(await quick.received(1)).toHaveLength(1)
   })
 
+  it('leaves a flood for a client that does not read at the broker', async () => {
+    await using broker = await startScriptedBroker()
+    await using scene = await serveGateway(() => broker.port)
+    const client = await scene.connectRaw()
+    client.sendConnect({ clientId: 'c' })
+    const upstream = await broker.accepted()
+    upstream.send({ cmd: 'connack', returnCode: 0, sessionPresent: false })
+    await client.received('connack')
+    client.socket.pause()
+    const bytes = upstream.encode(publishPacket('b', { payload: Buffer.alloc(100_000) }))
+    for (let index = 0; index < 500; index++) upstream.socket.write(bytes)
+    await until(() => scene.gateway.stats().brokersUnread === 1)
+    // The rest is in the buffers of the system, and at most 64 KiB and one chunk in the gateway.
+    expect(upstream.socket.writableLength).toBeGreaterThan(10_000_000)
+    expect(scene.clientBytes()).toBeLessThan(300_000)
+    client.socket.resume()
+    await client.received('publish', 500)
+    await until(() => scene.gateway.stats().brokersUnread === 0)
+  })
+
   it('stops the reading of a client that does not read the answers to its refused messages', async () => {
     const gate = new Gate()
     gate.use('a', limit({ name: 'r', rate: '1/hour burst 1', exceeded: 'drop' }))
