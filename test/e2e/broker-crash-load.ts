@@ -2,14 +2,13 @@ import { readFileSync } from 'node:fs'
 import { connect, type MqttClient } from 'mqtt'
 import { expect } from 'vitest'
 import type { Folder } from '../src/cli/folder.ts'
-import type { Program } from '../support/program.ts'
 import { until } from '../support/wait.ts'
-import { logged, startCommand } from './cli.ts'
 import type { DurableBroker } from './durable-broker.ts'
+import { type GatewayProcess, startGatewayProcess } from './gateway-process.ts'
 
 const POLICY = `rules:
   - { name: all, per: client, limit: 100000/s }
-  - { name: slow, topic: slow/+, per: client, limit: 300/s burst 20, exceeded: throttle }
+  - { name: slow, topic: slow/+, per: client, limit: 100/s burst 20, exceeded: throttle }
   - { name: once, on: connect, for: { clients: [once] }, per: client, limit: 1/hour burst 1, exceeded: reject }
 `
 /** Messages that pass between faults. */
@@ -21,6 +20,9 @@ const GROWTH_BYTES = 100_000_000
 
 /** Messages of one client that wait for their acknowledgement. */
 const IN_FLIGHT = 50
+/** Messages of one client at a time. */
+const PER_TURN = 3
+const TURN_MS = 20
 
 interface LoadClientKind {
   readonly version: 4 | 5
@@ -87,10 +89,10 @@ export class LoadClient {
     return this.#unanswered === 0
   }
 
-  /** Publishes until as many messages as allowed are unanswered. */
-  fill(): void {
+  /** Publishes some messages, unless too many are unanswered. */
+  publishSome(): void {
     const { speed, qos } = this.kind
-    while (this.#unanswered < IN_FLIGHT) {
+    for (let count = 0; count < PER_TURN && this.#unanswered < IN_FLIGHT; count++) {
       const number = this.#sent++
       this.#unanswered++
       const publishing = this.#client.publishAsync(`${speed}/${this.name}`, String(number), { qos })
@@ -120,8 +122,8 @@ export class BrokerCrashLoad {
       return new LoadClient(port, name, kind, keepaliveS)
     })
     this.#timer = setInterval(() => {
-      for (const client of this.clients) client.fill()
-    }, 5)
+      for (const client of this.clients) client.publishSome()
+    }, TURN_MS)
   }
 
   get acknowledged(): number {
@@ -190,20 +192,8 @@ export class BrokerCrashLoad {
 }
 
 /** Starts a gateway in front of a port. */
-export async function startLoadGateway(
-  folder: Folder,
-  brokerPort: number,
-): Promise<{ readonly program: Program; readonly port: number }> {
-  const upstream = `mqtt://127.0.0.1:${brokerPort}`
-  const program = startCommand(
-    'gateway',
-    folder.file('policy.yaml', POLICY),
-    '--port',
-    '0',
-    '--upstream',
-    upstream,
-  )
-  return { program, port: Number((await logged(program, /ready/)).port) }
+export function startLoadGateway(folder: Folder, brokerPort: number): Promise<GatewayProcess> {
+  return startGatewayProcess(folder, POLICY, `mqtt://127.0.0.1:${brokerPort}`)
 }
 
 /** Kills a broker under load again and again. Expects that nothing is lost, and that clients learn why they are disconnected. */
@@ -212,8 +202,8 @@ export async function expectNothingLostByKills(
   broker: DurableBroker,
   kills: number,
 ): Promise<void> {
-  const { program, port } = await startLoadGateway(folder, broker.port)
-  await using _ = program
+  await using gateway = await startLoadGateway(folder, broker.port)
+  const { pid, port } = gateway
   const load = new BrokerCrashLoad(port, KEEPALIVE_S)
   const once = new LoadClient(
     port,
@@ -223,7 +213,7 @@ export async function expectNothingLostByKills(
   )
   try {
     await load.goOn()
-    const bytesBefore = readRssBytes(program.pid)
+    const bytesBefore = readRssBytes(pid)
     for (let count = 0; count < kills; count++) {
       await load.during(() => broker.kill())
       await until(() => load.codes.every(codes => codes.has(0x88)))
@@ -232,7 +222,7 @@ export async function expectNothingLostByKills(
     }
     await load.finish()
     load.expectRecorded(broker.file)
-    expect(readRssBytes(program.pid) - bytesBefore).toBeLessThan(GROWTH_BYTES)
+    expect(readRssBytes(pid) - bytesBefore).toBeLessThan(GROWTH_BYTES)
     for (const codes of load.codes) expect(codes).toEqual(new Set([0, 0x8b, 0x88]))
     await until(() => once.codes.has(0x9f))
     expect(once.codes).toEqual(new Set([0, 0x8b, 0x9f]))

@@ -21,9 +21,8 @@ describe('no acknowledged message is lost when the broker behind a gateway', () 
     using folder = new Folder()
     await using broker = await DurableBroker.start(folder.path)
     await using proxy = await FaultProxy.start(broker.port)
-    const { program, port } = await startLoadGateway(folder, proxy.port)
-    await using _ = program
-    const load = new BrokerCrashLoad(port, KEEPALIVE_S)
+    await using gateway = await startLoadGateway(folder, proxy.port)
+    const load = new BrokerCrashLoad(gateway.port, KEEPALIVE_S)
     try {
       await load.goOn()
       for (const fault of ['black-hole', 'reset', 'hold-answers', 'hold-requests'] as const) {
