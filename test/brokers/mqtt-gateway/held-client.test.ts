@@ -1,14 +1,27 @@
 import { describe, expect, it } from 'vitest'
 import { Gate, limit } from '../../../src/index.ts'
 import { until } from '../../support/wait.ts'
-import { serveGateway, startGateway } from './harness.ts'
-import { publishPacket, startScriptedBroker } from './raw-peer.ts'
+import { type ServedGateway, serveGateway, startGateway } from './harness.ts'
+import { publishPacket, type RawPeer, type ScriptedBroker, startScriptedBroker } from './raw-peer.ts'
 
 /** A gate that lets one message on `a` pass, and holds the others. */
 function holdingGate(): Gate {
   const gate = new Gate()
   gate.use('a', limit({ name: 'r', rate: '1/hour burst 1', exceeded: 'throttle' }))
   return gate
+}
+
+/** Connects a client that the broker accepts. */
+async function connectAccepted(
+  broker: ScriptedBroker,
+  scene: ServedGateway,
+): Promise<{ readonly client: RawPeer; readonly upstream: RawPeer }> {
+  const client = await scene.connectRaw()
+  client.sendConnect({ clientId: 'c' })
+  const upstream = await broker.accepted()
+  upstream.send({ cmd: 'connack', returnCode: 0, sessionPresent: false })
+  await client.received('connack')
+  return { client, upstream }
 }
 
 describe('a client whose message is held', () => {
@@ -163,11 +176,7 @@ describe('a socket that is not read', () => {
   it('stops the reading of its client', async () => {
     await using broker = await startScriptedBroker()
     await using scene = await serveGateway(() => broker.port)
-    const client = await scene.connectRaw()
-    client.sendConnect({ clientId: 'c' })
-    const upstream = await broker.accepted()
-    upstream.send({ cmd: 'connack', returnCode: 0, sessionPresent: false })
-    await client.received('connack')
+    const { client, upstream } = await connectAccepted(broker, scene)
     upstream.socket.pause()
     const bytes = client.encode(publishPacket('b', { payload: Buffer.alloc(100_000) }))
     for (let index = 0; index < 500; index++) client.socket.write(bytes)
@@ -199,11 +208,7 @@ describe('a socket that is not read', () => {
   it('leaves a flood for a client that does not read at the broker', async () => {
     await using broker = await startScriptedBroker()
     await using scene = await serveGateway(() => broker.port)
-    const client = await scene.connectRaw()
-    client.sendConnect({ clientId: 'c' })
-    const upstream = await broker.accepted()
-    upstream.send({ cmd: 'connack', returnCode: 0, sessionPresent: false })
-    await client.received('connack')
+    const { client, upstream } = await connectAccepted(broker, scene)
     client.socket.pause()
     const bytes = upstream.encode(publishPacket('b', { payload: Buffer.alloc(100_000) }))
     for (let index = 0; index < 500; index++) upstream.socket.write(bytes)
