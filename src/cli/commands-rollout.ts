@@ -59,7 +59,7 @@ export function addRolloutCommands(
   program
     .command('suggest')
     .description('suggest the limits of a policy from recorded traffic, and verify them')
-    .argument('<capture>', 'a capture: JSON lines')
+    .argument('<capture>', 'a capture: JSON lines; - for the standard input')
     .option('--topic <pattern>', 'suggest one rule, for this pattern; default: rules for all topics')
     .option('--per <scope>', 'what rules count by, as client or a capture; default: what all senders have')
     .addOption(

@@ -17,6 +17,7 @@ import { writeOutputFile } from '../write-output-file.ts'
 import { defineGroups } from './define-groups.ts'
 import { fitLimit, type Outlier } from './fit-limit.ts'
 import { MessageGroups } from './message-groups.ts'
+import { RepeatableInput } from './repeatable-input.ts'
 import {
   describeVerification,
   formatLoss,
@@ -35,6 +36,7 @@ const MAX_LOST_SHARE = 0.001
 const WORST_SHOWN = 3
 
 export interface SuggestOptions {
+  /** Path of a capture; `-` is the standard input, which is copied to a temporary file. */
   readonly capture: string
   /** Suggests one rule for this pattern. Default: rules for all topics of the capture. */
   readonly topic?: string | undefined
@@ -59,7 +61,13 @@ export interface SuggestOptions {
  * for a capture that cannot be read or is too short.
  */
 export async function suggest(options: SuggestOptions, terminal: Terminal): Promise<number> {
-  const suggestion = await new Suggestion(options, terminal).run()
+  const input = options.capture === '-' ? await RepeatableInput.copy(terminal.stdin) : undefined
+  let suggestion: Awaited<ReturnType<Suggestion['run']>>
+  try {
+    suggestion = await new Suggestion(options, terminal, input).run()
+  } finally {
+    await input?.remove()
+  }
   const { policy, verification } = suggestion
   const text = formatPolicy(policy, verification)
   if (options.write !== undefined) await writeOutputFile(options.write, 'the policy', text)
@@ -81,11 +89,13 @@ export async function suggest(options: SuggestOptions, terminal: Terminal): Prom
 class Suggestion {
   readonly #options: SuggestOptions
   readonly #terminal: Terminal
+  readonly #input: RepeatableInput | undefined
+  readonly #name: string
   readonly #progress: ProgressLine
 
-  constructor(options: SuggestOptions, terminal: Terminal) {
-    if (options.capture === '-')
-      throw new CommandError('the capture is read several times (write it to a file first)', EXIT.usage)
+  constructor(options: SuggestOptions, terminal: Terminal, input: RepeatableInput | undefined) {
+    this.#input = input
+    this.#name = input === undefined ? options.capture : 'the standard input'
     this.#options = options
     this.#terminal = terminal
     this.#progress = new ProgressLine(terminal.stderr)
@@ -118,7 +128,7 @@ class Suggestion {
       return survey
     }
     throw new CommandError(
-      `${this.#options.capture}: ${survey.messages === 0 ? 'there is no message' : 'all messages have the same time'} (record a longer capture)`,
+      `${this.#name}: ${survey.messages === 0 ? 'there is no message' : 'all messages have the same time'} (record a longer capture)`,
       EXIT.failed,
     )
   }
@@ -142,7 +152,8 @@ class Suggestion {
     use: (record: CaptureRecord) => MaybePromise<boolean>,
   ): Promise<CaptureReader> {
     const reader = new CaptureReader(dialect, this.#options)
-    const capture = new CaptureFileReader(this.#options.capture, this.#terminal.stdin, reader)
+    const stdin = this.#input?.open() ?? this.#terminal.stdin
+    const capture = new CaptureFileReader(this.#options.capture, stdin, reader)
     await capture.readMessages(use, () =>
       this.#progress.show(() => `${formatCount(capture.line)} lines ${action}`),
     )
@@ -154,7 +165,8 @@ class Suggestion {
     { messages, firstMs, lastMs, dialect }: CaptureSurvey,
     cutMs: number,
   ): SuggestedPolicy {
-    const { capture, quantile } = this.#options
+    const { quantile } = this.#options
+    const capture = this.#name
     const options = { quantile, spanMs: cutMs - firstMs, capturedMs: lastMs - firstMs }
     const rules: SuggestedRule[] = []
     const outliers = new Map<string, Outlier>()

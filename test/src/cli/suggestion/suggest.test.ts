@@ -1,6 +1,7 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { gzipSync } from 'node:zlib'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { runCommand } from '../fake-terminal.ts'
 import { Folder } from '../folder.ts'
 
@@ -131,10 +132,24 @@ describe('suggest', () => {
     const second = await runCommand(['suggest', short])
     expect(second.exitCode).toBe(1)
     expect(second.err).toContain('d.jsonl: all messages have the same time (record a longer capture)')
-    const third = await runCommand(['suggest', '-'])
-    expect([third.exitCode, third.err]).toEqual([
-      2,
-      'error: the capture is read several times (write it to a file first)\n',
+  })
+
+  it('reads the standard input, also compressed, and leaves no file behind', async () => {
+    using folder = new Folder()
+    const capture = await simulated(folder)
+    const stdin = gzipSync(readFileSync(capture))
+    vi.stubEnv('TMPDIR', folder.path)
+    onTestFinished(() => void vi.unstubAllEnvs())
+    const { exitCode, out } = await runCommand(['suggest', '-', '--json'], { stdin })
+    const fromFile = await suggestJson(capture)
+    const { rules, verification, policy } = JSON.parse(out) as SuggestionJson
+    expect([exitCode, rules, verification]).toEqual([0, fromFile.rules, fromFile.verification])
+    expect(policy).toContain('# Suggested by topicgate from the standard input: ')
+    const broken = await runCommand(['suggest', '-'], { stdin: '{"at":0,"topic":"a"}\n{"at":' })
+    expect([broken.exitCode, broken.err]).toEqual([
+      1,
+      expect.stringContaining('(standard input):2: this is not'),
     ])
+    expect(readdirSync(folder.path).filter(name => name.startsWith('topicgate-input-'))).toEqual([])
   })
 })
