@@ -4,10 +4,11 @@ import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { andThen } from '../../core/maybe-promise.ts'
 import type { Dialect, MaybePromise } from '../../core/message.ts'
 import { Gate, MemoryStore } from '../../index.ts'
-import { CaptureFileReader } from '../capture-file.ts'
+import { CaptureFileReader, type CaptureLineReader } from '../capture-file.ts'
 import { CaptureReader, type CaptureRecord } from '../capture-format.ts'
 import { CommandError, EXIT } from '../command-error.ts'
 import { formatCount, formatTable, printable } from '../format.ts'
+import { endOfLine } from '../line-splitter.ts'
 import { ProgressLine } from '../progress-line.ts'
 import { ReplayEngine } from '../replay-engine.ts'
 import { nameSender } from '../replay-totals.ts'
@@ -107,9 +108,9 @@ class Suggestion {
       const { firstMs, lastMs, dialect } = survey
       const cutMs = firstMs + Math.ceil(FITTED_SHARE * (lastMs - firstMs))
       const groups = new MessageGroups(defineGroups(this.#options, survey), dialect)
-      const fittedMessages = await this.#record(groups, cutMs)
+      const firstLine = await this.#record(groups, cutMs)
       const policy = this.#fit(groups, survey, cutMs)
-      return { policy, verification: await this.#verify(policy, groups, fittedMessages) }
+      return { policy, verification: await this.#verify(policy, groups, firstLine) }
     } finally {
       this.#progress.clear()
     }
@@ -118,7 +119,8 @@ class Suggestion {
   async #survey(): Promise<CaptureSurvey> {
     const survey = new CaptureSurvey(this.#options.dialect)
     // The dialect of the messages is not known yet, nor used.
-    const reader = await this.#read('mqtt', 'read', record => {
+    const reader = new CaptureReader('mqtt', this.#options)
+    await this.#read(reader, 'read', record => {
       survey.record(record)
       return true
     })
@@ -133,31 +135,27 @@ class Suggestion {
     )
   }
 
-  /** Records the messages before a time. Returns their number. */
-  async #record(groups: MessageGroups, cutMs: number): Promise<number> {
-    let recorded = 0
-    await this.#read(groups.dialect, 'fitted', ({ atMs, message }) => {
+  /** Records the messages before a time. Returns the number of the line after them. */
+  #record(groups: MessageGroups, cutMs: number): Promise<number> {
+    return this.#read(new CaptureReader(groups.dialect, this.#options), 'fitted', ({ atMs, message }) => {
       if (atMs >= cutMs) return false
-      recorded++
       groups.visit(message, (group, key) => group.needs.record(key, atMs))
       return true
     })
-    return recorded
   }
 
-  /** Reads the capture until `use` returns false. Returns the reader, which knows what is out of order. */
+  /** Reads the capture until `use` returns false. Returns the number of the last line. */
   async #read(
-    dialect: Dialect,
+    reader: CaptureLineReader<CaptureRecord>,
     action: string,
     use: (record: CaptureRecord) => MaybePromise<boolean>,
-  ): Promise<CaptureReader> {
-    const reader = new CaptureReader(dialect, this.#options)
+  ): Promise<number> {
     const stdin = this.#input?.open() ?? this.#terminal.stdin
     const capture = new CaptureFileReader(this.#options.capture, stdin, reader)
     await capture.readMessages(use, () =>
       this.#progress.show(() => `${formatCount(capture.line)} lines ${action}`),
     )
-    return reader
+    return capture.line
   }
 
   #fit(
@@ -185,12 +183,8 @@ class Suggestion {
     return { capture, messages, firstMs, lastMs, dialect, quantile, rules }
   }
 
-  /** Decides the messages after the fitted ones with the rules in force, from full buckets on. */
-  async #verify(
-    policy: SuggestedPolicy,
-    groups: MessageGroups,
-    fittedMessages: number,
-  ): Promise<Verification> {
+  /** Decides the messages from a line on with the rules in force, from full buckets on. */
+  async #verify(policy: SuggestedPolicy, groups: MessageGroups, firstLine: number): Promise<Verification> {
     const clock = new VirtualClock()
     const gate = await Gate.fromPolicy(formatPolicy(policy), { clock, store: new MemoryStore({ clock }) })
     const engine = new ReplayEngine(gate, clock)
@@ -211,16 +205,36 @@ class Suggestion {
       if (!isOutlier) worst.add(nameSender(message.sender), 1)
       return true
     }
-    let read = 0
+    const reader = new CaptureReader(groups.dialect, this.#options)
     try {
-      await this.#read(groups.dialect, 'verified', record => {
-        if (++read <= fittedMessages) return true
-        return andThen(engine.decide(record), decision => count(record, decision))
-      })
+      await this.#read(new ReaderFromLine(reader, firstLine), 'verified', record =>
+        andThen(engine.decide(record), decision => count(record, decision)),
+      )
     } finally {
       await gate.close()
     }
     return { ...counts, worst: worst.top(WORST_SHOWN) }
+  }
+}
+
+/** Reads no message before a line. */
+class ReaderFromLine implements CaptureLineReader<CaptureRecord> {
+  end = 0
+  readonly #reader: CaptureReader
+  readonly #firstLine: number
+  #line = 0
+
+  /** Lines are numbered from 1. */
+  constructor(reader: CaptureReader, firstLine: number) {
+    this.#reader = reader
+    this.#firstLine = firstLine
+  }
+
+  read(lines: Buffer, from: number): CaptureRecord | undefined {
+    const isBefore = ++this.#line < this.#firstLine
+    const record = isBefore ? undefined : this.#reader.read(lines, from)
+    this.end = isBefore ? endOfLine(lines, from) : this.#reader.end
+    return record
   }
 }
 
