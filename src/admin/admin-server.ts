@@ -27,7 +27,8 @@ import { POLICY_ROUTES } from './routes/policy.ts'
 import { RESET_ROUTES } from './routes/resets.ts'
 import { RULE_ROUTES } from './routes/rules.ts'
 import { SENDER_ROUTES } from './routes/senders.ts'
-import { type AdminBroker, AdminState, type FurtherChecks } from './state/admin-state.ts'
+import { SUGGEST_ROUTES } from './routes/suggest.ts'
+import { type AdminBroker, AdminState, type FurtherChecks, type LimitSuggester } from './state/admin-state.ts'
 
 /** Options of an admin server. */
 export interface AdminServerOptions {
@@ -52,6 +53,8 @@ export interface AdminServerOptions {
   readonly node?: string | undefined
   /** Further checks of `topicgate doctor`, such as of certificates. */
   readonly checks?: FurtherChecks | undefined
+  /** Suggests limits for `GET /suggest`. Default: that is refused. */
+  readonly suggestLimits?: LimitSuggester | undefined
   /** Addresses at which clients connect, such as `mqtt://127.0.0.1:1883`, for the state of the node. */
   readonly listeners?: readonly string[] | undefined
 }
@@ -70,6 +73,7 @@ const OPTIONS: KnownOptions<AdminServerOptions> = {
   node: true,
   listeners: true,
   checks: true,
+  suggestLimits: true,
 }
 
 /** Server of the admin API and the dashboard. */
@@ -95,6 +99,7 @@ export const ADMIN_ROUTES: readonly Route[] = [
   ...EXPLAIN_AND_DECIDE_ROUTES,
   ...RESET_ROUTES,
   ...CAPTURE_ROUTES,
+  ...SUGGEST_ROUTES,
   ...POLICY_ROUTES,
 ]
 
@@ -105,7 +110,7 @@ export const ADMIN_ROUTES: readonly Route[] = [
  */
 export async function adminServer(gate: Gate, options: AdminServerOptions): Promise<AdminServer> {
   checkOptionNames(options, OPTIONS)
-  const { listen, broker, policy, durations, snapshots, node, listeners, checks } = options
+  const { listen, broker, policy, durations, snapshots, node, listeners, checks, suggestLimits } = options
   const addresses = (typeof listen === 'string' ? [listen] : listen).map(parseAdminAddress)
   const tokens = openTokens(addresses, options, gate)
   const analytics = options.analytics ?? new Analytics({ gate })
@@ -123,6 +128,7 @@ export async function adminServer(gate: Gate, options: AdminServerOptions): Prom
     node,
     listeners,
     checks,
+    suggestLimits,
   })
   const app = createApp(state, ADMIN_ROUTES)
   const hosts = [

@@ -9,4 +9,5 @@ export {
   keepAuditLog,
 } from './audit-log.ts'
 export type { ServerCheck } from './schemas/overview.ts'
-export type { AdminBroker, FurtherChecks } from './state/admin-state.ts'
+export type { Suggestion } from './schemas/suggest.ts'
+export type { AdminBroker, FurtherChecks, LimitSuggester, SuggestionOptions } from './state/admin-state.ts'

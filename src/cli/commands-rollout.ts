@@ -44,6 +44,7 @@ interface SuggestFlags {
   readonly per?: string
   readonly quantile: number
   readonly dialect?: Dialect
+  readonly source?: string
   readonly write?: string
   readonly plot?: string
   readonly allowOutOfOrder?: boolean
@@ -73,6 +74,7 @@ export function addRolloutCommands(
         'nats',
       ] satisfies Dialect[]),
     )
+    .option('--source <name>', 'what the standard input is called in the policy')
     .option('--write <file>', 'write the policy to a file; default: print it')
     .option('--plot <file>', 'write a plot of the bursts that senders need, as SVG')
     .addOption(outOfOrderOption())

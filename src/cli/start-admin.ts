@@ -3,6 +3,7 @@ import { type AdminServer, type AdminServerOptions, adminServer } from '../admin
 import { packageFile } from '../core/package-files.ts'
 import { type Gate, PolicyError } from '../index.ts'
 import { CommandError, EXIT } from './command-error.ts'
+import { suggestInProcess } from './suggestion/suggest-in-process.ts'
 
 /** Options of the admin server of a command. */
 export interface AdminOptions {
@@ -59,6 +60,7 @@ export async function startAdmin(
       policy,
       listeners,
       checks,
+      suggestLimits: suggestInProcess,
     })
   } catch (cause) {
     if (cause instanceof PolicyError)

@@ -2,7 +2,7 @@ import { hostname } from 'node:os'
 import type { Analytics, RefusalListener } from '../../analytics/analytics.ts'
 import type { SnapshotStore } from '../../analytics/snapshot-store.ts'
 import type { Scaled } from '../../core/decision.ts'
-import type { MaybePromise, Sender } from '../../core/message.ts'
+import type { Dialect, MaybePromise, Sender } from '../../core/message.ts'
 import type { Gate, GateEvents } from '../../gate/gate.ts'
 import type { EntryConfirmation, NodeMembership } from '../../gate/node-membership.ts'
 import type { RuntimeEntryKind } from '../../gate/runtime-entry.ts'
@@ -14,6 +14,7 @@ import type { AuditLog } from '../audit-log.ts'
 import { toRefusalJson } from '../describe-refusal.ts'
 import { PolicyOverlay } from '../policy-overlay.ts'
 import type { ServerCheck } from '../schemas/overview.ts'
+import type { Suggestion } from '../schemas/suggest.ts'
 import { senderId } from '../sender-id.ts'
 import { DecisionSeries } from './decision-series.ts'
 import { EventStream } from './event-stream.ts'
@@ -37,6 +38,28 @@ export interface AdminBroker {
 /** Runs the checks of the program around the gate. `sendsTests` allows those that send something, as to a webhook. */
 export type FurtherChecks = (options: { readonly sendsTests: boolean }) => Promise<readonly ServerCheck[]>
 
+export interface SuggestionOptions {
+  /** Pattern of the one rule to suggest. Default: rules for all topics. */
+  readonly topic?: string | undefined
+  /** Identity or capture that rules count by. Default: the first identity that almost all senders have. */
+  readonly per?: string | undefined
+  /** Percent of ordinary senders that limits cover, 50 to 100. */
+  readonly quantile: number
+  readonly dialect: Dialect
+  /** Name of the node, for the comments of the policy. */
+  readonly node: string
+}
+
+/**
+ * Suggests limits from the lines of a capture, in texts of whole lines. Rejects with AdminProblem if they are too few, or if
+ * they do not have what `per` names.
+ */
+export type LimitSuggester = (
+  lines: AsyncIterable<string>,
+  options: SuggestionOptions,
+  signal: AbortSignal,
+) => Promise<Suggestion>
+
 export interface AdminStateOptions {
   readonly gate: Gate
   readonly analytics: Analytics
@@ -50,6 +73,7 @@ export interface AdminStateOptions {
   readonly node?: string | undefined
   readonly listeners?: readonly string[] | undefined
   readonly checks?: FurtherChecks | undefined
+  readonly suggestLimits?: LimitSuggester | undefined
 }
 
 const SECOND_MS = 1_000
@@ -72,6 +96,7 @@ export class AdminState {
   readonly listeners: readonly string[]
   /** Runs the checks of the program around the gate. */
   readonly furtherChecks: FurtherChecks
+  readonly suggestLimits: LimitSuggester | undefined
   readonly startedAtMs: number
   readonly events: EventStream
   readonly series: DecisionSeries
@@ -82,6 +107,8 @@ export class AdminState {
   readonly answers: IdempotentAnswers
   /** Capture that is running. */
   capture: RunningCapture | undefined
+  /** Limits are being suggested. */
+  isSuggesting = false
   /** Resolved alerts, the newest first. */
   readonly resolvedAlerts: Alert[] = []
   scaled: Scaled | undefined
@@ -105,6 +132,7 @@ export class AdminState {
     this.node = options.node ?? `${hostname().slice(0, 64)}:${process.pid}`
     this.listeners = options.listeners ?? []
     this.furtherChecks = options.checks ?? (async () => [])
+    this.suggestLimits = options.suggestLimits
     this.#membership = gate.joinNodes(this.node)
     this.startedAtMs = gate.clock.now()
     this.events = new EventStream(gate.clock)

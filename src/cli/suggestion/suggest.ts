@@ -39,6 +39,8 @@ const WORST_SHOWN = 3
 export interface SuggestOptions {
   /** Path of a capture; `-` is the standard input, which is copied to a temporary file. */
   readonly capture: string
+  /** Name of the standard input in what is printed. Default: `the standard input`. */
+  readonly source?: string | undefined
   /** Suggests one rule for this pattern. Default: rules for all topics of the capture. */
   readonly topic?: string | undefined
   /** Identity that rules count by. Default: the first one that almost all senders have. */
@@ -96,7 +98,7 @@ class Suggestion {
 
   constructor(options: SuggestOptions, terminal: Terminal, input: RepeatableInput | undefined) {
     this.#input = input
-    this.#name = input === undefined ? options.capture : 'the standard input'
+    this.#name = input === undefined ? options.capture : (options.source ?? 'the standard input')
     this.#options = options
     this.#terminal = terminal
     this.#progress = new ProgressLine(terminal.stderr)

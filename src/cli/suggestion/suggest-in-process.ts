@@ -1,0 +1,40 @@
+import { spawn } from 'node:child_process'
+import { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
+import { pipeline } from 'node:stream/promises'
+import type { LimitSuggester, Suggestion } from '../../admin/index.ts'
+import { AdminProblem } from '../../admin/problem.ts'
+import { packageFile } from '../../core/package-files.ts'
+import { EXIT } from '../command-error.ts'
+
+/** Runs `topicgate suggest` in a process of its own, so that the messages that are decided meanwhile do not wait. */
+export const suggestInProcess: LimitSuggester = async (
+  lines,
+  { topic, per, quantile, dialect, node },
+  signal,
+) => {
+  const args = [
+    ...['suggest', '-', '--json', '--allow-out-of-order', '--dialect', dialect, `--source=node ${node}`],
+    ...['--quantile', String(quantile)],
+    ...(topic === undefined ? [] : [`--topic=${topic}`]),
+    ...(per === undefined ? [] : [`--per=${per}`]),
+  ]
+  const suggesting = spawn(process.execPath, [packageFile('dist/src/cli/main.js'), ...args], { signal })
+  const exited = new Promise<number | null>((resolve, reject) => {
+    suggesting.on('error', error => {
+      if (!signal.aborted) reject(error)
+    })
+    suggesting.on('close', resolve)
+  })
+  // If the process ends early, its exit code and complaints say why.
+  const written = pipeline(Readable.from(lines), suggesting.stdin).catch(() => {})
+  const [exitCode, answer, complaints] = await Promise.all([
+    exited,
+    text(suggesting.stdout),
+    text(suggesting.stderr),
+    written,
+  ])
+  if (answer !== '' && !signal.aborted) return JSON.parse(answer) as Suggestion
+  const reason = complaints.trim().replace(/^error: /, '')
+  throw new AdminProblem(exitCode === EXIT.usage ? 422 : 409, reason || 'the suggestion was ended')
+}

@@ -1,0 +1,79 @@
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { beforeAll, expect, it } from 'vitest'
+import type { Suggestion } from '../../src/admin/index.ts'
+import { type Answer, send } from '../src/admin/admin-scene.ts'
+import { runCommand } from '../src/cli/fake-terminal.ts'
+import { Folder } from '../src/cli/folder.ts'
+import { CLI, ensureBuilt } from '../support/built.ts'
+import { connectClient } from '../support/mqtt-client.ts'
+import { startNode } from '../support/program.ts'
+import { until } from '../support/wait.ts'
+import { logged } from './cli.ts'
+
+beforeAll(ensureBuilt, 120_000)
+
+const DEVICES = ['d1', 'd2', 'd3']
+
+it('suggests limits from the messages of a running broker, and says why it cannot', async () => {
+  using folder = new Folder()
+  const socketPath = join(folder.path, 'admin.sock')
+  const policy = folder.file('policy.yaml', 'rules: [{ name: all, per: client, limit: 1000/s }]')
+  await using broker = startNode(
+    [CLI, 'broker', policy, '--port', '0', '--admin', `unix:${socketPath}`, '--analytics-store', 'none'],
+    { timeoutMs: 60_000 },
+  )
+  const port = Number((await logged(broker, /ready/)).port)
+  const call = (path: string): Promise<Answer> => send({ socketPath, path: `/api/v1${path}` }, 'GET', {})
+  const suggest = (query: Readonly<Record<string, string>>): Promise<Answer> =>
+    call(`/suggest?${new URLSearchParams({ for: '60s', reason: 'first limits', ...query })}`)
+  let suggestions = 0
+  /** Asks for a suggestion, and publishes once its messages are recorded. */
+  const suggestFrom = async (rounds: number, query: Readonly<Record<string, string>>): Promise<Answer> => {
+    const answering = suggest({ max: String(rounds * DEVICES.length), ...query })
+    suggestions++
+    await until(async () => {
+      const { text } = await call('/audit')
+      return text.split('"action":"started"').length - 1 === suggestions
+    })
+    for (let round = 0; round < rounds; round++) {
+      await Promise.all(
+        clients.map((client, index) => client.publish(`fleet/a/${DEVICES[index]}/t`, 'x', { qos: 1 })),
+      )
+      await sleep(5)
+    }
+    return answering
+  }
+  await using first = await connectClient({ port, clientId: 'd1' })
+  await using second = await connectClient({ port, clientId: 'd2' })
+  await using third = await connectClient({ port, clientId: 'd3' })
+  const clients = [first, second, third]
+
+  const topic = 'fleet/{site}/{device}/#'
+  const { status, body } = await suggestFrom(20, { topic, per: 'device' })
+  const { messages, dialect, rules, verification, policy: text } = body as Suggestion
+  expect([status, messages, dialect]).toEqual([200, 60, 'mqtt'])
+  expect(rules).toMatchObject([{ name: 'fleet', on: 'publish', topic, per: 'device', keys: 3 }])
+  expect(rules[0]!.doubts).toEqual(['only 3 senders', 'less than 24 hours'])
+  const verified = verification.ordinary.messages + verification.outliers.messages
+  expect(rules[0]!.messages + verified).toBe(60)
+  expect(text).toMatch(/^# Suggested by topicgate from node \S+: 60 messages\n/)
+  expect(text).toContain('shadow: true')
+  const validated = await runCommand(['validate', folder.file('suggested.yaml', text)])
+  expect([validated.exitCode, validated.err]).toEqual([0, ''])
+
+  const unknown = await suggestFrom(2, { topic, per: 'tenant' })
+  expect([unknown.status, unknown.body]).toMatchObject([
+    422,
+    { detail: expect.stringContaining('has no such capture (use client, ') },
+  ])
+  const short = await suggestFrom(1, { max: '1' })
+  expect([short.status, short.body]).toMatchObject([
+    409,
+    {
+      detail: expect.stringMatching(
+        /^node \S+: all messages have the same time \(record a longer capture\)$/,
+      ),
+    },
+  ])
+})
