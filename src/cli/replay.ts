@@ -12,7 +12,7 @@ import { ReplayEngine } from './replay-engine.ts'
 import { ReplayTotals } from './replay-totals.ts'
 import { resolvePolicyFiles } from './resolve-policy-files.ts'
 import { type Terminal, write } from './terminal.ts'
-import { VirtualClock } from './virtual-clock.ts'
+import { VIRTUAL_SWEEP_MS, VirtualClock } from './virtual-clock.ts'
 import { writeOutputFile } from './write-output-file.ts'
 
 /** Characters collected before they are written. */
@@ -38,7 +38,7 @@ export interface ReplayOptions {
 export async function replay(options: ReplayOptions, terminal: Terminal): Promise<number> {
   const clock = new VirtualClock()
   const files = await resolvePolicyFiles(options.policy, terminal.env)
-  const store = new MemoryStore({ clock })
+  const store = new MemoryStore({ clock, sweepMs: VIRTUAL_SWEEP_MS })
   const gate = await Gate.fromPolicy(files, { clock, store, env: terminal.env, load: options.load ?? 'none' })
   try {
     await new Replay(options, gate, clock, terminal).run()

@@ -1,5 +1,11 @@
 import type { Clock } from '../core/clock.ts'
 
+/**
+ * Duration of a sweep of a store on a virtual clock, in its milliseconds. Why: a day passes in a minute, and frequent sweeps
+ * free keys that the next message creates again.
+ */
+export const VIRTUAL_SWEEP_MS = 3_600_000
+
 interface Timer {
   readonly dueMs: number
   readonly run: () => void

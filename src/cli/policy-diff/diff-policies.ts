@@ -10,7 +10,7 @@ import { EXIT } from '../command-error.ts'
 import { ReplayEngine } from '../replay-engine.ts'
 import { resolvePolicyFiles } from '../resolve-policy-files.ts'
 import { paintFor, type Terminal, write } from '../terminal.ts'
-import { VirtualClock } from '../virtual-clock.ts'
+import { VIRTUAL_SWEEP_MS, VirtualClock } from '../virtual-clock.ts'
 import { comparePolicies } from './compare-policies.ts'
 import { DECISION_CHANGES, DecisionChanges } from './decision-changes.ts'
 import { describeDecisionChanges, describePolicyChanges } from './describe-diff.ts'
@@ -87,7 +87,7 @@ async function openDecider(
   options: DiffPoliciesOptions,
 ): Promise<CaptureDecider> {
   const clock = new VirtualClock()
-  const store = new MemoryStore({ clock })
+  const store = new MemoryStore({ clock, sweepMs: VIRTUAL_SWEEP_MS })
   const gate = await Gate.fromPolicy(document, { clock, store, load: options.load ?? 'none' })
   return new CaptureDecider(gate, clock, options)
 }

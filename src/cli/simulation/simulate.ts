@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
-import { andThen } from '../../core/maybe-promise.ts'
-import type { MaybePromise } from '../../core/message.ts'
+import type { Decision } from '../../core/decision.ts'
+import type { MaybePromise, Message } from '../../core/message.ts'
 import { CapturedMessage, type CapturedMessageFields } from '../../core/message-from-fields.ts'
 import { Gate, MemoryStore } from '../../index.ts'
 import { CommandError, EXIT } from '../command-error.ts'
@@ -12,7 +12,7 @@ import { ReplayEngine } from '../replay-engine.ts'
 import { ReplayTotals } from '../replay-totals.ts'
 import { resolvePolicyFiles } from '../resolve-policy-files.ts'
 import { type Terminal, write } from '../terminal.ts'
-import { VirtualClock } from '../virtual-clock.ts'
+import { VIRTUAL_SWEEP_MS, VirtualClock } from '../virtual-clock.ts'
 import { writeOutputFile } from '../write-output-file.ts'
 import { CaptureWriter } from './capture-writer.ts'
 import {
@@ -110,7 +110,7 @@ async function runOnVirtualClock(
   }
   const clock = new VirtualClock()
   const files = await resolvePolicyFiles(policy, terminal.env)
-  const store = new MemoryStore({ clock })
+  const store = new MemoryStore({ clock, sweepMs: VIRTUAL_SWEEP_MS })
   const gate = await Gate.fromPolicy(files, { clock, store, env: terminal.env, load: 'none' })
   try {
     const levels = plot && new SenderLevels(plot.sender)
@@ -177,11 +177,16 @@ class FleetDecider {
         ? { topic: 'connect', on: 'connect', sender }
         : { topic: device.topic, sender, size: device.size, qos: group.qos, retain: group.retain }
     const message = new CapturedMessage(fields, this.#gate.dialect)
-    return andThen(this.#engine.decide({ atMs, message, handled: undefined }), decision => {
-      this.totals.recordDecision(atMs, message, decision)
-      this.#levels?.record(atMs, message, decision)
-      return decision.allowed
-    })
+    const answer = this.#engine.decide({ atMs, message, handled: undefined })
+    // A function per message would cost more than its counts.
+    if (answer instanceof Promise) return answer.then(decision => this.#record(atMs, message, decision))
+    return this.#record(atMs, message, answer)
+  }
+
+  #record(atMs: number, message: Message, decision: Decision): boolean {
+    this.totals.recordDecision(atMs, message, decision)
+    this.#levels?.record(atMs, message, decision)
+    return decision.allowed
   }
 }
 

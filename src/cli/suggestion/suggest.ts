@@ -13,7 +13,7 @@ import { ProgressLine } from '../progress-line.ts'
 import { ReplayEngine } from '../replay-engine.ts'
 import { nameSender } from '../replay-totals.ts'
 import { type Terminal, write } from '../terminal.ts'
-import { VirtualClock } from '../virtual-clock.ts'
+import { VIRTUAL_SWEEP_MS, VirtualClock } from '../virtual-clock.ts'
 import { writeOutputFile } from '../write-output-file.ts'
 import { defineGroups } from './define-groups.ts'
 import { fitLimit, type Outlier } from './fit-limit.ts'
@@ -188,7 +188,10 @@ class Suggestion {
   /** Decides the messages from a line on with the rules in force, from full buckets on. */
   async #verify(policy: SuggestedPolicy, groups: MessageGroups, firstLine: number): Promise<Verification> {
     const clock = new VirtualClock()
-    const gate = await Gate.fromPolicy(formatPolicy(policy), { clock, store: new MemoryStore({ clock }) })
+    const gate = await Gate.fromPolicy(formatPolicy(policy), {
+      clock,
+      store: new MemoryStore({ clock, sweepMs: VIRTUAL_SWEEP_MS }),
+    })
     const engine = new ReplayEngine(gate, clock)
     const outliers = new Map(
       policy.rules.map(({ name, fit }) => [name, new Set(fit.outliers.map(({ key }) => key))]),

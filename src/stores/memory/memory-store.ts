@@ -15,9 +15,10 @@ import type {
 import { KeyTable } from './table.ts'
 
 /** Approximate duration of a full sweep over all keys while few expire. */
-const PASS_MS = 30_000
+const DEFAULT_SWEEP_MS = 30_000
 const SHORTEST_PAUSE_MS = 5
-const LONGEST_PAUSE_MS = 1_000
+/** A sweep has at least so many slices, with a pause after each. */
+const MIN_SLICES = 30
 /** Minimum interval between warnings of a rule; every eviction is counted. */
 const WARNING_EVERY_MS = 10_000
 /** Minimum cost of visiting a table, in slots, so that many tiny tables do not add up to one long pause. */
@@ -32,9 +33,13 @@ export interface MemoryStoreOptions {
   readonly clock?: Clock | undefined
   /** Maximum number of keys per rule. Default: {@link MAX_SIZES.keysPerRule}. */
   readonly maxKeysPerRule?: number | undefined
+  /**
+   * Approximate maximum duration of a sweep over all keys, which frees idle ones, in milliseconds of the clock. Default: 30,000.
+   */
+  readonly sweepMs?: number | undefined
 }
 
-const OPTIONS: KnownOptions<MemoryStoreOptions> = { clock: true, maxKeysPerRule: true }
+const OPTIONS: KnownOptions<MemoryStoreOptions> = { clock: true, maxKeysPerRule: true, sweepMs: true }
 
 /** State in this process: synchronous and bounded; idle keys are removed. The default store. */
 export class MemoryStore implements Store {
@@ -43,6 +48,7 @@ export class MemoryStore implements Store {
   readonly algorithms: ReadonlySet<string> = new Set(ALGORITHM_NAMES)
   readonly #clock: Clock
   readonly #maxKeys: number
+  readonly #sweepMs: number
   readonly #tables = new Map<string, KeyTable>()
   readonly #listeners = new Set<(warning: TableFullWarning) => void>()
   readonly #warned = new Map<string, { lost: number; atMs: number }>()
@@ -57,6 +63,7 @@ export class MemoryStore implements Store {
     checkOptionNames(options, OPTIONS)
     this.#clock = options.clock ?? systemClock
     this.#maxKeys = options.maxKeysPerRule ?? MAX_SIZES.keysPerRule
+    this.#sweepMs = options.sweepMs ?? DEFAULT_SWEEP_MS
   }
 
   /** Returns the keys of a rule, migrated to `limit` if it has changed. `nowMs` defaults to now. */
@@ -66,7 +73,7 @@ export class MemoryStore implements Store {
       table = new KeyTable(limit, this.#maxKeys)
       this.#tables.set(limit.name, table)
       this.#turns.push(table)
-      if (this.#cancelSweep === undefined && !this.#closed) this.#scheduleSweep(LONGEST_PAUSE_MS)
+      if (this.#cancelSweep === undefined && !this.#closed) this.#scheduleSweep(this.#sweepMs / MIN_SLICES)
     } else if (table.limit !== limit) {
       table.adopt(limit, nowMs ?? this.#clock.now())
     }
@@ -196,8 +203,8 @@ export class MemoryStore implements Store {
       this.#turn++
       if (this.#turn === this.#turns.length) this.#beginRound()
     }
-    const pauseMs = busy ? SHORTEST_PAUSE_MS : Math.floor(PASS_MS / this.#slices)
-    this.#scheduleSweep(Math.min(LONGEST_PAUSE_MS, Math.max(SHORTEST_PAUSE_MS, pauseMs)))
+    const pauseMs = busy ? SHORTEST_PAUSE_MS : Math.floor(this.#sweepMs / Math.max(MIN_SLICES, this.#slices))
+    this.#scheduleSweep(Math.max(SHORTEST_PAUSE_MS, pauseMs))
   }
 
   #beginRound(): void {

@@ -205,6 +205,17 @@ describe('idle keys', () => {
     expect(store.health().keys).toBeGreaterThanOrEqual(keys - MAX_SIZES.sweepSlice)
   })
 
+  it('stay longer with longer sweeps, and go by themselves', () => {
+    const clock = new FakeClock(0)
+    const store = new MemoryStore({ clock, sweepMs: 3_600_000 })
+    const limit = limitOf()
+    for (let key = 0; key < 10_000; key++) store.decide([charge(limit, `k${key}`)], { commit: true })
+    clock.advance(60_000)
+    expect(store.health().keys).toBe(10_000)
+    clock.advance(3_600_000)
+    expect(store.health().keys).toBe(0)
+  })
+
   it('expire in time among many rules, one of them large', () => {
     const clock = new FakeClock(0)
     const store = new MemoryStore({ clock })
