@@ -1,6 +1,6 @@
 import { formatProblem } from '../../core/errors.ts'
 import { escapeXml } from '../escape-xml.ts'
-import { describeFailedTest } from './describe-results.ts'
+import { countResults, describeFailedTest } from './describe-results.ts'
 import type { TestFileResult, TestResult } from './run-test-file.ts'
 
 /** Returns the results as JUnit XML, which CI servers show. */
@@ -8,31 +8,45 @@ export function junitReport(results: readonly TestFileResult[]): string {
   const suites = results.map(describeSuite)
   return [
     '<?xml version="1.0" encoding="UTF-8"?>',
-    '<testsuites name="topicgate test">',
+    `<testsuites name="topicgate test" ${describeTotals(results)}>`,
     ...suites,
     '</testsuites>',
     '',
   ].join('\n')
 }
 
-function describeSuite({ file, problems, tests }: TestFileResult): string {
-  const failed = tests.filter(({ failures }) => failures.length > 0).length
-  const errors = problems.length > 0 ? 1 : 0
-  const counts = `tests="${tests.length + errors}" failures="${failed}" errors="${errors}"`
+/** Returns counts and the time as attributes. A file that cannot be run counts as one test more. */
+function describeTotals(results: readonly TestFileResult[]): string {
+  const { passed, failed, broken } = countResults(results)
+  const ms = results.flatMap(({ tests }) => tests).reduce((sum, { durationMs }) => sum + durationMs, 0)
+  const counts = `tests="${passed + failed + broken}" failures="${failed}" errors="${broken}"`
+  return `${counts} time="${seconds(ms)}"`
+}
+
+function seconds(ms: number): string {
+  return (ms / 1_000).toFixed(3)
+}
+
+function describeSuite(result: TestFileResult): string {
+  const { file, problems, tests } = result
   const cases = tests.map(test => describeCase(file, test))
-  if (errors > 0) {
+  if (problems.length > 0) {
     const text = problems.map(formatProblem).join('\n')
-    const error = `<error message="the file cannot be run">${escapeXml(text)}</error>`
-    cases.push(`    <testcase classname="${escapeXml(file)}" name="loads">${error}</testcase>`)
+    const error = `<error type="file" message="the file cannot be run">${escapeXml(text)}</error>`
+    cases.push(`    <testcase classname="${escapeXml(file)}" name="loads" time="0.000">${error}</testcase>`)
   }
-  return [`  <testsuite name="${escapeXml(file)}" ${counts}>`, ...cases, '  </testsuite>'].join('\n')
+  return [
+    `  <testsuite name="${escapeXml(file)}" ${describeTotals([result])}>`,
+    ...cases,
+    '  </testsuite>',
+  ].join('\n')
 }
 
 function describeCase(file: string, test: TestResult): string {
-  const { name, line, failures } = test
-  const start = `    <testcase classname="${escapeXml(file)}" name="${escapeXml(name)}" file="${escapeXml(file)}" line="${line ?? 1}"`
+  const { name, line, failures, durationMs } = test
+  const start = `    <testcase classname="${escapeXml(file)}" name="${escapeXml(name)}" file="${escapeXml(file)}" line="${line ?? 1}" time="${seconds(durationMs)}"`
   if (failures.length === 0) return `${start}/>`
   const lines = describeFailedTest(test)
-  const failure = `<failure message="${escapeXml(lines[0] ?? '')}">${escapeXml(lines.join('\n'))}</failure>`
+  const failure = `<failure type="expectation" message="${escapeXml(lines[0] ?? '')}">${escapeXml(lines.join('\n'))}</failure>`
   return `${start}>${failure}</testcase>`
 }

@@ -26,6 +26,8 @@ export interface TestResult extends Position {
   readonly failures: readonly TestFailure[]
   /** Undefined if the test passed, or if no single message is wrong. */
   readonly firstWrong: WrongMessage | undefined
+  /** Time that the test took, in real milliseconds. */
+  readonly durationMs: number
 }
 
 /** Results of a file of tests. */
@@ -54,6 +56,7 @@ export async function runTestFile(
     const player = new TestPlayer(file, terminal)
     const recordCoverage = coverage.recorderFor(file)
     for (const [index, { name }] of file.tests.entries()) {
+      const startMs = performance.now()
       const unmet = await findUnmet(file, index, player, recordCoverage)
       const failures = unmet.map(({ at, each: { path, expected, seen } }) => ({
         ...file.locate(`${at}.expect.${path}`, 'key'),
@@ -65,7 +68,8 @@ export async function runTestFile(
         wrong === Infinity
           ? undefined
           : { number: wrong + 1, explanation: await player.explain(index, wrong, paint) }
-      tests.push({ ...file.locate(`tests[${index}].name`), name, failures, firstWrong })
+      const durationMs = performance.now() - startMs
+      tests.push({ ...file.locate(`tests[${index}].name`), name, failures, firstWrong, durationMs })
     }
     return { file: path, problems: [], tests, readFiles }
   } catch (error) {

@@ -234,7 +234,11 @@ describe('topicgate test', () => {
     ])
     expect(files[0].tests[1].failures).toMatchObject([{ line: 11, column: 19, expected: '< 1', seen: '1' }])
     const xml = readFileSync(junit, 'utf8')
-    expect(xml).toContain('tests="2" failures="1" errors="0">')
+    const totals = 'tests="2" failures="1" errors="0" time="\\d+\\.\\d{3}">'
+    expect(xml).toMatch(new RegExp(`<testsuites name="topicgate test" ${totals}`))
+    expect(xml).toMatch(new RegExp(`<testsuite name="[^"]+" ${totals}`))
+    expect(xml.match(/<testcase [^>]* time="\d+\.\d{3}"/g)).toHaveLength(2)
+    expect(xml).toContain('<failure type="expectation" message="')
     expect(xml).toContain('name="fine &lt;&amp;&quot;�" file="')
     expect(xml).toContain('tests[1].steps[0].expect.allowed: expected &lt; 1, seen 1">')
     expect([...xml].filter(char => char < ' ' && char !== '\n')).toEqual([])
