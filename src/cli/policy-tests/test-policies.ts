@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { watchPolicy } from '../../policy/index.ts'
 import { CommandError, EXIT } from '../command-error.ts'
@@ -143,7 +142,12 @@ function watchOnce(files: ReadonlySet<string>): FileWatch {
   const changed = new Promise<undefined>(resolve => {
     onChange = () => resolve(undefined)
   })
-  const existing = [...files].filter(file => existsSync(file))
-  const watch = watchPolicy(existing, async () => onChange(), { signal: false })
-  return { changed, close: () => watch.close() }
+  // Each by itself: a file that is missing must not hide changes of the others, and may appear.
+  const watches = [...files].map(file => watchPolicy([file], async () => onChange(), { signal: false }))
+  return {
+    changed,
+    close: async () => {
+      await Promise.all(watches.map(watch => watch.close()))
+    },
+  }
 }
