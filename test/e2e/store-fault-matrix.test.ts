@@ -95,10 +95,16 @@ async function endure(scenario: Scenario, cell: Cell): Promise<void> {
 async function beginAfresh(scenario: Scenario, cell: Cell): Promise<void> {
   await untilBack(cell, 'again')
   let delivered = 0
-  for (let count = 0; count < SENT; count++)
-    delivered += (await cell.door.send(`used-${cell.id}`, 1)).delivered
-  expect(delivered, cell.name).toBe(10)
-  record(scenario, cell.fallback, delivered)
+  // On a busy machine a call may be late. The fallback decides then, and the store may have charged the message.
+  let late = 0
+  for (let count = 0; count < SENT; count++) {
+    const sent = await cell.door.send(`used-${cell.id}`, 1)
+    if (sent.decisions[0]!.fallback === true) late++
+    else delivered += sent.delivered
+  }
+  expect(delivered, cell.name).toBeLessThanOrEqual(10)
+  expect(delivered + late, cell.name).toBeGreaterThanOrEqual(10)
+  if (late === 0) record(scenario, cell.fallback, delivered)
 }
 
 async function run(scenario: Scenario): Promise<void> {
