@@ -100,18 +100,23 @@ export class LeasedEvaluator {
 
   /** Returns undefined, and charges nothing, if the store has to be asked or an exemption may cover the sender. */
   decide(message: Message, senderState: SenderState, nowMs: number): Decision | undefined {
+    const leases = this.#store.heldLeases
+    if (leases === undefined) return undefined
     const { conditional, exempt } = senderState.senderPlan!
     if (exempt !== undefined || conditional.length > 0) return undefined
     const sized = this.#sizes.length === 0 ? undefined : decideSize(this.#sizes, message, nowMs)
-    if (sized === undefined) return this.#decideLimits(message, senderState, nowMs)
+    if (sized === undefined) return this.#decideLimits(leases, message, senderState, nowMs)
     if (!sized.allowed) return sized
-    const decision = this.#decideLimits(message, senderState, nowMs)
+    const decision = this.#decideLimits(leases, message, senderState, nowMs)
     return decision === undefined ? undefined : combineDecisions(sized, decision)
   }
 
-  #decideLimits(message: Message, senderState: SenderState, nowMs: number): Decision | undefined {
-    const leases = this.#store.heldLeases
-    if (leases === undefined) return undefined
+  #decideLimits(
+    leases: HeldLeases,
+    message: Message,
+    senderState: SenderState,
+    nowMs: number,
+  ): Decision | undefined {
     const rules = this.#rules
     let isPartial = false
     let isDenied = false
