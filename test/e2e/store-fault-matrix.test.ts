@@ -102,6 +102,7 @@ async function beginAfresh(scenario: Scenario, cell: Cell): Promise<void> {
     if (sent.decisions[0]!.fallback === true) late++
     else delivered += sent.delivered
   }
+  expect(late, cell.name).toBeLessThan(5)
   expect(delivered, cell.name).toBeLessThanOrEqual(10)
   expect(delivered + late, cell.name).toBeGreaterThanOrEqual(10)
   if (late === 0) record(scenario, cell.fallback, delivered)
