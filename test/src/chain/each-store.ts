@@ -6,6 +6,7 @@ import { openSqlite } from '../../../src/stores/sqlite/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { type RedisServer, startRedis } from '../../support/redis.ts'
 import { openIoredis } from '../../support/redis-clients.ts'
+import { storeWithoutFastPath } from './store-without-fast-path.ts'
 
 let client: Redis | undefined
 const open = new Set<() => Promise<void>>()
@@ -32,24 +33,10 @@ const NOW_MS = Date.UTC(2100, 0, 1)
 
 let stores = 0
 
-/** The memory store behind another object: a gate charges it step by step, as it does any other store. */
-function stepwise(store: MemoryStore): Store {
-  return {
-    name: 'stepwise',
-    algorithms: store.algorithms,
-    decide: (charges, options) => store.decide(charges, options),
-    adopt: (limits, nowMs) => store.adopt(limits, nowMs),
-    refund: charges => store.refund(charges),
-    forget: selector => store.forget(selector),
-    health: () => store.health(),
-    close: () => store.close(),
-  }
-}
-
 /** Stores on which a gate must come to the same decisions. */
 export const STORES = {
   memory: (clock: FakeClock) => new MemoryStore({ clock }),
-  stepwise: (clock: FakeClock) => stepwise(new MemoryStore({ clock })),
+  stepwise: (clock: FakeClock) => storeWithoutFastPath(new MemoryStore({ clock })),
   sqlite: (clock: FakeClock) => openSqlite(':memory:', { clock }),
   redis: (clock: FakeClock) =>
     new RedisStore({

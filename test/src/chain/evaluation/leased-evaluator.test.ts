@@ -13,22 +13,10 @@ import {
 } from '../../../../src/index.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'
 import { type Random, random } from '../../../support/random.ts'
+import { storeWithoutFastPath } from '../store-without-fast-path.ts'
 
 const PLANS = 30
 const MESSAGES = 150
-
-/** The same store without its leases, so that the gate asks it about each message. */
-function withoutLeases(store: Store): Store {
-  return {
-    name: store.name,
-    algorithms: store.algorithms,
-    decide: (charges, options) => store.decide(charges, options),
-    refund: charges => store.refund(charges),
-    forget: selector => store.forget(selector),
-    health: () => store.health(),
-    close: () => store.close(),
-  }
-}
 
 function rollRule(chance: Random, index: number): LimitOptions {
   return {
@@ -60,7 +48,7 @@ async function compare(roll: (chance: Random) => readonly LimitOptions[]): Promi
     const units = chance.pick(['auto', 4, 20] as const)
     const size = limit({ name: 'size', maxSize: 3, exceeded: chance.pick(['drop', 'degrade'] as const) })
     const warned: unknown[][] = [[], []]
-    const gates = [(store: Store) => store, withoutLeases].map((wrap, index) => {
+    const gates = [(store: Store) => store, storeWithoutFastPath].map((wrap, index) => {
       const store = new LeasedStore({ store: new MemoryStore({ clock }), clock, units, nodes: 1 })
       return new Gate({ clock, store: wrap(store) })
         .use(exempt({ name: 'few', clients: ['client-0'] }), size, ...rules.map(rule => limit(rule)))

@@ -12,23 +12,11 @@ import {
 } from '../../../../src/index.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'
 import { type Random, random } from '../../../support/random.ts'
+import { storeWithoutFastPath } from '../store-without-fast-path.ts'
 
 const PLANS = 60
 const FEW = { name: 'few', clients: ['client-0'] }
 const MESSAGES = 250
-
-/** The same store behind an object of its own: so the gate walks the steps instead of fusing them. */
-function stepwise(store: MemoryStore): Store {
-  return {
-    name: store.name,
-    algorithms: store.algorithms,
-    decide: (charges, options) => store.decide(charges, options),
-    refund: charges => store.refund(charges),
-    forget: selector => store.forget(selector),
-    health: () => store.health(),
-    close: () => store.close(),
-  }
-}
 
 function rollRule(chance: Random, index: number): LimitOptions {
   const algorithm = chance.pick([
@@ -74,7 +62,7 @@ function compare(mostRules: number, roll: typeof rollRule, few: ExemptOptions): 
     const gateOn = (store: Store): Gate =>
       new Gate({ clock, store }).use(exempt(few), ...rules.map(rule => limit(rule)))
     const fused = gateOn(new MemoryStore({ clock }))
-    const walked = gateOn(stepwise(new MemoryStore({ clock })))
+    const walked = gateOn(storeWithoutFastPath(new MemoryStore({ clock })))
     const senders = [0, 1, 2].map(index => ({ client: `client-${index}`, device: `device-${index % 2}` }))
     const [ours, theirs] = [senders.map(createSender), senders.map(createSender)]
     // Both stores make their tables now, and so sweep at the same moments.
