@@ -18,7 +18,7 @@ import { writeOutputFile } from '../write-output-file.ts'
 import { defineGroups } from './define-groups.ts'
 import { fitLimit, type Outlier } from './fit-limit.ts'
 import { MessageGroups } from './message-groups.ts'
-import { RepeatableInput } from './repeatable-input.ts'
+import { StdinCopy } from './stdin-copy.ts'
 import {
   describeVerification,
   formatLoss,
@@ -64,7 +64,7 @@ export interface SuggestOptions {
  * for a capture that cannot be read or is too short.
  */
 export async function suggest(options: SuggestOptions, terminal: Terminal): Promise<number> {
-  const input = options.capture === '-' ? await RepeatableInput.copy(terminal.stdin) : undefined
+  const input = options.capture === '-' ? await StdinCopy.copy(terminal.stdin) : undefined
   let suggestion: Awaited<ReturnType<Suggestion['run']>>
   try {
     suggestion = await new Suggestion(options, terminal, input).run()
@@ -92,11 +92,11 @@ export async function suggest(options: SuggestOptions, terminal: Terminal): Prom
 class Suggestion {
   readonly #options: SuggestOptions
   readonly #terminal: Terminal
-  readonly #input: RepeatableInput | undefined
+  readonly #input: StdinCopy | undefined
   readonly #name: string
   readonly #progress: ProgressLine
 
-  constructor(options: SuggestOptions, terminal: Terminal, input: RepeatableInput | undefined) {
+  constructor(options: SuggestOptions, terminal: Terminal, input: StdinCopy | undefined) {
     this.#input = input
     this.#name = input === undefined ? options.capture : (options.source ?? 'the standard input')
     this.#options = options

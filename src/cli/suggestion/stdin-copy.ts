@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 
-/** A standard input that can be read several times, from a temporary file. */
-export class RepeatableInput {
+/** Copy of the standard input in a temporary file, which can be read several times. */
+export class StdinCopy {
   readonly #folder: string
 
   private constructor(folder: string) {
@@ -14,8 +14,8 @@ export class RepeatableInput {
   }
 
   /** Copies the input to its end. Rejects if the disk is full. */
-  static async copy(stdin: Readable): Promise<RepeatableInput> {
-    const input = new RepeatableInput(await mkdtemp(join(tmpdir(), 'topicgate-input-')))
+  static async copy(stdin: Readable): Promise<StdinCopy> {
+    const input = new StdinCopy(await mkdtemp(join(tmpdir(), 'topicgate-input-')))
     try {
       await pipeline(stdin, createWriteStream(input.#file))
     } catch (error) {
