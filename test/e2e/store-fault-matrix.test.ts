@@ -95,17 +95,23 @@ async function endure(scenario: Scenario, cell: Cell): Promise<void> {
 async function beginAfresh(scenario: Scenario, cell: Cell): Promise<void> {
   await untilBack(cell, 'again')
   let delivered = 0
-  // On a busy machine a call may be late. The fallback decides then, and the store may have charged the message.
+  // On a busy machine calls may be late, and the fallback decides until the store does again. It may have charged those that
+  // took their time.
   let late = 0
-  for (let count = 0; count < SENT; count++) {
+  let maybeCharged = 0
+  for (let decided = 0; decided < SENT; ) {
     const sent = await cell.door.send(`used-${cell.id}`, 1)
-    if (sent.decisions[0]!.fallback === true) late++
-    else delivered += sent.delivered
+    if (sent.decisions[0]!.fallback !== true) {
+      decided++
+      delivered += sent.delivered
+      continue
+    }
+    if (sent.tookMs >= TIMEOUT_MS / 2) maybeCharged++
+    await untilBack(cell, `late-${late++}`)
   }
-  expect(late, cell.name).toBeLessThan(5)
   expect(delivered, cell.name).toBeLessThanOrEqual(10)
-  expect(delivered + late, cell.name).toBeGreaterThanOrEqual(10)
-  if (late === 0) record(scenario, cell.fallback, delivered)
+  expect(delivered + maybeCharged, cell.name).toBeGreaterThanOrEqual(10)
+  if (maybeCharged === 0) record(scenario, cell.fallback, delivered)
 }
 
 async function run(scenario: Scenario): Promise<void> {
