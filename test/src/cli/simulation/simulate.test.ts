@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
@@ -110,6 +111,17 @@ describe('simulate', () => {
     ])
     expect(exitCode).toBe(1)
     expect(err).toMatch(/c\.jsonl: the capture cannot be written: ENOENT \(name another file\)/)
+  })
+
+  // A hash that differs means that all captures made from these fleets differ: only on purpose.
+  it.each([
+    ['fleet', '5m', '69950eb5496ef176'],
+    ['flood', '4m', '167cfd0cdf28b525'],
+    ['reconnect-storm', '12m', '0c3c649406b384a7'],
+    ['quota-month-end', '6h', '3c5b85e23cc11a04'],
+  ])('writes the same capture of %s as earlier versions', async (name, length, sha256) => {
+    const { out } = await runCommand(['simulate', name, '--for', length, '--capture', '-'])
+    expect(createHash('sha256').update(out).digest('hex').slice(0, 16)).toBe(sha256)
   })
 
   it('has every fleet of the package by name', async () => {
