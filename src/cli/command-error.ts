@@ -49,3 +49,11 @@ export function explainError(error: unknown, debug: boolean): { lines: readonly 
   const unavailable = error instanceof StoreError || UNAVAILABLE.has(code)
   return { lines, exitCode: unavailable ? EXIT.unavailable : EXIT.failed }
 }
+
+/** Returns what `--json` prints of an error that ended a command: `{"error": …}`. */
+export function errorToJson(error: unknown, exitCode: number): { readonly error: object } {
+  if (error instanceof PolicyError) {
+    return { error: { exitCode, detail: error.message, problems: error.problems } }
+  }
+  return { error: { exitCode, detail: error instanceof Error ? error.message : String(error) } }
+}

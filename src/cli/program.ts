@@ -1,6 +1,6 @@
 import { Command, CommanderError, type OutputConfiguration } from 'commander'
 import { readVersion } from '../core/package-files.ts'
-import { EXIT, explainError } from './command-error.ts'
+import { EXIT, errorToJson, explainError } from './command-error.ts'
 import { addAdminCommands } from './commands-admin.ts'
 import { addBrokerCommands } from './commands-broker.ts'
 import { addGatewayCommand } from './commands-gateway.ts'
@@ -17,6 +17,9 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   const program = createProgram(terminal, code => {
     exitCode = code
   })
+  const printJson = async (error: unknown, code: number): Promise<void> => {
+    if (args.includes('--json')) await write(terminal.stdout, `${JSON.stringify(errorToJson(error, code))}\n`)
+  }
   try {
     await program.parseAsync(args, { from: 'user' })
     return exitCode
@@ -24,14 +27,12 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     // Commander has printed the error; requested help and version are a success.
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return EXIT.fine
-      if (args.includes('--json')) {
-        const failure = { error: { exitCode: EXIT.usage, detail: error.message } }
-        await write(terminal.stdout, `${JSON.stringify(failure)}\n`)
-      }
+      await printJson(error, EXIT.usage)
       return EXIT.usage
     }
     const failure = explainError(error, Boolean(terminal.env.DEBUG))
     await write(terminal.stderr, failure.lines.map(line => `${line}\n`).join(''))
+    await printJson(error, failure.exitCode)
     return failure.exitCode
   }
 }

@@ -1,5 +1,5 @@
 import { formatProblem } from '../../core/errors.ts'
-import { CommandError, EXIT, explainError } from '../command-error.ts'
+import { EXIT, errorToJson, explainError } from '../command-error.ts'
 import { type Terminal, write } from '../terminal.ts'
 import { type AdminClient, type ConnectionFlags, openAdminClient, RefusedRequestError } from './client.ts'
 
@@ -28,7 +28,7 @@ export async function runAdminCommand(
     return exitCode
   } catch (error) {
     const { lines, exitCode } = explainError(error, Boolean(env.DEBUG))
-    if (flags.json) await write(stdout, `${JSON.stringify({ error: describeError(error, exitCode) })}\n`)
+    if (flags.json) await write(stdout, `${JSON.stringify(toJson(error, exitCode))}\n`)
     else {
       const problems = error instanceof RefusedRequestError ? error.problems.map(formatProblem) : []
       await write(stderr, [...lines, ...problems].map(line => `${line}\n`).join(''))
@@ -37,12 +37,10 @@ export async function runAdminCommand(
   }
 }
 
-function describeError(error: unknown, exitCode: number): object {
-  if (error instanceof RefusedRequestError) {
-    const { status, title, detail, problems } = error
-    return { exitCode, status, title, detail, problems }
-  }
-  return { exitCode, detail: error instanceof CommandError ? error.message : String(error) }
+function toJson(error: unknown, exitCode: number): object {
+  if (!(error instanceof RefusedRequestError)) return errorToJson(error, exitCode)
+  const { status, title, detail, problems } = error
+  return { error: { exitCode, status, title, detail, problems } }
 }
 
 /** Returns a path segment for an id. */

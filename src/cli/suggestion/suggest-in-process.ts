@@ -34,7 +34,7 @@ export const suggestInProcess: LimitSuggester = async (
     text(suggesting.stderr),
     written,
   ])
-  if (answer !== '' && !signal.aborted) return JSON.parse(answer) as Suggestion
+  if (exitCode === EXIT.fine && !signal.aborted) return JSON.parse(answer) as Suggestion
   const reason = complaints.trim().replace(/^error: /, '')
   throw new AdminProblem(exitCode === EXIT.usage ? 422 : 409, reason || 'the suggestion was ended')
 }

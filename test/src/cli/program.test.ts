@@ -36,6 +36,56 @@ describe('the command line', () => {
     expect(err).toContain(words)
   })
 
+  it.each([
+    ['validate $broken', 1],
+    ['validate none.yaml', 1],
+    ['validate --bogus', 2],
+    ['explain $broken --topic a', 1],
+    ['explain $policy', 2],
+    ['replay $broken $capture', 1],
+    ['replay $policy none.jsonl', 1],
+    ['replay $capture', 2],
+    ['test none.test.yaml', 1],
+    ['test $folder', 1],
+    ['test', 2],
+    ['diff $policy $broken', 1],
+    ['diff $policy none.yaml', 1],
+    ['diff $policy $policy --capture none.jsonl', 1],
+    ['diff $policy $policy --fail-on "newly-refused > 1"', 2],
+    ['suggest none.jsonl', 1],
+    ['simulate none.yaml', 1],
+    ['simulate flood --policy $broken', 1],
+    ['list --url http://127.0.0.1:1/', 2],
+  ])('%s --json prints one document and exits with %i', async (line, expected) => {
+    using folder = new Folder()
+    const files: Readonly<Record<string, string>> = {
+      policy: folder.file('policy.yaml', 'rules: [{ name: a, limit: 1/s }]'),
+      broken: folder.file('broken.yaml', 'rules: [{ name: a, limt: 1/s }]'),
+      capture: folder.file('capture.jsonl', '{"at":0,"topic":"a"}\n'),
+      folder: folder.path,
+    }
+    const args = line.match(/"[^"]+"|\S+/g)!.map(word => word.replaceAll('"', ''))
+    const { exitCode, out } = await runCommand([
+      ...args.map(word => (word.startsWith('$') ? files[word.slice(1)]! : word)),
+      '--json',
+    ])
+    expect(exitCode).toBe(expected)
+    const document = JSON.parse(out) as { readonly error?: { readonly exitCode: number } }
+    expect(document.error?.exitCode ?? expected).toBe(expected)
+  })
+
+  it('--json lists the problems of a policy with their places', async () => {
+    using folder = new Folder()
+    const broken = folder.file('broken.yaml', 'rules: [{ name: a, limt: 1/s }]')
+    const { out, err } = await runCommand(['explain', broken, '--topic', 'a', '--json'])
+    const { error } = JSON.parse(out)
+    expect(error).toMatchObject({
+      exitCode: 1,
+      problems: [{ file: broken, line: 1, path: 'rules[0]', remedy: expect.stringContaining('limit') }],
+    })
+    expect(err).toContain('unknown key `limt`')
+  })
+
   it('shows a stack only to those who ask for it', async () => {
     using folder = new Folder()
     const policy = folder.file('policy.yaml', 'rules: [{ name: a, limit: 1/s }]')
