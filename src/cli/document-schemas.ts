@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { PolicyError } from '../core/errors.ts'
-import { parseBytes, parseDuration } from '../core/units.ts'
+import { parseBytes, parseDuration, parseMoment } from '../core/units.ts'
 import { encodeSchemaError } from '../policy/index.ts'
 import { parseShareComparison } from './comparison.ts'
 
@@ -37,11 +37,11 @@ export const duration = parsedSchema('a duration', 'write a number and a unit, a
 export const size = parsedSchema('a number of bytes', 'write a whole number of bytes, or 10kB', parseBytes)
 
 /** Milliseconds since the epoch. */
-export const moment = parsedSchema('a moment', 'write it as 2026-01-31T12:00:00Z', written => {
-  const atMs = Date.parse(String(written))
-  if (Number.isNaN(atMs) || atMs < 0) throw new PolicyError([])
-  return atMs
-})
+export const moment = parsedSchema(
+  'a moment',
+  'write it as 2026-01-31T12:00:00Z, or +01:00 instead of Z',
+  written => parseMoment(String(written)),
+)
 
 export const qos = z.union([z.literal(0), z.literal(1), z.literal(2)], {
   error: encodeSchemaError('0, 1 or 2'),

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net'
 import { InvalidArgumentError } from 'commander'
 import { PolicyError } from '../core/errors.ts'
-import { parseBytes, parseDuration, parsePercent } from '../core/units.ts'
+import { parseBytes, parseDuration, parseMoment, parsePercent } from '../core/units.ts'
 import { MAX_ITERATIONS } from '../mqtt-auth/password-hash.ts'
 import { printable } from './format.ts'
 
@@ -112,11 +112,13 @@ export function parseQosArgument(text: string): 0 | 1 | 2 {
   return parseWhole(text, 2, '0, 1 or 2') as 0 | 1 | 2
 }
 
-/** Parses an ISO date, or milliseconds since the epoch. */
+/** Parses a date or a moment with its zone, or milliseconds since the epoch. */
 export function readMoment(text: string): number {
-  const atMs = /^\d+$/.test(text) ? Number(text) : Date.parse(text)
-  if (Number.isSafeInteger(atMs) && atMs >= 0 && atMs <= 8.64e15) return atMs
-  throw new InvalidArgumentError('Write a moment as 2026-01-31T12:00:00Z, or milliseconds since 1970.')
+  try {
+    return /^\d{1,15}$/.test(text) ? Number(text) : parseMoment(text)
+  } catch {
+    throw new InvalidArgumentError('Write a moment as 2026-01-31T12:00:00Z, or milliseconds since 1970.')
+  }
 }
 
 /** Adds `name=value` to the headers given before; a repeated name has several values. */

@@ -83,6 +83,22 @@ export function parseDuration(text: string): number {
   return ms
 }
 
+const MOMENT = /^(\d{4}-\d{2}-\d{2})(?:T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,3})?)?(?:Z|[+-]\d{2}:\d{2}))?$/
+const MOMENT_REMEDY = 'write it as 2026-01-31T12:00:00Z, or +01:00 instead of Z'
+
+/**
+ * Parses a date, which begins at midnight UTC, or a date and time with its zone, of the years 1970 to 9999. Returns
+ * milliseconds since the epoch. Throws PolicyError, also for a time without a zone, which would depend on the machine.
+ */
+export function parseMoment(text: string): number {
+  const date = MOMENT.exec(text)?.[1]
+  const atMs = date === undefined ? Number.NaN : Date.parse(text)
+  // Date.parse takes February 30 for March 2.
+  const isDay = date !== undefined && !Number.isNaN(atMs) && new Date(date).toISOString().startsWith(date)
+  if (!isDay || atMs < 0) throw policyError('', `${quote(text)} is not a moment`, MOMENT_REMEDY)
+  return atMs
+}
+
 /**
  * Parses a size: a number, `1MB`, `10kB` (k = 1000) or `64KiB` (Ki = 1024). Returns whole bytes, at least 0.
  * Throws PolicyError.

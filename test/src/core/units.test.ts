@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { PolicyError } from '../../../src/core/errors.ts'
-import { parseBytes, parseDuration, parsePercent, parseRate } from '../../../src/core/units.ts'
+import { parseBytes, parseDuration, parseMoment, parsePercent, parseRate } from '../../../src/core/units.ts'
 
 const SEEDED = { seed: 20_251, numRuns: 300 }
 const DAY_MS = 86_400_000
@@ -179,6 +179,32 @@ describe('parseDuration', () => {
     ['5 parsecs', '"parsecs" is not a unit of time (use ms, s, m, h, d, week, month or year)'],
   ])('refuses %j with the remedy', (text, message) => {
     expect(refusal(() => parseDuration(text))).toBe(message)
+  })
+})
+
+describe('parseMoment', () => {
+  it.each([
+    ['1970-01-01', 0],
+    ['1970-01-02T00:00Z', DAY_MS],
+    ['1970-01-02T00:00:00.250+01:00', DAY_MS - 3_600_000 + 250],
+    ['2024-02-29', 1_709_164_800_000],
+  ])('parses %j', (text, ms) => {
+    expect(parseMoment(text)).toBe(ms)
+  })
+
+  it.each([
+    '2026-01-31T12:00:00',
+    '2026-02-30',
+    '2026-02-30T12:00:00Z',
+    '2026-1-31',
+    '10000-01-01',
+    '1969-12-31',
+    '12:00',
+    '',
+  ])('refuses %j with the remedy', text => {
+    expect(refusal(() => parseMoment(text))).toBe(
+      `"${text}" is not a moment (write it as 2026-01-31T12:00:00Z, or +01:00 instead of Z)`,
+    )
   })
 })
 
