@@ -111,7 +111,7 @@ export function addRolloutCommands(
   program
     .command('test')
     .description('run tests of policies on a virtual clock')
-    .argument('[files...]', 'files of tests, in YAML or JSON')
+    .argument('[files...]', 'files of tests, in YAML or JSON, or folders with *.test.yaml')
     .option('--coverage', 'list rules and exemptions that no test decided by')
     .option('--junit <file>', 'also write the results as JUnit XML')
     .option('--schema', 'print the JSON Schema of a file of tests')

@@ -1,16 +1,17 @@
-import { writeFile } from 'node:fs/promises'
 import { watchPolicy } from '../../policy/index.ts'
 import { CommandError, EXIT } from '../command-error.ts'
 import { paintFor, type Terminal, write } from '../terminal.ts'
 import { TerminationSignalWaiter } from '../termination-signal-waiter.ts'
+import { writeOutputFile } from '../write-output-file.ts'
 import { countResults, describeCoverage, describeResults } from './describe-results.ts'
+import { findTestFiles } from './find-test-files.ts'
 import { junitReport } from './junit-report.ts'
 import { type CoverageReport, PolicyCoverage } from './policy-coverage.ts'
 import { runTestFile, type TestFileResult } from './run-test-file.ts'
 import { testFileJsonSchema } from './test-file-format.ts'
 
 export interface TestPoliciesOptions {
-  /** Files of tests. */
+  /** Files of tests, or folders with such files. */
   readonly files: readonly string[]
   /** Lists rules and exemptions that no test decided by. */
   readonly coverage: boolean
@@ -48,7 +49,8 @@ async function runAll(options: TestPoliciesOptions, terminal: Terminal): Promise
   const isPlain = options.json || options.junit !== undefined
   const paint = isPlain ? plain : paintFor(terminal.stdout, terminal.env)
   const results: TestFileResult[] = []
-  for (const file of options.files) results.push(await runTestFile(file, coverage, paint, terminal))
+  for (const file of await findTestFiles(options.files))
+    results.push(await runTestFile(file, coverage, paint, terminal))
   return { results, coverage }
 }
 
@@ -57,7 +59,7 @@ async function report(
   options: TestPoliciesOptions,
   { stdout, env }: Terminal,
 ): Promise<void> {
-  if (options.junit !== undefined) await writeReport(options.junit, junitReport(results))
+  if (options.junit !== undefined) await writeOutputFile(options.junit, 'the report', junitReport(results))
   const uncovered = options.coverage ? coverage.reports() : undefined
   if (options.json) {
     await write(stdout, `${JSON.stringify(toJson(results, uncovered))}\n`)
@@ -69,14 +71,6 @@ async function report(
 
 function plain(_style: string, text: string): string {
   return text
-}
-
-async function writeReport(path: string, report: string): Promise<void> {
-  try {
-    await writeFile(path, report)
-  } catch (cause) {
-    throw new CommandError(`--junit ${path}: ${(cause as Error).message}`, EXIT.failed, { cause })
-  }
 }
 
 function toJson(
