@@ -46,7 +46,6 @@ const OTHER_WORDS: Readonly<Record<string, string>> = {
   host: 'write a URL, as url: redis://127.0.0.1:6379',
   type: 'write a URL, as url: redis://127.0.0.1:6379',
   redis: 'use `store`, as store: redis://127.0.0.1:6379',
-  '<<': 'merge keys are not read: write the words out, or lay a second file over this one',
 }
 
 /** Returns the remedy for a key that is a term of other programs. */

@@ -1,5 +1,5 @@
 import type * as z from 'zod'
-import { PolicyError, type Position, type Problem } from '../core/errors.ts'
+import { formatProblem, PolicyError, type Position, type Problem } from '../core/errors.ts'
 import { LoopTurns } from '../core/loop-turns.ts'
 import type { EnvironmentVariables } from './env-substitution.ts'
 import { parseYaml } from './parse-yaml.ts'
@@ -52,7 +52,9 @@ export async function loadDocument<T>(
   const problems: Problem[] = []
   for (const issue of findIssues(format.schema, plain)) explainIssue(issue, root, format, problems, [])
   const silent = new Set(unread.map(formatPath))
-  const found = [...ofSyntax, ...problems.filter(({ path }) => !silent.has(path ?? ''))]
+  const all = [...ofSyntax, ...problems.filter(({ path }) => !silent.has(path ?? ''))]
+  // Several alternatives of a schema may refuse a value alike.
+  const found = [...new Map(all.map(problem => [formatProblem(problem), problem])).values()]
   if (found.length > 0) {
     throw new PolicyError(
       found.sort((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0)),

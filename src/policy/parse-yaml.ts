@@ -19,7 +19,7 @@ const SYNTAX_REMEDIES: Readonly<Record<string, readonly [remedy: string, message
   BAD_INDENT: ['close what was opened, and indent the entries of one list or object alike'],
   BLOCK_AS_IMPLICIT_KEY: ['put the value in quotes, or on a line of its own'],
   MISSING_CHAR: ['close the quote or bracket, or put a space after the colon'],
-  MULTIPLE_DOCS: ['a policy is one document: remove the --- line', 'a second document starts here'],
+  MULTIPLE_DOCS: ['a file holds one document: remove the --- line', 'a second document starts here'],
   NON_STRING_KEY: ['write a word in front of the colon', 'a key must be text'],
   TAB_AS_INDENT: ['indent with spaces', 'a tab indents this line'],
   TAG_RESOLVE_FAILED: ['remove the tag', 'tags are not supported'],

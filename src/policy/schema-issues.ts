@@ -5,6 +5,8 @@ import { nearest } from '../core/option-names.ts'
 import { decodeExpectation } from './schema-primitives.ts'
 import { formatPath, type Located, placeOf, type ValuePath } from './source-positions.ts'
 
+const MERGE_KEY_REMEDY = 'merge keys are not read: write the words out'
+
 type Issue = z.core.$ZodIssue
 export type JsonSchema = Readonly<Record<string, unknown>>
 
@@ -84,7 +86,8 @@ function unknownKey(path: ValuePath, parent: ValuePath, root: Located, format: D
     path: formatPath(parent),
     message: `unknown key \`${key.slice(0, 60)}\``,
     remedy:
-      format.hintForKey(key) ?? (near === undefined ? `use ${words.join(', ')}` : `did you mean ${near}?`),
+      (key === '<<' ? MERGE_KEY_REMEDY : format.hintForKey(key)) ??
+      (near === undefined ? `use ${words.join(', ')}` : `did you mean ${near}?`),
   }
 }
 

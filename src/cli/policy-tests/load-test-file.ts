@@ -1,4 +1,5 @@
-import { dirname, join } from 'node:path'
+import { stat } from 'node:fs/promises'
+import { dirname, isAbsolute, join } from 'node:path'
 import { parseSenderId } from '../../admin/sender-id.ts'
 import { PolicyError, type Position, type Problem } from '../../core/errors.ts'
 import { nearest } from '../../core/option-names.ts'
@@ -7,6 +8,23 @@ import { type LoadedDocument, type LoadedPolicy, loadDocument, loadPolicy } from
 import { POLICY_NAMES, resolvePolicyFiles } from '../resolve-policy-files.ts'
 import type { Terminal } from '../terminal.ts'
 import { type PolicyTest, TEST_FILE_FORMAT, type TestDocument } from './test-file-format.ts'
+
+/** Start of tests that name none. */
+export const DEFAULT_START_MS = Date.UTC(2026, 0, 1)
+
+const MAX_MOMENT_MS = Date.UTC(10_000, 0, 1) - 1
+
+/** A file of tests whose form is valid. */
+export interface TestFileDocument {
+  readonly file: string
+  readonly document: LoadedDocument<TestDocument>
+  /** Files of the policy in order, or names of ready policies. */
+  readonly policyPaths: readonly string[]
+  /** Files of captures that tests replay. */
+  readonly captures: readonly string[]
+  /** Resolves the name of a file beside the test file. */
+  resolve(name: string): string
+}
 
 /** A file of tests and its policy, both valid. */
 export interface PolicyTestFile {
@@ -23,17 +41,28 @@ export interface PolicyTestFile {
   resolve(name: string): string
 }
 
-/**
- * Loads a file of tests and the policy it names. Rejects with PolicyError that lists all problems of the file, or of its
- * policy.
- */
-export async function loadTestFile(file: string, env: Terminal['env']): Promise<PolicyTestFile> {
+/** Reads a file of tests. Rejects with PolicyError that lists all problems of its form. */
+export async function readTestFile(file: string, env: Terminal['env']): Promise<TestFileDocument> {
   const document = await loadDocument(file, TEST_FILE_FORMAT, env)
   const { tests, policy: named } = document.value
-  const resolve = (name: string): string => join(dirname(file), name)
+  const resolve = (name: string): string => (isAbsolute(name) ? name : join(dirname(file), name))
   const names = typeof named === 'string' ? [named] : named
-  const paths = names.map(name => (POLICY_NAMES.includes(name) ? name : resolve(name)))
-  const policy = await loadPolicy(await resolvePolicyFiles(paths, env), { env })
+  const policyPaths = names.map(name => (POLICY_NAMES.includes(name) ? name : resolve(name)))
+  const captures = tests.flatMap(({ replay }) => (replay === undefined ? [] : [resolve(replay)]))
+  return { file, document, policyPaths, captures, resolve }
+}
+
+/**
+ * Loads the policy that a file of tests names. Rejects with PolicyError that lists all problems of the policy, or of the
+ * tests with it. Problems of a file that is missing have the place that names it.
+ */
+export async function loadTestFile(
+  testFile: TestFileDocument,
+  env: Terminal['env'],
+): Promise<PolicyTestFile> {
+  const { file, document, resolve } = testFile
+  const { tests } = document.value
+  const policy = await loadPolicy(await resolveNamedPolicies(testFile, env), { env })
   const rules = await findRules(policy, env)
   const exemptions = (policy.document.exempt ?? []).flatMap(({ name, enabled }, index) =>
     enabled === false ? [] : [name ?? `exempt[${index}]`],
@@ -42,12 +71,42 @@ export async function loadTestFile(file: string, env: Terminal['env']): Promise<
     findTestProblems(test, `tests[${index}]`, { rules, exemptions }),
   )
   problems.push(...findRepeatedNames(document))
-  if (problems.length > 0) {
-    throw new PolicyError(
-      problems.map(problem => ({ ...document.locate(problem.path ?? '', 'key'), ...problem })),
-    )
-  }
+  const located = problems.map(problem => ({ ...document.locate(problem.path ?? '', 'key'), ...problem }))
+  located.push(...(await findMissingCaptures(testFile)))
+  if (located.length > 0) throw new PolicyError(located)
   return { file, tests, policy, rules, exemptions, locate: document.locate, resolve }
+}
+
+/** Returns the files of the policy and its overlays. A problem of one has the place where the tests name it. */
+async function resolveNamedPolicies(
+  { document, policyPaths }: TestFileDocument,
+  env: Terminal['env'],
+): Promise<readonly string[]> {
+  try {
+    return await resolvePolicyFiles(policyPaths, env)
+  } catch (error) {
+    if (!(error instanceof PolicyError)) throw error
+    const isList = Array.isArray(document.value.policy)
+    const problems = error.problems.map(({ file = '', message, remedy }) => {
+      const path = isList ? `policy[${policyPaths.indexOf(file)}]` : 'policy'
+      return { ...document.locate(path), message: `${file}: ${message}`, remedy }
+    })
+    throw new PolicyError(problems, { cause: error })
+  }
+}
+
+async function findMissingCaptures({ document, resolve }: TestFileDocument): Promise<readonly Problem[]> {
+  const problems: Problem[] = []
+  for (const [index, { replay }] of document.value.tests.entries()) {
+    if (replay === undefined) continue
+    const file = resolve(replay)
+    const found = await stat(file).catch(() => undefined)
+    if (found !== undefined && !found.isDirectory()) continue
+    const message = `${file}: ${found ? 'this is a folder' : 'there is no such file'}`
+    const remedy = 'name a capture, relative to this file'
+    problems.push({ ...document.locate(`tests[${index}].replay`), message, remedy })
+  }
+  return problems
 }
 
 async function findRules({ document }: LoadedPolicy, env: Terminal['env']): Promise<readonly string[]> {
@@ -119,6 +178,7 @@ function findTestProblems(test: PolicyTest, path: string, known: KnownNames): re
     if (exemption !== undefined)
       problems.push(...unknownName(`${at}.expect.exemption`, exemption, 'exemption', known.exemptions))
   }
+  problems.push(...findTimeAfterYear9999(test, path))
   for (const [word, name] of keysIn('rules', expect?.rules ?? {}))
     problems.push(...unknownName(`${path}.expect.${word}`, name, 'rule', known.rules))
   for (const [word, name] of keysIn('exemptions', expect?.exemptions ?? {}))
@@ -133,6 +193,18 @@ function findTestProblems(test: PolicyTest, path: string, known: KnownNames): re
     })
   }
   return problems
+}
+
+/** Returns the problem of the first step that ends too late for a date: waits and intervals add up. */
+function findTimeAfterYear9999({ start, steps = [] }: PolicyTest, path: string): readonly Problem[] {
+  let endMs = start ?? DEFAULT_START_MS
+  for (const [index, { send, wait = 0 }] of steps.entries()) {
+    endMs += wait + ((send?.times ?? 1) - 1) * (send?.every ?? 0)
+    if (endMs <= MAX_MOMENT_MS) continue
+    const message = 'the step ends after the year 9999'
+    return [{ path: `${path}.steps[${index}]`, message, remedy: 'shorten its wait, or times and every' }]
+  }
+  return []
 }
 
 function hasExpectation(expect: object | undefined): boolean {

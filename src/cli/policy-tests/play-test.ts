@@ -11,10 +11,8 @@ import { describeExplanation } from '../describe-explanation.ts'
 import { ReplayEngine } from '../replay-engine.ts'
 import type { Paint, Terminal } from '../terminal.ts'
 import { VirtualClock } from '../virtual-clock.ts'
-import type { PolicyTestFile } from './load-test-file.ts'
+import { DEFAULT_START_MS, type PolicyTestFile } from './load-test-file.ts'
 import type { PolicyTest, SentMessage } from './test-file-format.ts'
-
-const DEFAULT_START_MS = Date.UTC(2026, 0, 1)
 
 const ENTRY_LISTS = ['bans', 'overrides', 'exemptions', 'tiers'] as const
 

@@ -2,7 +2,7 @@ import { PolicyError, type Position, type Problem } from '../../core/errors.ts'
 import type { Paint, Terminal } from '../terminal.ts'
 import { checkSendExpectation, checkTotalsExpectation, type Unmet } from './check-expectations.ts'
 import { DecisionTotals } from './decision-totals.ts'
-import { loadTestFile, type PolicyTestFile } from './load-test-file.ts'
+import { loadTestFile, type PolicyTestFile, readTestFile } from './load-test-file.ts'
 import { type TestDecision, TestPlayer } from './play-test.ts'
 import type { PolicyCoverage } from './policy-coverage.ts'
 
@@ -50,9 +50,10 @@ export async function runTestFile(
   const tests: TestResult[] = []
   let readFiles: readonly string[] = [path]
   try {
-    const file = await loadTestFile(path, terminal.env)
-    const captures = file.tests.flatMap(({ replay }) => (replay === undefined ? [] : [file.resolve(replay)]))
-    readFiles = [path, ...file.policy.files, ...captures]
+    const document = await readTestFile(path, terminal.env)
+    readFiles = [path, ...document.policyPaths, ...document.captures]
+    const file = await loadTestFile(document, terminal.env)
+    readFiles = [path, ...file.policy.files, ...document.captures]
     const player = new TestPlayer(file, terminal)
     const recordCoverage = coverage.recorderFor(file)
     for (const [index, { name }] of file.tests.entries()) {
