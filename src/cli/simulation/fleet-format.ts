@@ -71,11 +71,18 @@ const fault = z.strictObject(
   { error: encodeSchemaError('a fault', 'write { at: 2m, disconnect: 60s }') },
 )
 
+const connects = z.strictObject(
+  { every: duration },
+  { error: encodeSchemaError('an interval of connects', 'write { every: 200ms }') },
+)
+
 const group = z.strictObject(
   {
     name: text.regex(/^[\w-]+$/, { error: encodeSchemaError('a name', 'use letters, digits, - and _') }),
     count: wholeNumber(MAX_DEVICES, 'count: 500').optional(),
-    topic: text.min(1, { error: encodeSchemaError('a topic', 'write it as fleet/a/{client}/telemetry') }),
+    topic: text
+      .min(1, { error: encodeSchemaError('a topic', 'write it as fleet/a/{client}/telemetry') })
+      .optional(),
     topics: wholeNumber(MAX_TOPICS, 'topics: 10').optional(),
     values: z
       .record(z.string(), z.array(text).min(1, { error: encodeSchemaError('a list of texts') }), {
@@ -88,7 +95,8 @@ const group = z.strictObject(
     qos: qos.optional(),
     retain: yesOrNo.optional(),
     size: sizeRange.optional(),
-    send,
+    send: send.optional(),
+    connects: connects.optional(),
     from: duration.optional(),
     until: duration.optional(),
     drift: share.optional(),

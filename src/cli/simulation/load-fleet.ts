@@ -9,6 +9,9 @@ import { READY_FLEETS } from './ready-fleets.ts'
 /** Maximum topics of a group: of all its devices. */
 const MAX_GROUP_TOPICS = 2_000_000
 
+/** Words of a group that describe its messages. */
+const MESSAGE_WORDS = ['topic', 'topics', 'values', 'qos', 'retain', 'size', 'duplicate', 'expect'] as const
+
 /** Returns the file of a ready fleet, or the given name. */
 export async function resolveFleetFile(given: string): Promise<string> {
   if (!READY_FLEETS.includes(given)) return given
@@ -33,9 +36,37 @@ export async function loadFleet(file: string, env: Terminal['env']): Promise<Fle
   throw new PolicyError(problems.map(problem => ({ ...locate(problem.path ?? '', 'key'), ...problem })))
 }
 
+function findMissingWords(group: FleetGroup, path: string): readonly Problem[] {
+  const { topic, send, connects } = group
+  if (send !== undefined) {
+    if (topic !== undefined) return []
+    return [
+      {
+        path,
+        message: 'the group sends messages without a topic',
+        remedy: 'write topic: fleet/a/{client}/telemetry',
+      },
+    ]
+  }
+  if (connects === undefined) {
+    return [
+      {
+        path,
+        message: 'the group neither sends nor connects',
+        remedy: 'write send: { every: 10s }, or connects: { every: 200ms }',
+      },
+    ]
+  }
+  return MESSAGE_WORDS.filter(word => group[word] !== undefined).map(word => ({
+    path: `${path}.${word}`,
+    message: 'the group sends no messages',
+    remedy: `add send: { every: 10s }, or remove ${word}`,
+  }))
+}
+
 function findGroupProblems(group: FleetGroup, path: string): readonly Problem[] {
-  const { topic, topics = 1, count = 1, values = {}, from, until, faults = [] } = group
-  const problems: Problem[] = []
+  const { topic = '', topics = 1, count = 1, values = {}, from, until, faults = [] } = group
+  const problems: Problem[] = [...findMissingWords(group, path)]
   const known = ['n', 'name', 'client', 'topic', ...Object.keys(values)]
   const unknown = [...topic.matchAll(/\{([^{}]*)\}/g)]
     .map(([, word]) => word!)

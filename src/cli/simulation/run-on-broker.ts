@@ -28,7 +28,8 @@ export async function runOnBroker(
   const address = parseBrokerUrl(url)
   const groups = new GroupCounts(document.fleet)
   const payloads = new FleetPayloads(document.fleet)
-  const filters = [...new Set(document.fleet.map(({ topic }) => filterOf(topic, address.protocol)))]
+  const topics = document.fleet.flatMap(({ topic }) => topic ?? [])
+  const filters = [...new Set(topics.map(topic => filterOf(topic, address.protocol)))]
   let deliveredAtMs = performance.now()
   const open = await loadBroker(address.protocol)
   const broker = await open(address, filters, payload => {
@@ -109,8 +110,10 @@ class BrokerDevices {
   }
 
   act({ action, device }: FleetEvent): void {
-    if (action === 'connect') this.#connections.set(device, this.#broker.connect(device.sender))
-    else if (action === 'disconnect') {
+    if (action === 'connect') {
+      this.#connections.get(device)?.close()
+      this.#connections.set(device, this.#broker.connect(device.sender))
+    } else if (action === 'disconnect') {
       this.#connections.get(device)?.close()
       this.#connections.delete(device)
     } else {

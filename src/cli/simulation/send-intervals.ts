@@ -5,8 +5,9 @@ const DAY_MS = 86_400_000
 /** Returns the milliseconds, also fractions, from a message of a device at `atMs` since the epoch to its next one. */
 export type NextInterval = (atMs: number) => number
 
-/** Creates the intervals of one device; `random` is its own. */
-export function createIntervals(pattern: SendPattern, random: () => number): NextInterval {
+/** Creates the intervals of one device; `random` is its own. Without a pattern it sends nothing. */
+export function createIntervals(pattern: SendPattern | undefined, random: () => number): NextInterval {
+  if (pattern === undefined) return () => Infinity
   if ('every' in pattern) {
     const { every, jitter = 0 } = pattern
     return () => every * (1 + jitter * (2 * random() - 1))

@@ -35,6 +35,8 @@ export class SimulatedDevice {
   readonly #pace: number
   #isOnline = false
   #outage: Outage | undefined
+  /** Time of a connection that replaces the one there is; Infinity if there will be none. */
+  #reconnectMs = Infinity
   /** Time at which the device has its next message, connected or not. */
   #dueMs: number
   /** Messages that wait since an outage, and the time at which the first of them is sent. */
@@ -55,8 +57,11 @@ export class SimulatedDevice {
     this.#nextInterval = createIntervals(group.send, random)
     this.#outages = new Outages(group.faults ?? [], span.startMs, random)
     // Devices start at any time of their first interval.
-    this.#dueMs = span.startMs + random() * this.#pace * this.#nextInterval(span.startMs)
-    this.nextAtMs = this.#dueMs < span.endMs ? Math.floor(this.#dueMs) : Infinity
+    const share = random()
+    const firstMs = group.send === undefined ? group.connects!.every : this.#nextInterval(span.startMs)
+    const beginMs = span.startMs + share * this.#pace * firstMs
+    this.#dueMs = group.send === undefined ? Infinity : beginMs
+    this.#planFor('connect', beginMs)
   }
 
   /** Topic of the message that was published last. */
@@ -74,6 +79,13 @@ export class SimulatedDevice {
   }
 
   #connect(atMs: number): void {
+    const { connects } = this.group
+    const beganMs = this.#isOnline ? this.#reconnectMs : atMs
+    if (!this.#isOnline) this.#comeOnline(atMs)
+    if (connects !== undefined) this.#reconnectMs = beganMs + this.#pace * connects.every
+  }
+
+  #comeOnline(atMs: number): void {
     this.#isOnline = true
     if (this.#outage !== undefined) {
       while (this.#dueMs < this.#outage.endMs) {
@@ -116,9 +128,11 @@ export class SimulatedDevice {
       }
     }
     const sendMs = this.#backlog > 0 ? this.#flushMs : this.#dueMs
-    if (this.#outage !== undefined && this.#outage.startMs <= sendMs) {
+    const isSending = sendMs < this.#reconnectMs
+    const actMs = isSending ? sendMs : this.#reconnectMs
+    if (this.#outage !== undefined && this.#outage.startMs <= actMs) {
       this.#planFor('disconnect', this.#outage.startMs)
-    } else this.#planFor('publish', sendMs)
+    } else this.#planFor(isSending ? 'publish' : 'connect', actMs)
   }
 
   #planFor(action: DeviceAction, atMs: number): void {
@@ -139,7 +153,7 @@ function createSenderOf({ name, client = '{name}-{n}', user, ip }: FleetGroup, n
 }
 
 function createTopics(group: FleetGroup, number: number, { client = '' }: Sender): readonly string[] {
-  const { name, topic, topics = 1, values = {} } = group
+  const { name, topic = '', topics = 1, values = {} } = group
   let filled = topic
     .replaceAll('{name}', name)
     .replaceAll('{n}', String(number))

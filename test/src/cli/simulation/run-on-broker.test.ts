@@ -45,6 +45,27 @@ describe('a fleet on a real broker', () => {
     expect(lines).toHaveLength(45)
   })
 
+  it('connects again and again, and sends meanwhile', async () => {
+    await using mosquitto = await startMosquitto()
+    using folder = new Folder()
+    const fleet = folder.file(
+      'fleet.yaml',
+      `
+for: 1s
+fleet:
+  - { name: quiet, topic: "fleet/{client}/t", qos: 1, send: { every: 100ms }, expect: { delivered: 100% } }
+  - { name: flapping, count: 2, connects: { every: 100ms } }
+  - { name: both, topic: "fleet/{client}/t", qos: 1, send: { every: 100ms }, connects: { every: 500ms } }
+`,
+    )
+    const { groups } = await simulate(fleet, mosquitto.url)
+    expect(groups.map(({ connects, messages }) => [connects, messages])).toEqual([
+      [1, 10],
+      [20, 0],
+      [2, 10],
+    ])
+  })
+
   it('shows what the limits of a broker do', async () => {
     const gate = await Gate.fromPolicy(
       'version: 1\nrules: [{ name: all, topic: "fleet/#", per: client, limit: 1/h burst 15, exceeded: drop }]',

@@ -101,6 +101,27 @@ describe('simulate', () => {
     expect(second.err).toMatch(/other\.yaml:5:\d+: fleet\[0\]\.faults\[0\]: the fault has no time/)
   })
 
+  it('reports words that belong together with place and remedy', async () => {
+    using folder = new Folder()
+    const fleet = folder.file(
+      'fleet.yaml',
+      [
+        'fleet:',
+        '  - { name: a, topic: x, qos: 1, connects: { every: 1s } }',
+        '  - { name: b }',
+        '  - { name: c, send: { every: 1s } }',
+      ].join('\n'),
+    )
+    const { exitCode, err } = await runCommand(['simulate', fleet])
+    expect(exitCode).toBe(1)
+    expect(err.trimEnd().split('\n')).toEqual([
+      `${fleet}:2:16: fleet[0].topic: the group sends no messages (add send: { every: 10s }, or remove topic)`,
+      `${fleet}:2:26: fleet[0].qos: the group sends no messages (add send: { every: 10s }, or remove qos)`,
+      `${fleet}:3:7: fleet[1]: the group neither sends nor connects (write send: { every: 10s }, or connects: { every: 200ms })`,
+      `${fleet}:4:7: fleet[2]: the group sends messages without a topic (write topic: fleet/a/{client}/telemetry)`,
+    ])
+  })
+
   it('reports a capture that cannot be written', async () => {
     using folder = new Folder()
     const { exitCode, err } = await runCommand([
@@ -118,6 +139,7 @@ describe('simulate', () => {
     ['fleet', '5m', '69950eb5496ef176'],
     ['flood', '4m', '167cfd0cdf28b525'],
     ['reconnect-storm', '12m', '0c3c649406b384a7'],
+    ['flapping', '3m', '3ee8f7f8081ed52c'],
     ['quota-month-end', '6h', '3c5b85e23cc11a04'],
   ])('writes the same capture of %s as earlier versions', async (name, length, sha256) => {
     const { out } = await runCommand(['simulate', name, '--for', length, '--capture', '-'])

@@ -53,6 +53,27 @@ describe('a simulated device', () => {
     expect(publishTimes(group, 90_000)).toEqual(regular.filter(atMs => atMs < 20_000 || atMs >= 50_000))
   })
 
+  it('connects again and again, except during an outage', () => {
+    const connects = { every: 10_000 }
+    const faults = [{ at: 25_000, disconnect: 22_000 }]
+    const actions = actionsOf({ name: 'g', connects, faults }, 80_000)
+    const firstMs = actions[0]![0]
+    expect(firstMs).toBeLessThan(10_000)
+    expect(actions).toEqual([
+      ...[0, 10_000, 20_000].filter(ms => firstMs + ms < 25_000).map(ms => [firstMs + ms, 'connect']),
+      [25_000, 'disconnect'],
+      ...[47_000, 57_000, 67_000, 77_000].map(ms => [ms, 'connect']),
+    ])
+  })
+
+  it('sends its messages while it connects again and again', () => {
+    const group = { ...GROUP, drift: 0.1, connects: { every: 3 } }
+    expect(publishTimes(group, 60_000)).toEqual(publishTimes({ ...GROUP, drift: 0.1 }, 60_000))
+    const connects = actionsOf(group, 60_000).filter(([, action]) => action === 'connect')
+    expect(connects.length / 20_000).toBeGreaterThan(0.8)
+    expect(connects.length / 20_000).toBeLessThan(1.2)
+  })
+
   it('repeats a share of its messages at once, with the same topic and size', () => {
     const group: FleetGroup = {
       ...GROUP,
