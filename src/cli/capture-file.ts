@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs'
 import { pipeline, Readable } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 import type { MaybePromise } from '../core/message.ts'
+import { listCaptureFiles } from './capture-file-names.ts'
 import type { CaptureRecord } from './capture-format.ts'
 import { CommandError, EXIT } from './command-error.ts'
 import { formatCount } from './format.ts'
@@ -18,24 +19,29 @@ export interface CaptureLineReader<T> {
   read(lines: Buffer, from: number): T | undefined
 }
 
-/** A capture in a file or on the standard input, read line by line. It may be compressed with gzip. */
+/** A capture in a file, with the files that follow it, or on the standard input. Each may be compressed with gzip. */
 export class CaptureFileReader<T = CaptureRecord> {
   readonly #path: string
+  /** File that is read. */
+  #file: string
   readonly #stdin: Readable
   readonly #reader: CaptureLineReader<T>
   #line = 0
+  /** Lines of the files before the one that is read. */
+  #linesBefore = 0
   #read = 0
 
   /** `-` is the standard input. */
   constructor(path: string, stdin: Readable, reader: CaptureLineReader<T>) {
     this.#path = path
+    this.#file = path
     this.#stdin = stdin
     this.#reader = reader
   }
 
-  /** Number of the line that was read last, from 1. */
+  /** Number of the line that was read last, from 1, as if all files were one. */
   get line(): number {
-    return this.#line
+    return this.#linesBefore + this.#line
   }
 
   /**
@@ -46,16 +52,29 @@ export class CaptureFileReader<T = CaptureRecord> {
     use: (message: T) => MaybePromise<unknown>,
     afterChunk: () => void = () => {},
   ): Promise<void> {
-    const blocks = new LineBlocks()
     try {
-      for await (const chunk of decompress(this.#open())) {
-        if (!(await this.#useAll(this.#complete(blocks, chunk), use))) return
-        afterChunk()
-      }
-      await this.#useAll(blocks.end(), use)
+      const files = this.#path === '-' ? ['-'] : listCaptureFiles(this.#path)
+      for (const file of files) if (!(await this.#readFile(file, use, afterChunk))) return
     } catch (error) {
       throw this.#toCommandError(error)
     }
+  }
+
+  /** Returns false if `use` did. */
+  async #readFile(
+    file: string,
+    use: (message: T) => MaybePromise<unknown>,
+    afterChunk: () => void,
+  ): Promise<boolean> {
+    this.#file = file
+    this.#linesBefore += this.#line
+    this.#line = 0
+    const blocks = new LineBlocks()
+    for await (const chunk of decompress(this.#open())) {
+      if (!(await this.#useAll(this.#complete(blocks, chunk), use))) return false
+      afterChunk()
+    }
+    return this.#useAll(blocks.end(), use)
   }
 
   /** Converts a read error to a CommandError with file and line, exit code 1. Returns other errors unchanged. */
@@ -65,7 +84,7 @@ export class CaptureFileReader<T = CaptureRecord> {
       const reason =
         code === 'ENOENT' ? 'there is no such file' : code === 'EISDIR' ? 'this is a folder' : code
       return new CommandError(
-        `${this.#path}: ${reason} (name a capture, or - for the standard input)`,
+        `${this.#file}: ${reason} (name a capture, or - for the standard input)`,
         EXIT.failed,
       )
     }
@@ -73,14 +92,14 @@ export class CaptureFileReader<T = CaptureRecord> {
     const problem = isLine ? error.message : describeGzipError(code)
     if (problem === undefined) return error
     const line = isLine ? this.#line : this.#line + 1
-    const place = `${this.#path === '-' ? '(standard input)' : this.#path}:${line}`
+    const place = `${this.#file === '-' ? '(standard input)' : this.#file}:${line}`
     const before = this.#read === 1 ? '1 message was' : `${formatCount(this.#read)} messages were`
     const text = `${place}: ${problem}\n${before} read before it`
     return new CommandError(text, EXIT.failed, { cause: error })
   }
 
   #open(): Readable {
-    return this.#path === '-' ? this.#stdin : createReadStream(this.#path, { highWaterMark: 1 << 18 })
+    return this.#file === '-' ? this.#stdin : createReadStream(this.#file, { highWaterMark: 1 << 18 })
   }
 
   #complete(blocks: LineBlocks, chunk: Buffer): Buffer {

@@ -1,8 +1,8 @@
-import { close, ftruncate, open, openSync, readdirSync, rmSync, statSync, write as writeFile } from 'node:fs'
+import { close, ftruncate, open, openSync, rmSync, statSync, write as writeFile } from 'node:fs'
 import { rm } from 'node:fs/promises'
-import { basename, dirname } from 'node:path'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
+import { findNumbers, numbered } from '../capture-file-names.ts'
 import { CommandError, EXIT } from '../command-error.ts'
 import { type Terminal, write } from '../terminal.ts'
 
@@ -24,7 +24,7 @@ export interface CaptureOutputOptions {
   readonly files: number
   /** First line of each file, if the capture has one. */
   readonly header?: string | undefined
-  /** True: begins behind the files of an earlier run. Default: false, which overwrites them. */
+  /** True: begins behind the files of an earlier run. Default: false, which overwrites the first and refuses others. */
   readonly keepsFiles?: boolean | undefined
 }
 
@@ -42,7 +42,7 @@ export class CaptureOutput {
   /** Number of the file that is written. */
   #number = 1
 
-  /** Throws CommandError if the file cannot be written. */
+  /** Throws CommandError if the file cannot be written, or if others of an earlier capture would be read after it. */
   constructor(options: CaptureOutputOptions, terminal: Terminal) {
     this.#options = options
     this.#terminal = terminal
@@ -50,6 +50,7 @@ export class CaptureOutput {
     if (file === undefined) return
     try {
       if (keepsFiles) this.#beginBehind(file)
+      else refuseOthers(file)
       this.#open = openSync(numbered(file, this.#number), 'w')
     } catch (cause) {
       throw explained(file, cause)
@@ -130,30 +131,16 @@ export class CaptureOutput {
   }
 }
 
+function refuseOthers(file: string): void {
+  const other = findNumbers(file).find(number => number > 1)
+  if (other === undefined) return
+  const text = `${numbered(file, other)} is there from an earlier capture (remove it, or name another file)`
+  throw new CommandError(text, EXIT.failed)
+}
+
 function explained(file: string, cause: unknown): CommandError {
+  if (cause instanceof CommandError) return cause
   const { code = '' } = cause as NodeJS.ErrnoException
   const text = `${file}: the capture cannot be written: ${code} (name another file)`
   return new CommandError(text, EXIT.failed, { cause })
-}
-
-/** Returns the name of a file of a capture: `name.2.jsonl.gz` for the second one of `name.jsonl.gz`. */
-function numbered(file: string, number: number): string {
-  return number === 1 ? file : addToName(file, String(number))
-}
-
-/** Adds a part to the name of a file, before its extensions: `day.2.jsonl.gz`. */
-export function addToName(file: string, part: string): string {
-  const [, name = file, extensions = ''] = /^(.*?[^/.])((?:\.[A-Za-z0-9]+){0,2})$/.exec(file) ?? []
-  return `${name}.${part}${extensions}`
-}
-
-/** Returns the numbers of the files of a capture. Throws if their folder cannot be read. */
-function findNumbers(file: string): readonly number[] {
-  const [before = '', after = ''] = addToName(basename(file), '/').split('/')
-  return readdirSync(dirname(file)).flatMap(name => {
-    if (name === basename(file)) return [1]
-    if (!name.startsWith(before) || !name.endsWith(after)) return []
-    const number = Number(name.slice(before.length, name.length - after.length))
-    return Number.isSafeInteger(number) && number > 1 ? [number] : []
-  })
 }

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
@@ -42,6 +42,42 @@ describe('a capture file', () => {
     const stdin = gzipSync(LINES.join(''))
     expect(await runCommand(['replay', scene.policy, '-'], { stdin })).toEqual(plain)
     expect(plain.out).toContain('20,000 messages over 20s')
+  })
+
+  it('is read with the files that follow it, in the order of their numbers, also if the first ones are gone', async () => {
+    using scene = setUp()
+    const plain = await scene.replay('all.jsonl', LINES.slice(0, 12_000).join(''))
+    for (let number = 2; number <= 11; number++)
+      scene.folder.file(`day.${number}.jsonl`, LINES.slice((number - 1) * 1_000, number * 1_000).join(''))
+    scene.folder.file('day.12.jsonl', LINES.slice(11_000, 12_000).join(''))
+    scene.folder.file('day.old.jsonl', 'not one of them')
+    expect(await scene.replay('day.jsonl', LINES.slice(0, 1_000).join(''))).toEqual(plain)
+    rmSync(join(scene.folder.path, 'day.jsonl'))
+    const later = await runCommand(['replay', scene.policy, join(scene.folder.path, 'day.jsonl')])
+    expect(later.out).toContain('11,000 messages over 11s')
+    const one = await runCommand(['replay', scene.policy, join(scene.folder.path, 'day.3.jsonl')])
+    expect(one.out).toContain('1,000 messages over')
+  })
+
+  it('of several files is refused with the name and the line of the file that is wrong', async () => {
+    using scene = setUp()
+    scene.folder.file('day.2.jsonl', `${LINES[9]}${LINES[3]}`)
+    const { exitCode, err } = await scene.replay('day.jsonl', LINES.slice(0, 9).join(''))
+    expect(exitCode).toBe(1)
+    expect(err).toMatch(/day\.2\.jsonl:2: .*\n10 messages were read before it/)
+  })
+
+  it('of several files has lines that are counted as one', async () => {
+    using scene = setUp()
+    scene.folder.file('day.2.jsonl', LINES.slice(10, 20).join(''))
+    const capture = scene.folder.file('day.jsonl', LINES.slice(0, 10).join(''))
+    const none = scene.folder.file(
+      'none.yaml',
+      'rules: [{ name: r, limit: 1/h, topic: t/4, per: client, cost: 2 }]',
+    )
+    const all = scene.folder.file('all.yaml', 'rules: []')
+    const { out } = await runCommand(['diff', all, none, '--capture', capture])
+    expect(out).toMatch(/r +3 +5 12 19/)
   })
 
   it('that is compressed and cut is refused, with the line, after the messages before it', async () => {

@@ -30,6 +30,16 @@ describe('the output of a capture', () => {
     expect(content).toBe(`${options.header}\n{"part":5}\n`)
   })
 
+  it('is refused beside the later files of another capture, which would be read after it', () => {
+    using folder = new Folder()
+    folder.file('day.4.jsonl.gz', '')
+    const options = { file: join(folder.path, 'day.jsonl.gz'), rotateBytes: 1, files: 3 }
+    expect(() => new CaptureOutput(options, fakeTerminal())).toThrow(
+      /day\.4\.jsonl\.gz is there from an earlier capture \(remove it, or name another file\)/,
+    )
+    expect(readdirSync(folder.path)).toEqual(['day.4.jsonl.gz'])
+  })
+
   it('that cannot be written ends the command with the name of the file', () => {
     const options = { file: '/no/such/folder/c.jsonl', rotateBytes: 1, files: 1 }
     expect(() => new CaptureOutput(options, fakeTerminal())).toThrow(
