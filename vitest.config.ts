@@ -10,7 +10,7 @@ const MORE_IN_LONG = [
   'test/model/**/*.test.ts',
   'test/conformance/{gate-history,nats-kv,redis-cluster}.test.ts',
   'test/src/policy/load-policy.test.ts',
-  'test/e2e/{packet-fuzz,gateway-packet-fuzz}.test.ts',
+  'test/e2e/{aedes-suite,packet-fuzz,gateway-packet-fuzz}.test.ts',
   'test/brokers/nats-gateway/{control-line,fuzz}.test.ts',
   'test/e2e/store-fault-matrix.test.ts',
 ]
