@@ -5,7 +5,7 @@ import { pipeline } from 'node:stream/promises'
 import type { LimitSuggester, Suggestion } from '../../admin/index.ts'
 import { AdminProblem } from '../../admin/problem.ts'
 import { packageFile } from '../../core/package-files.ts'
-import { EXIT } from '../command-error.ts'
+import { EXIT, type errorToJson } from '../command-error.ts'
 
 /** Runs `topicgate suggest` in a process of its own, so that the messages that are decided meanwhile do not wait. */
 export const suggestInProcess: LimitSuggester = async (
@@ -34,7 +34,11 @@ export const suggestInProcess: LimitSuggester = async (
     text(suggesting.stderr),
     written,
   ])
-  if (exitCode === EXIT.fine && !signal.aborted) return JSON.parse(answer) as Suggestion
+  if (answer !== '' && !signal.aborted) {
+    // A suggestion that refuses too much of what it was verified with has exit code 1, too.
+    const printed = JSON.parse(answer) as Suggestion | ReturnType<typeof errorToJson>
+    if (!('error' in printed)) return printed
+  }
   const reason = complaints.trim().replace(/^error: /, '')
   throw new AdminProblem(exitCode === EXIT.usage ? 422 : 409, reason || 'the suggestion was ended')
 }
