@@ -21,41 +21,81 @@ export interface PolicyChange {
 }
 
 type Fields = Readonly<Record<string, unknown>>
-type Entries = ReadonlyMap<string, Fields>
+
+/** Words of a policy, a rule or a part of one, with those that may be shown: without secrets. */
+interface Words {
+  readonly written: Fields
+  readonly shown: Fields
+}
+
+type Entries = ReadonlyMap<string, Words>
+
+const NO_WORDS: Words = { written: {}, shown: {} }
 
 /** Returns the differences of two policies: of rules and exemptions by name, and of other words. */
 export function comparePolicies(old: PolicyDocument, now: PolicyDocument): readonly PolicyChange[] {
-  const { rules: oldRules = [], exempt: oldExempt = [], ...oldRest } = old
-  const { rules = [], exempt = [], ...rest } = now
+  const [before, after] = [splitPolicy(old), splitPolicy(now)]
   return [
-    ...compareEntries('exemption', byName(oldExempt, 'exempt'), byName(exempt, 'exempt')),
-    ...compareEntries('rule', byName(oldRules, 'rules'), byName(rules, 'rules')),
-    ...compareFields(oldRest, rest).map(
+    ...compareEntries(
+      'exemption',
+      withoutUnnamedOf(before.exemptions, after.exemptions),
+      withoutUnnamedOf(after.exemptions, before.exemptions),
+    ),
+    ...compareEntries('rule', before.rules, after.rules),
+    ...compareWords(before.rest, after.rest).map(
       (word): PolicyChange => ({ kind: 'changed', what: 'policy', name: word.word, words: [word] }),
     ),
   ]
 }
 
-function byName(entries: readonly Fields[], list: string): Entries {
+interface SplitPolicy {
+  readonly exemptions: Entries
+  readonly rules: Entries
+  readonly rest: Words
+}
+
+function splitPolicy(document: PolicyDocument): SplitPolicy {
+  const { rules = [], exempt = [], ...written } = document
+  // Hidden as a whole: what is a secret depends on the words around it.
+  const { rules: shownRules = [], exempt: shownExempt = [], ...shown } = redact(document) as PolicyDocument
+  return {
+    exemptions: byName(exempt, shownExempt, 'exempt'),
+    rules: byName(rules, shownRules, 'rules'),
+    rest: { written, shown },
+  }
+}
+
+function byName(entries: readonly Fields[], shownEntries: readonly Fields[], list: string): Entries {
   return new Map(
-    entries.map((fields, index) => {
-      const { name, ...words } = fields
-      return [typeof name === 'string' ? name : `${list}[${index}]`, words]
+    entries.map(({ name, ...written }, index) => {
+      const { name: _, ...shown } = shownEntries[index]!
+      return [typeof name === 'string' ? name : `${list}[${index}]`, { written, shown }]
     }),
   )
+}
+
+/** Leaves out unnamed exemptions that the other policy has too: another place in the list is no difference. */
+function withoutUnnamedOf(entries: Entries, others: Entries): Entries {
+  const unnamed = [...others].filter(([name]) => isUnnamed(name)).map(([, { written }]) => written)
+  const isInOthers = ({ written }: Words): boolean => unnamed.some(each => isDeepStrictEqual(each, written))
+  return new Map([...entries].filter(([name, words]) => !(isUnnamed(name) && isInOthers(words))))
+}
+
+function isUnnamed(name: string): boolean {
+  return /^exempt\[\d+\]$/.test(name)
 }
 
 function compareEntries(what: 'rule' | 'exemption', old: Entries, now: Entries): readonly PolicyChange[] {
   const changes: PolicyChange[] = []
   const added = new Set([...now.keys()].filter(name => !old.has(name)))
-  for (const [name, fields] of old) {
+  for (const [name, words] of old) {
     const other = now.get(name)
     if (other !== undefined) {
-      const words = compareFields(fields, other)
-      if (words.length > 0) changes.push({ kind: 'changed', what, name, words })
+      const changed = compareWords(words, other)
+      if (changed.length > 0) changes.push({ kind: 'changed', what, name, words: changed })
       continue
     }
-    const newName = [...added].find(each => isDeepStrictEqual(now.get(each), fields))
+    const newName = [...added].find(each => isDeepStrictEqual(now.get(each)?.written, words.written))
     if (newName === undefined) changes.push({ kind: 'gone', what, name, words: [] })
     else {
       added.delete(newName)
@@ -63,7 +103,7 @@ function compareEntries(what: 'rule' | 'exemption', old: Entries, now: Entries):
     }
   }
   for (const name of added)
-    changes.push({ kind: 'new', what, name, words: compareFields({}, now.get(name) ?? {}) })
+    changes.push({ kind: 'new', what, name, words: compareWords(NO_WORDS, now.get(name) ?? NO_WORDS) })
   const order = (entries: Entries, others: Entries): readonly string[] =>
     [...entries.keys()].filter(name => others.has(name))
   const before = order(old, now)
@@ -74,19 +114,23 @@ function compareEntries(what: 'rule' | 'exemption', old: Entries, now: Entries):
 }
 
 /** Returns the words that differ, of nested objects one by one. */
-function compareFields(old: Fields, now: Fields, path = ''): readonly ChangedWord[] {
-  const words = [...new Set([...Object.keys(old), ...Object.keys(now)])]
+function compareWords(old: Words, now: Words, path = ''): readonly ChangedWord[] {
+  const words = [...new Set([...Object.keys(old.written), ...Object.keys(now.written)])]
   return words.flatMap(key => {
-    const [before, after] = [old[key], now[key]]
     const word = `${path}${key}`
-    if (isDeepStrictEqual(before, after)) return []
-    if (isFields(before) && isFields(after)) return compareFields(before, after, `${word}.`)
-    return [{ word, old: hideSecrets(key, before), new: hideSecrets(key, after) }]
+    if (isDeepStrictEqual(old.written[key], now.written[key])) return []
+    const [before, after] = [wordsIn(old, key), wordsIn(now, key)]
+    if (before !== undefined && after !== undefined) return compareWords(before, after, `${word}.`)
+    return [{ word, old: old.shown[key], new: now.shown[key] }]
   })
 }
 
-function hideSecrets(key: string, value: unknown): unknown {
-  return value === undefined ? undefined : (redact({ [key]: value }) as Fields)[key]
+/** Returns the words of a nested object; undefined for another value, and for an object with keys that are secrets. */
+function wordsIn({ written, shown }: Words, key: string): Words | undefined {
+  const [inner, shownInner] = [written[key], shown[key]]
+  if (!isFields(inner) || !isFields(shownInner)) return undefined
+  const hasSecretKeys = Object.keys(inner).some(each => !Object.hasOwn(shownInner, each))
+  return hasSecretKeys ? undefined : { written: inner, shown: shownInner }
 }
 
 function isFields(value: unknown): value is Fields {

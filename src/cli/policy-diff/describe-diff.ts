@@ -1,7 +1,13 @@
+import { stringify } from 'yaml'
 import { formatCount, formatShare, formatTable, printable } from '../format.ts'
 import type { Paint } from '../terminal.ts'
 import type { ChangedWord, PolicyChange } from './compare-policies.ts'
 import { DECISION_CHANGES, type DecisionChanges } from './decision-changes.ts'
+
+const MAX_VALUE_CHARS = 200
+
+/** Characters shown before the first difference of long texts. */
+const CONTEXT_CHARS = 40
 
 /** Formats the differences of two policies, one a line. */
 export function describePolicyChanges(changes: readonly PolicyChange[], paint: Paint): readonly string[] {
@@ -23,16 +29,30 @@ function describePolicyChange({ kind, what, name, newName, words }: PolicyChange
 }
 
 function describeWord({ word, old, new: now }: ChangedWord): string {
-  return `${word} ${formatValue(old)} → ${formatValue(now)}`
+  const [before, after] = cutToDifference(formatValue(old), formatValue(now))
+  return `${printable(word, MAX_VALUE_CHARS)} ${before} → ${after}`
 }
 
 function describeValue({ word, new: now }: ChangedWord): string {
-  return `${word} ${formatValue(now)}`
+  return `${printable(word, MAX_VALUE_CHARS)} ${printable(formatValue(now), MAX_VALUE_CHARS)}`
 }
 
+/** Formats a value as the policy has it, on one line. */
 function formatValue(value: unknown): string {
   if (value === undefined) return 'none'
-  return printable(typeof value === 'string' ? value : JSON.stringify(value), 200)
+  if (typeof value === 'string') return value
+  return stringify(value, { collectionStyle: 'flow', flowCollectionPadding: false, lineWidth: 0 }).trimEnd()
+}
+
+/** Cuts long texts, so that the first character that differs is shown. */
+function cutToDifference(old: string, now: string): readonly [string, string] {
+  const differsAt = [...old].findIndex((char, index) => char !== now[index])
+  const from = Math.max(0, (differsAt < 0 ? old.length : differsAt) - CONTEXT_CHARS)
+  const cut = (text: string): string =>
+    text.length <= MAX_VALUE_CHARS || from === 0
+      ? printable(text, MAX_VALUE_CHARS)
+      : `…${printable(text.slice(from), MAX_VALUE_CHARS)}`
+  return [cut(old), cut(now)]
 }
 
 /** Formats how many messages of a capture are decided differently, by rule and sender. */

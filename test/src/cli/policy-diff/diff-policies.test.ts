@@ -58,7 +58,7 @@ describe('topicgate diff', () => {
       '',
       '- exemption operators: gone',
       '~ exemption services: apiKeys ["***"] → ["***"]',
-      '~ rule telemetry: limit 2/s → 1/s, exceeded throttle → drop, cost none → {"bytes":"per 4KiB"}',
+      '~ rule telemetry: limit 2/s → 1/s, exceeded throttle → drop, cost none → {bytes: per 4KiB}',
       '~ rule daily: now called per-day; it starts with new counts',
       '- rule gone: gone',
       '~ rule blocked: limit 1/s → 10/s',
