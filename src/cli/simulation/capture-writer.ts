@@ -19,7 +19,7 @@ export class CaptureWriter {
     if (action === 'disconnect') return false
     return this.#output.add(
       action === 'publish'
-        ? `{"at":${atMs},"topic":${JSON.stringify(device.topic)},"size":${device.size}${this.#lineEnd(device)}`
+        ? `{"at":${atMs},"topic":${JSON.stringify(device.message.topic)},"size":${device.message.size}${this.#lineEnd(device)}`
         : `{"at":${atMs},"topic":"connect","on":"connect"${this.#lineEnd(device)}`,
     )
   }

@@ -45,17 +45,20 @@ export function describeSimulation(result: SimulationResult): readonly string[] 
   const counts = groups.list()
   const messages = groups.sum('messages')
   const passed = target === 'broker' ? ['delivered', 'missing'] : ['allowed', 'refused']
+  const isDisordered = groups.sum('disordered') > 0
   const head = [
     'group',
     'devices',
     'connects',
     'messages',
     ...(target === 'none' ? [] : [...passed, 'share']),
+    ...(isDisordered ? ['disordered'] : []),
   ]
   const rows = counts.map(count => [
     count.name,
     ...[count.devices, count.connects, count.messages].map(formatCount),
     ...(target === 'none' ? [] : describeDelivered(count)),
+    ...(isDisordered ? [formatCount(count.disordered)] : []),
   ])
   return [
     `${formatCount(messages)} messages in ${formatWait(forMs)}, seed ${seed}`,
@@ -82,9 +85,11 @@ export function simulationJson(result: SimulationResult): object {
   return {
     seed,
     forMs,
-    groups: groups
-      .list()
-      .map(({ delivered, ...count }) => (target === 'none' ? count : { ...count, delivered })),
+    groups: groups.list().map(({ delivered, disordered, ...count }) => ({
+      ...count,
+      ...(target === 'none' ? {} : { delivered }),
+      ...(target === 'broker' ? { disordered } : {}),
+    })),
     failed: findUnmetExpectations(result).map(({ group, expected }) => ({ group, expected: expected.text })),
   }
 }

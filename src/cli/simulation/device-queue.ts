@@ -25,6 +25,33 @@ export class DeviceQueue {
     this.#moveDown(0)
   }
 
+  /** Sorts a device in again, after its next action changed. Searches all devices. */
+  update(device: SimulatedDevice): void {
+    const place = this.#indices.indexOf(this.#devices.indexOf(device))
+    this.#times[place] = device.nextAtMs
+    this.#moveDown(this.#moveUp(place))
+  }
+
+  /** Returns the new place. */
+  #moveUp(from: number): number {
+    let place = from
+    while (place > 0) {
+      const parent = (place - 1) >> 1
+      if (this.#isBefore(parent, place)) break
+      this.#swap(parent, place)
+      place = parent
+    }
+    return place
+  }
+
+  #swap(a: number, b: number): void {
+    const [time, index] = [this.#times[a]!, this.#indices[a]!]
+    this.#times[a] = this.#times[b]!
+    this.#indices[a] = this.#indices[b]!
+    this.#times[b] = time
+    this.#indices[b] = index
+  }
+
   #moveDown(from: number): void {
     const times = this.#times
     const indices = this.#indices

@@ -7,11 +7,17 @@ export interface DeviceMessage {
   readonly payload: Buffer
   readonly qos: 0 | 1 | 2
   readonly retain: boolean
+  /** True if it was sent over an earlier connection, too. */
+  readonly isRedelivered: boolean
 }
+
+/** Maximum messages of a connection that are neither written nor, with QoS 1 and 2, acknowledged. */
+export const MAX_PENDING_MESSAGES = 2_000
 
 /** Connection of a device. A message sent before it is there waits; one of a connection that fails is lost. */
 export interface DeviceConnection {
-  publish(message: DeviceMessage): void
+  /** Returns false, and sends nothing, if too many messages wait: the broker slows the device down. */
+  publish(message: DeviceMessage): boolean
   /** Disconnects after the messages so far. */
   close(): void
   /** Disconnects at once. */
@@ -20,7 +26,8 @@ export interface DeviceConnection {
 
 /** A broker, with a subscriber that sees what it delivers. */
 export interface FleetBroker {
-  connect(sender: Sender): DeviceConnection
+  /** Calls `onLost` once if the connection fails, is refused or is closed by the broker. */
+  connect(sender: Sender, onLost: () => void): DeviceConnection
   /** Closes the subscriber. */
   close(): Promise<void>
 }

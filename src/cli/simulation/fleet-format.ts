@@ -76,6 +76,8 @@ const connects = z.strictObject(
   { error: encodeSchemaError('an interval of connects', 'write { every: 200ms }') },
 )
 
+const ignored = z.enum(['puback', 'disconnect'], { error: encodeSchemaError('puback or disconnect') })
+
 const group = z.strictObject(
   {
     name: text.regex(/^[\w-]+$/, { error: encodeSchemaError('a name', 'use letters, digits, - and _') }),
@@ -103,6 +105,9 @@ const group = z.strictObject(
     duplicate: share.optional(),
     faults: z
       .array(fault, { error: encodeSchemaError('a list of faults', 'begin each with a dash') })
+      .optional(),
+    ignores: z
+      .array(ignored, { error: encodeSchemaError('a list of answers', 'write [puback, disconnect]') })
       .optional(),
     expect: z
       .strictObject(

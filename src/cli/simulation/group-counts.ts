@@ -1,38 +1,65 @@
 import type { FleetDocument, FleetGroup } from './fleet-format.ts'
+import type { ReceivedMessage } from './fleet-payloads.ts'
+import type { SimulatedDevice } from './simulated-device.ts'
+import type { FleetEvent } from './simulated-fleet.ts'
 
 /** Counts of a group of devices. */
 export interface GroupCount {
   readonly name: string
   readonly devices: number
   connects: number
-  /** Published messages. */
+  /** Published messages. One that is sent twice counts twice. */
   messages: number
   /** Messages that a policy allowed, or that a broker delivered. */
   delivered: number
+  /** Messages of these that a broker delivered twice, or behind a later one of their device. 0 if devices send messages twice. */
+  disordered: number
 }
 
 /** Counts of a simulation by group, in the order of the fleet. */
 export class GroupCounts {
   readonly #counts: ReadonlyMap<FleetGroup, GroupCount>
+  /** Numbers of the latest messages that were delivered. */
+  readonly #latest = new Map<SimulatedDevice, number>()
 
   constructor(fleet: FleetDocument['fleet']) {
     this.#counts = new Map(
-      fleet.map(group => [
-        group,
-        { name: group.name, devices: group.count ?? 1, connects: 0, messages: 0, delivered: 0 },
-      ]),
+      fleet.map(group => {
+        const { name, count: devices = 1 } = group
+        return [group, { name, devices, connects: 0, messages: 0, delivered: 0, disordered: 0 }]
+      }),
     )
+  }
+
+  /** Counts a connect or message. */
+  recordEvent({ action, device }: Pick<FleetEvent, 'action' | 'device'>): void {
+    if (action === 'disconnect') return
+    const count = this.of(device.group)
+    if (action === 'connect') count.connects++
+    else count.messages++
+  }
+
+  /** Counts a message that a subscriber has received. */
+  recordDelivery({ device, number }: ReceivedMessage): void {
+    const count = this.of(device.group)
+    count.delivered++
+    if (number > (this.#latest.get(device) ?? 0)) this.#latest.set(device, number)
+    else if (!sendsTwice(device.group)) count.disordered++
   }
 
   of(group: FleetGroup): GroupCount {
     return this.#counts.get(group)!
   }
 
-  sum(part: 'messages' | 'delivered'): number {
+  sum(part: 'messages' | 'delivered' | 'disordered'): number {
     return this.list().reduce((sum, count) => sum + count[part], 0)
   }
 
   list(): readonly GroupCount[] {
     return [...this.#counts.values()]
   }
+}
+
+function sendsTwice({ duplicate = 0, ignores }: FleetGroup): boolean {
+  return duplicate > 0 || (ignores?.includes('puback') ?? false)
 }

@@ -92,6 +92,13 @@ function findGroupProblems(group: FleetGroup, path: string): readonly Problem[] 
       remedy: 'make it later than from',
     })
   }
+  if (group.ignores?.includes('puback') && (group.qos ?? 0) === 0) {
+    problems.push({
+      path: `${path}.ignores`,
+      message: 'messages of QoS 0 have no puback',
+      remedy: 'write qos: 1, or remove puback',
+    })
+  }
   faults.forEach(({ at, every }, index) => {
     if (at !== undefined || every !== undefined) return
     problems.push({

@@ -1,11 +1,17 @@
 import type { IClientOptions, MqttClient } from 'mqtt'
 import { requirePackages } from '../required-packages.ts'
-import { type DeviceConnection, type FleetBroker, loginOf, unavailable } from './fleet-broker.ts'
+import {
+  type DeviceConnection,
+  type FleetBroker,
+  loginOf,
+  MAX_PENDING_MESSAGES,
+  unavailable,
+} from './fleet-broker.ts'
 
 /** Maximum wait of a device that leaves for its last messages. */
 const CLOSE_MS = 5_000
 
-/** Opens an MQTT broker for a fleet. Devices connect once: a lost connection is part of what is measured. */
+/** Opens an MQTT broker for a fleet. Its clients do not reconnect: a lost connection is part of what is measured. */
 export async function openMqttBroker(
   url: URL,
   filters: readonly string[],
@@ -29,24 +35,34 @@ export async function openMqttBroker(
     throw unavailable(url, cause)
   }
   return {
-    connect: ({ client: clientId, user }) =>
-      openDevice(connect(address, { ...options, clientId, ...loginOf(url, user) })),
+    connect: ({ client: clientId, user }, onLost) =>
+      openDevice(connect(address, { ...options, clientId, ...loginOf(url, user) }), onLost),
     close: () => subscriber.endAsync(true),
   }
 }
 
-function openDevice(device: MqttClient): DeviceConnection {
+function openDevice(device: MqttClient, onLost: () => void): DeviceConnection {
   let pending = 0
   let isClosing = false
-  const destroy = (): void => void device.end(true)
+  const destroy = (): void => {
+    isClosing = true
+    device.end(true)
+  }
   device.on('error', () => {})
+  device.once('close', () => {
+    if (isClosing) return
+    destroy()
+    onLost()
+  })
   return {
-    publish: ({ topic, payload, qos, retain }) => {
+    publish: ({ topic, payload, qos, retain, isRedelivered: dup }) => {
+      if (pending >= MAX_PENDING_MESSAGES) return false
       pending++
-      device.publish(topic, payload, { qos, retain }, () => {
+      device.publish(topic, payload, { qos, retain, dup }, () => {
         pending--
         if (isClosing && pending === 0) destroy()
       })
+      return true
     },
     close: () => {
       isClosing = true

@@ -1,8 +1,17 @@
 import type { NatsConnection } from '@nats-io/transport-node'
 import { requirePackages } from '../required-packages.ts'
-import { type FleetBroker, loginOf, unavailable } from './fleet-broker.ts'
+import {
+  type DeviceConnection,
+  type FleetBroker,
+  loginOf,
+  MAX_PENDING_MESSAGES,
+  unavailable,
+} from './fleet-broker.ts'
 
-/** Opens a NATS server for a fleet. Devices connect once: a lost connection is part of what is measured. */
+/** Messages after which a device waits for the answer to a PING. */
+const FLUSH_MESSAGES = 100
+
+/** Opens a NATS server for a fleet. Its clients do not reconnect: a lost connection is part of what is measured. */
 export async function openNatsBroker(
   url: URL,
   filters: readonly string[],
@@ -26,17 +35,42 @@ export async function openNatsBroker(
   }
   await subscriber.flush()
   return {
-    connect: ({ client, user }) => {
-      const device = open(client, user)
-      // Its messages are missing in the result.
-      const ifOpen = (use: (connection: NatsConnection) => unknown): void =>
-        void device.then(use).catch(() => {})
-      return {
-        publish: ({ topic, payload }) => ifOpen(connection => connection.publish(topic, payload)),
-        close: () => ifOpen(connection => connection.drain()),
-        destroy: () => ifOpen(connection => connection.close()),
-      }
-    },
+    connect: ({ client, user }, onLost) => openDevice(open(client, user), onLost),
     close: () => subscriber.close(),
+  }
+}
+
+function openDevice(device: Promise<NatsConnection>, onLost: () => void): DeviceConnection {
+  let pending = 0
+  let isClosing = false
+  const reportLoss = (): void => {
+    if (!isClosing) onLost()
+  }
+  device.then(connection => connection.closed()).then(reportLoss, reportLoss)
+  // Messages of a connection that failed are missing in the result.
+  const ifOpen = (use: (connection: NatsConnection) => unknown): void => void device.then(use).catch(() => {})
+  const flush = async (connection: NatsConnection): Promise<void> => {
+    await connection.flush()
+    pending -= FLUSH_MESSAGES
+  }
+  return {
+    publish: ({ topic, payload }) => {
+      if (pending >= MAX_PENDING_MESSAGES) return false
+      pending++
+      const isFlushed = pending % FLUSH_MESSAGES === 0
+      ifOpen(connection => {
+        connection.publish(topic, payload)
+        return isFlushed ? flush(connection) : undefined
+      })
+      return true
+    },
+    close: () => {
+      isClosing = true
+      ifOpen(connection => connection.drain())
+    },
+    destroy: () => {
+      isClosing = true
+      ifOpen(connection => connection.close())
+    },
   }
 }

@@ -26,7 +26,7 @@ import type { FleetDocument } from './fleet-format.ts'
 import { GroupCounts } from './group-counts.ts'
 import { loadFleet, resolveFleetFile } from './load-fleet.ts'
 import { runOnBroker } from './run-on-broker.ts'
-import { type FleetEvent, SimulatedFleet } from './simulated-fleet.ts'
+import { type FleetEvent, isSent, SimulatedFleet } from './simulated-fleet.ts'
 
 /** Events between two looks at the progress. */
 const SLICE_EVENTS = 50_000
@@ -136,16 +136,12 @@ async function runFleet(
   let events = 0
   try {
     for (let event = fleet.next(); event !== undefined; event = fleet.next()) {
-      if (capture?.record(event, event.atMs)) await capture.flush()
-      if (event.action !== 'disconnect') {
-        const count = groups.of(event.device.group)
-        const allowed = decider?.decide(event)
-        const isAllowed = allowed instanceof Promise ? await allowed : allowed
-        if (event.action === 'connect') count.connects++
-        else {
-          count.messages++
-          if (isAllowed) count.delivered++
-        }
+      groups.recordEvent(event)
+      if (isSent(event)) {
+        if (capture?.record(event, event.atMs)) await capture.flush()
+        const answer = decider?.decide(event)
+        const decision = answer instanceof Promise ? await answer : answer
+        if (decision !== undefined) applyDecision(event, decision, fleet, groups)
       }
       if (++events % SLICE_EVENTS === 0) progress.show(() => `${formatCount(events)} events`)
     }
@@ -153,6 +149,18 @@ async function runFleet(
     progress.clear()
   }
   return groups
+}
+
+function applyDecision(
+  { action, device, atMs }: FleetEvent,
+  { allowed, outcome }: Decision,
+  fleet: SimulatedFleet,
+  groups: GroupCounts,
+): void {
+  if (allowed && action === 'publish') groups.of(device.group).delivered++
+  // A throttled connect is only late.
+  const isRefusedConnect = action === 'connect' && !allowed && outcome !== 'throttle'
+  if (outcome === 'disconnect' || isRefusedConnect) fleet.loseConnection(device, atMs)
 }
 
 /** Decides messages of a fleet with a gate on a virtual clock. */
@@ -169,13 +177,12 @@ class FleetDecider {
     this.totals = new ReplayTotals(gate.rules())
   }
 
-  /** Returns true if a message or connect is allowed. */
-  decide({ atMs, device, action }: FleetEvent): MaybePromise<boolean> {
-    const { sender, group } = device
+  decide({ atMs, device, action }: FleetEvent): MaybePromise<Decision> {
+    const { sender, group, message: published } = device
     const fields: CapturedMessageFields =
       action === 'connect'
         ? { topic: 'connect', on: 'connect', sender }
-        : { topic: device.topic, sender, size: device.size, qos: group.qos, retain: group.retain }
+        : { topic: published.topic, sender, size: published.size, qos: group.qos, retain: group.retain }
     const message = new CapturedMessage(fields, this.#gate.dialect)
     const answer = this.#engine.decide({ atMs, message, handled: undefined })
     // A function per message would cost more than its counts.
@@ -183,10 +190,10 @@ class FleetDecider {
     return this.#record(atMs, message, answer)
   }
 
-  #record(atMs: number, message: Message, decision: Decision): boolean {
+  #record(atMs: number, message: Message, decision: Decision): Decision {
     this.totals.recordDecision(atMs, message, decision)
     this.#levels?.record(atMs, message, decision)
-    return decision.allowed
+    return decision
   }
 }
 

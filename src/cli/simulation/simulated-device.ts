@@ -7,12 +7,27 @@ import { createIntervals, type NextInterval } from './send-intervals.ts'
 export type DeviceAction = 'connect' | 'disconnect' | 'publish'
 
 const DEFAULT_SIZE = { least: 100, most: 100 }
+/** Maximum messages that a device sends again after a connect, the latest ones. */
+const MAX_UNACKNOWLEDGED = 100
+/** Time after which a device that ignores the end of its connection connects again. */
+const RECONNECT_MS = 100
 
 /** When a group starts and ends, in milliseconds since the epoch. */
 export interface DeviceSpan {
   readonly startMs: number
   readonly endMs: number
 }
+
+/** A message that a device has published. */
+export interface PublishedMessage {
+  /** From 1, in the order of the device. A message that is sent again keeps it. */
+  readonly number: number
+  readonly topic: string
+  /** Payload bytes. */
+  readonly size: number
+}
+
+const NO_MESSAGE: PublishedMessage = { number: 0, topic: '', size: 0 }
 
 /** A device of a fleet: what it does next, and when. All its randomness is its own, so that it does not depend on others. */
 export class SimulatedDevice {
@@ -23,8 +38,12 @@ export class SimulatedDevice {
   /** Time of the next action; Infinity if there is none. */
   nextAtMs = 0
   nextAction: DeviceAction = 'connect'
-  /** Payload bytes of the message that was published last. */
-  size = 0
+  /** The message that was published last. */
+  message = NO_MESSAGE
+  /** True if `message` was sent over an earlier connection, too. */
+  isRedelivered = false
+  /** True if its connection was ended by the other side, and it has not connected again. What it publishes is lost. */
+  hasLostConnection = false
   /** Messages published so far, each with its duplicates. */
   #published = 0
   readonly #random: () => number
@@ -35,7 +54,7 @@ export class SimulatedDevice {
   readonly #pace: number
   #isOnline = false
   #outage: Outage | undefined
-  /** Time of a connection that replaces the one there is; Infinity if there will be none. */
+  /** Time of a connection that replaces the one there is, or was; Infinity if there will be none. */
   #reconnectMs = Infinity
   /** Time at which the device has its next message, connected or not. */
   #dueMs: number
@@ -44,6 +63,10 @@ export class SimulatedDevice {
   #flushMs = 0
   #flushEveryMs = 0
   #isRepeated = false
+  /** The latest messages of a device that ignores acknowledgements. */
+  readonly #unacknowledged: PublishedMessage[] = []
+  /** Index of the one that is sent again next after a connect; their number if none is. */
+  #redelivery = 0
 
   /** `number` is from 1. */
   constructor(group: FleetGroup, number: number, seed: number, span: DeviceSpan) {
@@ -64,25 +87,35 @@ export class SimulatedDevice {
     this.#planFor('connect', beginMs)
   }
 
-  /** Topic of the message that was published last. */
-  get topic(): string {
-    return this.topics[(this.#published - 1) % this.topics.length]!
-  }
-
   /** Does the next action and plans the one after it. */
   advance(): void {
     const atMs = this.nextAtMs
     if (this.nextAction === 'connect') this.#connect(atMs)
     else if (this.nextAction === 'disconnect') this.#isOnline = false
     else this.#publish(atMs)
-    this.#plan()
+    this.#plan(atMs)
+  }
+
+  /**
+   * Ends its connection from the other side. The device stays away until its next planned connect, or, if it ignores that,
+   * connects again at once.
+   */
+  loseConnection(atMs: number): void {
+    this.hasLostConnection = true
+    this.#redelivery = this.#unacknowledged.length
+    if (this.group.ignores?.includes('disconnect')) {
+      this.#reconnectMs = Math.min(this.#reconnectMs, atMs + RECONNECT_MS)
+    }
+    this.#plan(atMs)
   }
 
   #connect(atMs: number): void {
     const { connects } = this.group
     const beganMs = this.#isOnline ? this.#reconnectMs : atMs
     if (!this.#isOnline) this.#comeOnline(atMs)
-    if (connects !== undefined) this.#reconnectMs = beganMs + this.#pace * connects.every
+    this.hasLostConnection = false
+    this.#reconnectMs = connects === undefined ? Infinity : beganMs + this.#pace * connects.every
+    this.#redelivery = 0
   }
 
   #comeOnline(atMs: number): void {
@@ -99,12 +132,14 @@ export class SimulatedDevice {
   }
 
   #publish(atMs: number): void {
-    const { size: { least, most } = DEFAULT_SIZE, duplicate = 0 } = this.group
+    this.isRedelivered = this.#isRedelivering
+    if (this.isRedelivered) {
+      this.message = this.#unacknowledged[this.#redelivery++]!
+      return
+    }
     if (this.#isRepeated) this.#isRepeated = false
     else {
-      this.#published++
-      this.size = least === most ? least : least + Math.floor(this.#random() * (most - least + 1))
-      this.#isRepeated = duplicate > 0 && this.#random() < duplicate
+      this.#createMessage()
       if (this.#isRepeated) return
     }
     if (this.#backlog === 0) this.#drawDue()
@@ -114,8 +149,30 @@ export class SimulatedDevice {
     }
   }
 
-  #plan(): void {
-    if (this.#isRepeated) return
+  #createMessage(): void {
+    const { size: { least, most } = DEFAULT_SIZE, duplicate = 0, ignores } = this.group
+    const topic = this.topics[this.#published++ % this.topics.length]!
+    const size = least === most ? least : least + Math.floor(this.#random() * (most - least + 1))
+    this.message = { number: this.#published, topic, size }
+    this.#isRepeated = duplicate > 0 && this.#random() < duplicate
+    if (ignores?.includes('puback')) this.#keepUnacknowledged()
+  }
+
+  #keepUnacknowledged(): void {
+    this.#unacknowledged.push(this.message)
+    if (this.#unacknowledged.length > MAX_UNACKNOWLEDGED) this.#unacknowledged.shift()
+    this.#redelivery = this.#unacknowledged.length
+  }
+
+  get #isRedelivering(): boolean {
+    return this.#redelivery < this.#unacknowledged.length
+  }
+
+  #plan(nowMs: number): void {
+    if (this.#isRepeated || this.#isRedelivering) {
+      this.#planFor('publish', nowMs)
+      return
+    }
     if (!this.#isOnline) {
       this.#planFor('connect', this.#outage!.endMs)
       return

@@ -7,8 +7,13 @@ export interface FleetEvent {
   /** Whole milliseconds since the epoch. */
   readonly atMs: number
   readonly action: DeviceAction
-  /** `topic` and `size` are those of the message until its next event. */
+  /** `message` is that of the event until the next one of the device. */
   readonly device: SimulatedDevice
+}
+
+/** Returns true for what a broker receives: connects, and messages of devices that are connected. */
+export function isSent({ action, device }: FleetEvent): boolean {
+  return action === 'connect' || (action === 'publish' && !device.hasLostConnection)
 }
 
 export const DEFAULT_SEED = 1
@@ -37,6 +42,17 @@ export class SimulatedFleet {
       )
     })
     this.#queue = new DeviceQueue(this.devices)
+  }
+
+  /** Time of the next event; Infinity at the end. */
+  get nextAtMs(): number {
+    return this.#queue.first().nextAtMs
+  }
+
+  /** Ends the connection of a device from the other side. */
+  loseConnection(device: SimulatedDevice, atMs: number): void {
+    device.loseConnection(atMs)
+    this.#queue.update(device)
   }
 
   /** Returns the next event; undefined at the end. */

@@ -38,8 +38,8 @@ describe('a fleet on a real broker', () => {
     const fleet = folder.file('fleet.yaml', FLEET)
     const { groups } = await simulate(fleet, mosquitto.url, '--capture', capture)
     expect(groups).toEqual([
-      { name: 'quiet', devices: 3, connects: 3, messages: 30, delivered: 30 },
-      { name: 'offline', devices: 1, connects: 2, messages: 10, delivered: 10 },
+      { name: 'quiet', devices: 3, connects: 3, messages: 30, delivered: 30, disordered: 0 },
+      { name: 'offline', devices: 1, connects: 2, messages: 10, delivered: 10, disordered: 0 },
     ])
     const lines = readFileSync(capture, 'utf8').trimEnd().split('\n')
     expect(lines).toHaveLength(45)
@@ -84,6 +84,40 @@ fleet:
         [10, 10],
         [100, 15],
       ])
+    } finally {
+      await server.close(0)
+      await gate.close()
+    }
+  })
+
+  it('has devices that stay away when they are disconnected, and others that ignore it', async () => {
+    const gate = await Gate.fromPolicy(
+      'version: 1\nrules: [{ name: few, topic: "few/#", per: client, limit: 1/h burst 5, exceeded: disconnect }]',
+    )
+    const duplicates: boolean[] = []
+    gate.on('decision', (_, message) => {
+      if (message.on === 'publish') duplicates.push(message.duplicate ?? false)
+    })
+    const server = await startMqttServer({ gate, host: '127.0.0.1', port: 0 })
+    using folder = new Folder()
+    const fleet = folder.file(
+      'fleet.yaml',
+      `
+for: 2s
+fleet:
+  - { name: obedient, topic: "few/{client}", send: { every: 100ms } }
+  - { name: stubborn, topic: "few/{client}", send: { every: 100ms }, ignores: [disconnect] }
+  - { name: repeating, topic: "fleet/{client}/t", qos: 1, send: { every: 100ms }, ignores: [puback], faults: [{ at: 1s, disconnect: 200ms }], expect: { delivered: 100% } }
+`,
+    )
+    try {
+      const { groups } = await simulate(fleet, `mqtt://127.0.0.1:${server.port}`)
+      const [obedient, stubborn, repeating] = groups
+      expect(obedient).toMatchObject({ connects: 1, messages: 20, delivered: 5 })
+      expect(stubborn).toMatchObject({ messages: 20, delivered: 5 })
+      expect(stubborn!.connects).toBeGreaterThan(2)
+      expect(repeating).toMatchObject({ connects: 2, messages: 30, delivered: 30, disordered: 0 })
+      expect(duplicates.filter(Boolean)).toHaveLength(10)
     } finally {
       await server.close(0)
       await gate.close()

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
+import type { GroupCount } from '../../../../src/cli/simulation/group-counts.ts'
 import { READY_FLEETS } from '../../../../src/cli/simulation/ready-fleets.ts'
 import { packageFile } from '../../../../src/core/package-files.ts'
 import { runCommand } from '../fake-terminal.ts'
@@ -81,6 +82,56 @@ describe('simulate', () => {
     expect(json(out).failed).toEqual([{ group: 'quiet', expected: '100%' }])
   })
 
+  it('takes devices offline that a policy disconnects, or whose connect it refuses', async () => {
+    using folder = new Folder()
+    const send = 'qos: 1, topic: "fleet/{client}/t", send: { every: 100ms }'
+    const fleet = folder.file(
+      'fleet.yaml',
+      `
+for: 10s
+fleet:
+  - { name: obedient, ${send} }
+  - { name: stubborn, ${send}, ignores: [disconnect] }
+  - { name: returning, ${send}, faults: [{ at: 5s, disconnect: 1s, then: forget }] }
+  - { name: resending, ${send}, ignores: [puback, disconnect] }
+  - { name: refused, ${send} }
+`,
+    )
+    const policy = folder.file(
+      'policy.yaml',
+      `
+version: 1
+rules:
+  - { name: all, topic: "fleet/#", per: client, limit: 1/h burst 20, exceeded: disconnect }
+  - { name: connects, on: connect, per: client, limit: 1/h burst 30, exceeded: reject }
+  - { name: refused, on: connect, per: client, limit: 1/day, cost: 2, exceeded: drop, for: { clients: [refused-1] } }
+`,
+    )
+    const capture = join(folder.path, 'c.jsonl')
+    const { out } = await runCommand(['simulate', fleet, '--policy', policy, '--capture', capture, '--json'])
+    const lines = readFileSync(capture, 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map(line => json(line))
+    const sentBy = (client: string): number =>
+      lines.filter(line => line.client === client && line.on !== 'connect').length
+    const groups = json(out).groups as readonly GroupCount[]
+    const summary = groups.map(({ name, connects, messages, delivered }) => [
+      ...[name, connects, messages, delivered],
+      sentBy(`${name}-1`),
+    ])
+    expect(summary).toEqual([
+      // The message that is refused ends the connection.
+      ['obedient', 1, 100, 20, 21],
+      // A connect after 100 ms, and its message; after 30 connects, no connect is accepted.
+      ['stubborn', 80, 100, 20, 50],
+      ['returning', 2, 90, 20, 22],
+      // The first message that it sends again ends the connection.
+      ['resending', 80, 129, 20, 50],
+      ['refused', 1, 100, 0, 0],
+    ])
+  })
+
   it('reports unknown words and placeholders with place and remedy', async () => {
     using folder = new Folder()
     const fleet = folder.file(
@@ -99,6 +150,27 @@ describe('simulate', () => {
     expect(second.exitCode).toBe(1)
     expect(second.err).toContain('other.yaml:3:5: fleet[0].topic: {site} is unknown')
     expect(second.err).toMatch(/other\.yaml:5:\d+: fleet\[0\]\.faults\[0\]: the fault has no time/)
+  })
+
+  it('reports what a device cannot ignore', async () => {
+    using folder = new Folder()
+    const fleet = folder.file(
+      'fleet.yaml',
+      'fleet:\n  - { name: a, topic: x, send: { every: 1s }, ignores: [puback] }\n',
+    )
+    const { exitCode, err } = await runCommand(['simulate', fleet])
+    expect(exitCode).toBe(1)
+    expect(err).toBe(
+      `${fleet}:2:47: fleet[0].ignores: messages of QoS 0 have no puback (write qos: 1, or remove puback)\n`,
+    )
+    const other = folder.file(
+      'other.yaml',
+      'fleet:\n  - { name: a, topic: x, send: { every: 1s }, ignores: [pingresp] }\n',
+    )
+    const second = await runCommand(['simulate', other])
+    expect(second.err).toBe(
+      `${other}:2:57: fleet[0].ignores[0]: "pingresp" is not puback or disconnect (use one of puback, disconnect)\n`,
+    )
   })
 
   it('reports words that belong together with place and remedy', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { FleetGroup } from '../../../../src/cli/simulation/fleet-format.ts'
-import { SimulatedDevice } from '../../../../src/cli/simulation/simulated-device.ts'
+import { type PublishedMessage, SimulatedDevice } from '../../../../src/cli/simulation/simulated-device.ts'
 import { SimulatedFleet } from '../../../../src/cli/simulation/simulated-fleet.ts'
 
 const GROUP: FleetGroup = { name: 'g', topic: 'a/{client}', send: { every: 10_000 } }
@@ -87,11 +87,87 @@ describe('a simulated device', () => {
     while (device.nextAtMs !== Infinity) {
       const { nextAtMs, nextAction } = device
       device.advance()
-      if (nextAction === 'publish') sent.push(`${nextAtMs} ${device.topic} ${device.size}`)
+      if (nextAction === 'publish') sent.push(`${nextAtMs} ${device.message.topic} ${device.message.size}`)
     }
     const repeated = sent.filter((each, nth) => each === sent[nth - 1]).length
     expect(sent.length - repeated).toBe(10_000)
     expect(repeated / 10_000).toBeCloseTo(0.25, 1)
+  })
+
+  it('sends its latest messages again after each connect if it ignores acknowledgements', () => {
+    const group: FleetGroup = {
+      ...GROUP,
+      topic: 'a/{topic}',
+      topics: 3,
+      qos: 1,
+      size: { least: 1, most: 1_000 },
+      ignores: ['puback'],
+      faults: [
+        { at: 35_000, disconnect: 1_000 },
+        { at: 2_000_000, disconnect: 1_000 },
+      ],
+    }
+    const device = new SimulatedDevice(group, 1, 7, { startMs: 0, endMs: 2_005_000 })
+    const sent: { readonly isRedelivered: boolean; readonly message: PublishedMessage }[][] = []
+    while (device.nextAtMs !== Infinity) {
+      const { nextAction } = device
+      device.advance()
+      const { message, isRedelivered } = device
+      if (nextAction === 'connect') sent.push([])
+      if (nextAction === 'publish') sent.at(-1)!.push({ message, isRedelivered })
+    }
+    const [first, second, third] = sent.map(row => row.map(({ message }) => message))
+    expect(first!.map(({ number }) => number)).toEqual([1, 2, 3, 4])
+    expect(second!.slice(0, 5).map(({ number }) => number)).toEqual([1, 2, 3, 4, 5])
+    expect(second!.slice(0, 4)).toEqual(first)
+    expect(sent[1]!.map(({ isRedelivered }) => isRedelivered).slice(0, 6)).toEqual([
+      ...[true, true, true, true],
+      ...[false, false],
+    ])
+    // No more than the latest hundred.
+    expect(third!.slice(0, 100)).toEqual(second!.slice(-100))
+    expect(sent[2]!.filter(({ isRedelivered }) => isRedelivered)).toHaveLength(100)
+  })
+
+  describe('whose connection is ended by the other side', () => {
+    /** Ends the first connection at 25 s. Returns later actions, and whether the connection was lost. */
+    function actionsAfterLoss(group: FleetGroup): readonly (readonly [number, string, boolean])[] {
+      const device = new SimulatedDevice(group, 1, 7, { startMs: 0, endMs: 50_000 })
+      while (device.nextAtMs < 25_000) device.advance()
+      device.loseConnection(25_000)
+      const actions: [number, string, boolean][] = []
+      while (device.nextAtMs !== Infinity) {
+        const { nextAtMs, nextAction } = device
+        device.advance()
+        actions.push([nextAtMs, nextAction, device.hasLostConnection])
+      }
+      return actions
+    }
+    const dueMs = publishTimes(GROUP, 50_000).filter(atMs => atMs > 25_000)
+
+    it('stays away, and loses what it sends', () => {
+      expect(actionsAfterLoss(GROUP)).toEqual(dueMs.map(atMs => [atMs, 'publish', true]))
+    })
+
+    it('connects again when a fault is over', () => {
+      const group: FleetGroup = { ...GROUP, faults: [{ at: 30_000, disconnect: 1_000, then: 'forget' }] }
+      const actions = actionsAfterLoss(group)
+      expect(actions).toContainEqual([31_000, 'connect', false])
+      expect(actions.at(-1)).toEqual([dueMs.at(-1), 'publish', false])
+    })
+
+    it('connects again at its next time if it connects again and again', () => {
+      const [connectMs] = actionsOf({ ...GROUP, connects: { every: 10_000 } }, 50_000)[0]!
+      const [first] = actionsAfterLoss({ ...GROUP, connects: { every: 10_000 } })
+      expect(first).toEqual([connectMs + Math.ceil((25_000 - connectMs) / 10_000) * 10_000, 'connect', false])
+    })
+
+    it('connects again at once if it ignores that', () => {
+      expect(actionsAfterLoss({ ...GROUP, ignores: ['disconnect'] })).toEqual([
+        [25_100, 'connect', false],
+        ...dueMs.map(atMs => [atMs, 'publish', false]),
+      ])
+    })
   })
 
   it('has a clock that drifts', () => {
@@ -128,6 +204,26 @@ describe('a simulated fleet', () => {
     for (let event = fleet.next(); event !== undefined; event = fleet.next()) times.push(event.atMs)
     expect(times).toHaveLength(107 + 107 * 6)
     expect(times).toEqual(times.toSorted((a, b) => a - b))
+  })
+
+  it('keeps the order of time when devices lose their connections', () => {
+    const fleet = new SimulatedFleet({
+      for: 60_000,
+      fleet: [{ ...GROUP, count: 100, ignores: ['disconnect'] }],
+    })
+    const { devices } = fleet
+    const seen: string[] = []
+    let lastMs = 0
+    for (let event = fleet.next(); event !== undefined; event = fleet.next()) {
+      expect(event.atMs).toBeGreaterThanOrEqual(lastMs)
+      lastMs = event.atMs
+      seen.push(`${event.action} ${event.device.sender.client}`)
+      // Another one than that of the event, which may come before or after it.
+      const other = devices[(seen.length * 37) % devices.length]!
+      if (seen.length % 3 === 0 && other.message.number > 0) fleet.loseConnection(other, lastMs)
+    }
+    expect(seen.filter(each => each.startsWith('publish'))).toHaveLength(600)
+    expect(seen.filter(each => each.startsWith('connect')).length).toBeGreaterThan(200)
   })
 
   it('does what it did if another group is added behind', () => {

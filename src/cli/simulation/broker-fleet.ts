@@ -1,0 +1,150 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { LoopTurns } from '../../core/loop-turns.ts'
+import type { DeviceConnection, FleetBroker, OpenBroker } from './fleet-broker.ts'
+import type { FleetDocument, FleetGroup } from './fleet-format.ts'
+import { FleetPayloads } from './fleet-payloads.ts'
+import { GroupCounts } from './group-counts.ts'
+import type { SimulatedDevice } from './simulated-device.ts'
+import { DEFAULT_START_MS, type FleetEvent, SimulatedFleet } from './simulated-fleet.ts'
+
+/** Maximum sleep, because a device that has lost its connection may act earlier than planned. */
+const MAX_SLEEP_MS = 50
+const CHECK_MS = 20
+
+export interface DeliveryWait {
+  /** Groups whose messages are awaited. */
+  readonly groups: readonly FleetGroup[]
+  /** Maximum time without a delivery. */
+  readonly quietMs: number
+  readonly maxMs: number
+}
+
+/** A fleet in real time: a client of a broker for each device, and a subscriber that counts what is delivered. */
+export class BrokerFleet {
+  readonly counts: GroupCounts
+  readonly #fleet: SimulatedFleet
+  readonly #payloads: FleetPayloads
+  readonly #startMs: number
+  #broker: FleetBroker | undefined
+  /** Connections of the devices that are online. */
+  readonly #connections = new Map<SimulatedDevice, DeviceConnection>()
+  #beginMs = 0
+  #deliveredAtMs = 0
+
+  private constructor(document: FleetDocument) {
+    this.counts = new GroupCounts(document.fleet)
+    this.#fleet = new SimulatedFleet(document)
+    this.#payloads = new FleetPayloads(this.#fleet.devices)
+    this.#startMs = document.start ?? DEFAULT_START_MS
+  }
+
+  /** Connects the subscriber. Rejects with CommandError if the broker is not available. */
+  static async open(document: FleetDocument, url: URL): Promise<BrokerFleet> {
+    const fleet = new BrokerFleet(document)
+    const open = await loadBroker(url.protocol)
+    const topics = document.fleet.flatMap(({ topic }) => topic ?? [])
+    const filters = [...new Set(topics.map(topic => filterOf(topic, url.protocol)))]
+    fleet.#broker = await open(url, filters, payload => fleet.#recordDelivery(payload))
+    return fleet
+  }
+
+  /**
+   * Runs the devices from now on, until the end of the fleet or until `stopped`. Calls `onEvent` for each event, when a
+   * device has done it. Late events follow at once.
+   */
+  async run(stopped: Promise<unknown>, onEvent: (event: FleetEvent) => Promise<void>): Promise<void> {
+    const fleet = this.#fleet
+    let isStopped = false
+    const stop = stopped.then(() => {
+      isStopped = true
+    })
+    this.#beginMs = performance.now()
+    const turns = new LoopTurns()
+    while (fleet.nextAtMs !== Infinity && !isStopped) {
+      const waitMs = fleet.nextAtMs - this.#nowMs
+      if (waitMs >= 1) await Promise.race([sleep(Math.min(waitMs, MAX_SLEEP_MS)), stop])
+      else {
+        const event = fleet.next()!
+        if (this.#act(event)) await onEvent(event)
+        if (turns.isOver()) await turns.next()
+      }
+    }
+  }
+
+  /** Waits for messages on their way. */
+  async awaitDeliveries({ groups, quietMs, maxMs }: DeliveryWait): Promise<void> {
+    const endMs = performance.now() + maxMs
+    this.#deliveredAtMs = performance.now()
+    const counts = groups.map(group => this.counts.of(group))
+    while (
+      counts.some(({ delivered, messages }) => delivered < messages) &&
+      performance.now() < Math.min(endMs, this.#deliveredAtMs + quietMs)
+    ) {
+      await sleep(CHECK_MS)
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const connection of this.#connections.values()) connection.destroy()
+    this.#connections.clear()
+    await this.#broker?.close()
+  }
+
+  /** Time on the clock of the fleet, in milliseconds since the epoch. */
+  get #nowMs(): number {
+    return this.#startMs + performance.now() - this.#beginMs
+  }
+
+  /** Returns false if the device cannot send, because its connection takes no more. */
+  #act({ action, device }: FleetEvent): boolean {
+    if (action === 'publish') {
+      if (!device.hasLostConnection && !this.#publish(device)) return false
+    } else {
+      this.#connections.get(device)?.close()
+      this.#connections.delete(device)
+      if (action === 'connect') this.#connect(device)
+    }
+    this.counts.recordEvent({ action, device })
+    return true
+  }
+
+  #connect(device: SimulatedDevice): void {
+    const connection = this.#broker!.connect(device.sender, () => {
+      if (this.#connections.get(device) !== connection) return
+      this.#connections.delete(device)
+      this.#fleet.loseConnection(device, this.#nowMs)
+    })
+    this.#connections.set(device, connection)
+  }
+
+  #publish(device: SimulatedDevice): boolean {
+    const { qos = 0, retain = false } = device.group
+    const { message, isRedelivered } = device
+    const payload = this.#payloads.create(device)
+    return this.#connections
+      .get(device)!
+      .publish({ topic: message.topic, payload, qos, retain, isRedelivered })
+  }
+
+  #recordDelivery(payload: Uint8Array): void {
+    const received = this.#payloads.read(payload)
+    if (received === undefined) return
+    this.#deliveredAtMs = performance.now()
+    this.counts.recordDelivery(received)
+  }
+}
+
+async function loadBroker(protocol: string): Promise<OpenBroker> {
+  return protocol === 'nats:'
+    ? (await import('./nats-fleet-broker.ts')).openNatsBroker
+    : (await import('./mqtt-fleet-broker.ts')).openMqttBroker
+}
+
+/** Returns the filter of all topics of a group. */
+function filterOf(topic: string, protocol: string): string {
+  const [separator, one] = protocol === 'nats:' ? ['.', '*'] : ['/', '+']
+  return topic
+    .split(separator)
+    .map(level => (level.includes('{') ? one : level))
+    .join(separator)
+}
