@@ -31,7 +31,7 @@ export interface PolicyTestFile {
   readonly file: string
   readonly tests: readonly PolicyTest[]
   readonly policy: LoadedPolicy
-  /** Names of the rules in force that a gate decides by, in order; those of all tiers last. */
+  /** Names of the rules in force that a gate decides by, in order; those of all tiers behind, `feedback` and `breaker` last. */
   readonly rules: readonly string[]
   /** Names of the exemptions in force; unnamed ones as `exempt[2]`. */
   readonly exemptions: readonly string[]
@@ -114,7 +114,8 @@ async function findRules({ document }: LoadedPolicy, env: Terminal['env']): Prom
   const disabled = new Set(
     (document.rules ?? []).flatMap(({ name, enabled }) => (enabled === false ? name : [])),
   )
-  const rules = gate.rules().filter(name => !disabled.has(name))
+  // Decisions of `feedback` and `breaker` name these words as their rule.
+  const rules = [...gate.rules().filter(name => !disabled.has(name)), ...gate.handlerMonitor.names]
   await gate.close()
   return rules
 }

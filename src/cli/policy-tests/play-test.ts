@@ -144,7 +144,7 @@ async function runSteps(test: PolicyTest, scene: Scene, decide: DecideMessage): 
   const { gate, clock, engine } = scene
   const senders = new SenderCache<ReturnType<typeof createSender>>()
   let nth = 0
-  let last: Message | undefined
+  let last: CapturedMessage | undefined
   for (const [step, { send, wait, handled }] of (test.steps ?? []).entries()) {
     if (wait !== undefined) engine.moveTo(clock.now() + wait)
     if (handled !== undefined && last !== undefined) {
@@ -155,8 +155,9 @@ async function runSteps(test: PolicyTest, scene: Scene, decide: DecideMessage): 
     const startMs = clock.now()
     const isSame = !usesNumber(send)
     for (let time = 0; time < (send.times ?? 1); time++) {
-      if (time === 0 || !isSame) last = createMessage(send, time + 1, gate, senders)
-      const record = { atMs: startMs + time * (send.every ?? 0), message: last!, handled: undefined }
+      // Always a new one: a gate remembers connects by their message.
+      last = isSame && time > 0 ? last!.withSize(last!.size) : createMessage(send, time + 1, gate, senders)
+      const record = { atMs: startMs + time * (send.every ?? 0), message: last, handled: undefined }
       const goesOn = decide(record, nth++, step, scene)
       // A promise per message would cost more than the decision.
       if (!(goesOn instanceof Promise ? await goesOn : goesOn)) return
@@ -175,7 +176,7 @@ function createMessage(
   n: number,
   gate: Gate,
   senders: SenderCache<Message['sender']>,
-): Message {
+): CapturedMessage {
   const fill = (text: string | undefined): string | undefined => text?.replaceAll('{n}', String(n))
   const { client, user, device, apiKey, ip, roles, tier } = send
   const parts = Object.entries({

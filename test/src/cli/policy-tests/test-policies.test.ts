@@ -180,10 +180,24 @@ describe('topicgate test', () => {
       - send: { topic: a, client: c1 }
       - handled: { ok: false, took: 300ms, times: ${results} }
       - send: { topic: a, client: c1 }
-        expect: { refused: ${refused} }
+        expect: { refused: ${refused}${refused > 0 ? ', by: breaker' : ''} }
 `
     const file = folder.file('t.yaml', `policy: policy.yaml\ntests:${test(5, 0)}${test(6, 1)}`)
-    expect((await runCommand(['test', file])).out).toContain('2 passed, 0 failed')
+    const { out } = await runCommand(['test', file, '--coverage'])
+    expect(out).toContain('2 passed, 0 failed')
+    expect(out).toContain('1 of 2 rules and exemptions decided a message\n  no test is refused by rule a\n')
+  })
+
+  it('counts every message of a send as one of its own', async () => {
+    using folder = new Folder()
+    folder.file('policy.yaml', 'penalties: { block: 1m, flapping: 5 connects in 10s }\nrules: []\n')
+    const send = (client: string): string =>
+      `{ send: { on: connect, client: ${client}, times: 6 }, expect: { allowed: 4, reason: banned } }`
+    const file = folder.file(
+      't.yaml',
+      `policy: policy.yaml\ntests: [{ name: a, steps: [${send('c1')}, ${send('c2')}] }]`,
+    )
+    expect((await runCommand(['test', file])).out).toContain('1 passed, 0 failed')
   })
 
   it('lists rules and exemptions that no test decided by', async () => {
