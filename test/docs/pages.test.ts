@@ -78,6 +78,13 @@ describe('pages', () => {
     expect(BLOCKS.filter(({ language }) => !tried.has(language)).map(placeOf)).toEqual([])
   })
 
+  it('files of a page have names of their own', () => {
+    const names = BLOCKS.flatMap(({ page, words }) =>
+      words.filter(word => /\.\w+$/.test(word)).map(word => `${page} ${word}`),
+    )
+    expect(names.filter((name, index) => names.indexOf(name) < index)).toEqual([])
+  })
+
   it('blocks of JSON can be read', () => {
     for (const { language, text } of BLOCKS) {
       if (language === 'json') expect(() => JSON.parse(text)).not.toThrow()

@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs'
+import { copyFileSync, existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { findUnsupported } from '../../brokers/aedes/capabilities.ts'
@@ -6,26 +6,41 @@ import { PolicyError } from '../../src/core/errors.ts'
 import { Gate } from '../../src/gate/gate.ts'
 import { loadPolicy } from '../../src/policy/index.ts'
 import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
-import { ROOT } from '../structure/project.ts'
-import { BLOCKS, placeOf } from './pages.ts'
+import { runCommand } from '../src/cli/fake-terminal.ts'
+import { Folder } from '../src/cli/folder.ts'
+import { listFiles, ROOT } from '../structure/project.ts'
+import { BLOCKS, type Block, placeOf } from './pages.ts'
+
+/*
+ * Each policy on a page has a name behind `yaml`, and tests in policies/PAGE/NAME.test.yaml, which try what the page says of
+ * it. They run as `topicgate test` runs them, and leave out no rule or exemption.
+ */
+
+const TESTS = 'test/docs/policies'
 
 /** Overlays, and files of tests and fleets, are for the commands beside them. */
-const isNoPolicy = ({ words }: { readonly words: readonly string[] }): boolean =>
+const isNoPolicy = ({ words }: Block): boolean =>
   words.some(word => /\.(?:test|fleet|overlay)\.yaml$/.test(word))
+const isBroken = ({ words }: Block): boolean => words.some(word => word.startsWith('broken'))
 
-const policies = BLOCKS.filter(block => block.language === 'yaml' && !isNoPolicy(block)).map(block => ({
-  ...block,
-  place: placeOf(block),
-}))
-const isBroken = ({ words }: { readonly words: readonly string[] }): boolean =>
-  words.some(word => word.startsWith('broken'))
+const blocks = BLOCKS.filter(block => block.language === 'yaml' && !isNoPolicy(block)).map(block => {
+  const name = block.words[0] ?? '(a name is missing).yaml'
+  const page = block.page.replace(/^docs\/|\.md$/g, '')
+  return {
+    ...block,
+    place: placeOf(block),
+    name,
+    tests: `${TESTS}/${page}/${name.replace('.yaml', '.test.yaml')}`,
+  }
+})
+const policies = blocks.filter(block => !isBroken(block))
 
 describe('policies on the pages', () => {
   it('are there', () => {
     expect(policies.length).toBeGreaterThan(10)
   })
 
-  it.each(policies.filter(block => !isBroken(block)))('$place loads, and aedes can enact it', async block => {
+  it.each(policies)('$place loads, and aedes can enact it', async block => {
     await loadPolicy(block.text, { env: {} })
     // Their servers are not here.
     const gate = await Gate.fromPolicy(block.text, { env: {}, store: new MemoryStore() })
@@ -35,15 +50,31 @@ describe('policies on the pages', () => {
     await gate.close()
   })
 
-  it.each(policies.filter(isBroken))('$place is refused', async block => {
+  it.each(blocks.filter(isBroken))('$place is refused', async block => {
     await expect(loadPolicy(block.text, { env: {} })).rejects.toThrow(PolicyError)
+  })
+
+  it('have tests, each its own', () => {
+    expect(policies.filter(({ tests }) => !existsSync(join(ROOT, tests))).map(({ place }) => place)).toEqual(
+      [],
+    )
+    expect(listFiles(TESTS, '.yaml').toSorted()).toEqual(policies.map(({ tests }) => tests).toSorted())
+  })
+
+  it.each(policies)('$place does what the page says', async ({ name, text, tests }) => {
+    using folder = new Folder()
+    folder.file(name, text)
+    const file = folder.file(name.replace('.yaml', '.test.yaml'), '')
+    copyFileSync(join(ROOT, tests), file)
+    const { out } = await runCommand(['test', file, '--coverage'])
+    expect(out).toMatch(/^\d+ passed, 0 failed\n\n.*: (\d+) of \1 rules and exemptions decided a message\n$/m)
   })
 })
 
-it.each(readdirSync(join(ROOT, 'config')).filter(file => file.endsWith('.yaml')))(
-  'config/%s is a policy aedes can enact',
-  async file => {
-    const gate = await Gate.fromPolicy(join(ROOT, 'config', file), { env: {} })
+it.each(listFiles('config', '.yaml').filter(path => /^config\/[^/]+$/.test(path)))(
+  '%s is a policy aedes can enact',
+  async path => {
+    const gate = await Gate.fromPolicy(join(ROOT, path), { env: {} })
     expect(findUnsupported(gate)).toEqual([])
     await gate.close()
   },
