@@ -38,8 +38,9 @@ export const MAX_SIZES = {
   pendingCopies: 1_024,
   /** Bytes of one line of a capture. */
   captureLineBytes: 16_777_216,
-  /** Lines of a capture whose messages are cached, of 2 kB at most. */
+  /** Lines of a capture whose messages are cached, of 2 kB at most, and bytes of these lines. */
   cachedCaptureLines: 131_072,
+  cachedCaptureLineBytes: 33_554_432,
   /** Concurrent handlers of a replay. Beyond it, the one that ends first ends early. */
   replayHandlers: 65_536,
   /** Senders and other keys that a suggestion measures, of all its rules, 1 kB each. Beyond it, half of them are left out. */

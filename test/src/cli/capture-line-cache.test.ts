@@ -76,6 +76,35 @@ describe('CaptureLineCache', () => {
     expect(findAfter('{"at":5,"topic":"a"}', '{"at":6,"topic":"a"} ')).toBeUndefined()
   })
 
+  it('finds a line wherever its parts are, and none that differs in a byte', () => {
+    for (let length = 0; length < 8; length++) {
+      const written = `{"at":5,"topic":"${'z'.repeat(length)}","size":7,"client":"c"}`
+      const cache = new CaptureLineCache()
+      cache.add(Buffer.from(written), 0, message)
+      const line = Buffer.from(`${' '.repeat(length)}${written.replace('7', '123')}`)
+      expect(cache.find(line, length)).toEqual(message.withSize(123))
+      for (let place = length; place < line.length; place++) {
+        const other = Buffer.from(line)
+        other[place]!++
+        const found = cache.find(other, length)
+        const isDigit = [line[place], other[place]].every(byte => byte! >= 0x30 && byte! <= 0x39)
+        expect(found === undefined).toBe(!isDigit)
+      }
+    }
+  })
+
+  it('finds no message of another line that has the same hash', () => {
+    const line = (topic: string) => Buffer.from(`{"at":0,"topic":"${topic}"}`)
+    const [one, other] = [line('117007/182992'), line('139656/160343')]
+    const cache = new CaptureLineCache()
+    cache.add(one, 0, message)
+    expect(cache.find(other, 0)).toBeUndefined()
+    // It takes the place of the first line: the hashes are indeed equal.
+    cache.add(other, 0, message.withSize(1))
+    expect(cache.find(one, 0)).toBeUndefined()
+    expect(cache.find(other, 0)).toEqual(message.withSize(1))
+  })
+
   it('returns a new message each time', () => {
     const cache = new CaptureLineCache()
     const line = Buffer.from('{"at":5,"topic":"connect","on":"connect"}')
@@ -101,11 +130,16 @@ describe('CaptureLineCache', () => {
     )
   })
 
-  it('forgets its lines when there are too many', () => {
+  it.each([
+    ['many', MAX_SIZES.cachedCaptureLines, 0],
+    ['long in total', MAX_SIZES.cachedCaptureLineBytes / 2_000, 2_000],
+  ])('forgets its lines when they are too %s', (_, most, chars) => {
     const cache = new CaptureLineCache()
-    const line = (n: number) => Buffer.from(`{"at":0,"topic":"${n}"}`)
-    for (let n = 0; n <= MAX_SIZES.cachedCaptureLines; n++) cache.add(line(n), 0, message)
+    const line = (n: number) => Buffer.from(`{"at":0,"topic":"${n}${' '.repeat(chars)}"}`)
+    // A line may replace one of the same hash.
+    const last = Math.ceil(most * 1.01)
+    for (let n = 0; n <= last; n++) cache.add(line(n), 0, message)
     expect(cache.find(line(0), 0)).toBeUndefined()
-    expect(cache.find(line(MAX_SIZES.cachedCaptureLines), 0)).toEqual(message)
+    expect(cache.find(line(last), 0)).toEqual(message)
   })
 })
