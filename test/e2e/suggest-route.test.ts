@@ -24,7 +24,8 @@ it('suggests limits from the messages of a running broker, and says why it canno
     { timeoutMs: 60_000 },
   )
   const port = Number((await logged(broker, /ready/)).port)
-  const call = (path: string): Promise<Answer> => send({ socketPath, path: `/api/v1${path}` }, 'GET', {})
+  const call = (path: string, method = 'GET', body?: object): Promise<Answer> =>
+    send({ socketPath, path: `/api/v1${path}` }, method, { body })
   const suggest = (query: Readonly<Record<string, string>>): Promise<Answer> =>
     call(`/suggest?${new URLSearchParams({ for: '60s', reason: 'first limits', ...query })}`)
   let suggestions = 0
@@ -55,6 +56,18 @@ it('suggests limits from the messages of a running broker, and says why it canno
   expect([status, messages, dialect]).toEqual([200, 60, 'mqtt'])
   expect(rules).toMatchObject([{ name: 'fleet', on: 'publish', topic, per: 'device', keys: 3 }])
   expect(rules[0]!.doubts).toEqual(['only 3 senders', 'less than 24 hours'])
+  const { name, basis, fields, limit } = rules[0]!
+  expect(basis).toEqual([
+    expect.stringMatching(/^\d+ messages, 3 keys by device: median \S+, p99\.9 \S+\.$/),
+    expect.stringMatching(/^Bursts at \S+: median \d+, .* Headroom: rate × 1\.5, burst × 1\.25\.$/),
+    'Confidence: low (only 3 senders, less than 24 hours).',
+  ])
+  expect(fields).toEqual({ topic, per: 'device', limit, exceeded: 'drop', shadow: true })
+  expect((await call(`/rules/${name}`, 'POST', { ...fields, reason: 'first limits' })).status).toBe(200)
+  expect((await call(`/rules/${name}`)).body).toMatchObject({ observed: true, pattern: topic })
+  expect(verification.text).toEqual([
+    expect.stringMatching(/^Replay of the last 30 %: ordinary senders lose /),
+  ])
   const verified = verification.ordinary.messages + verification.outliers.messages
   expect(rules[0]!.messages + verified).toBe(60)
   expect(text).toMatch(/^# Suggested by topicgate from node \S+: 60 messages\n/)

@@ -59,6 +59,12 @@ export const suggestionSchema = z
           .meta({ description: 'Set apart: not used for the limit.' }),
         confidence: z.enum(['low', 'medium', 'high']),
         doubts: z.array(z.string()).meta({ description: 'Why the confidence is low.' }),
+        basis: z.array(z.string()).meta({
+          description: 'What the limit is based on, in sentences: messages and keys, bursts, confidence.',
+        }),
+        fields: z
+          .record(z.string(), z.unknown())
+          .meta({ description: 'The rule in shadow, for POST /rules/{name}: add a reason.' }),
       }),
     ),
     verification: z
@@ -66,6 +72,7 @@ export const suggestionSchema = z
         ordinary: lossSchema,
         outliers: lossSchema,
         worst: z.array(z.object({ name: z.string(), count: z.int() })),
+        text: z.array(z.string()).meta({ description: 'The same in sentences.' }),
       })
       .meta({
         description: 'What the last 30 % of the time would lose with limits fitted to the first 70 %.',

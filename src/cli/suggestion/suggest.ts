@@ -20,9 +20,11 @@ import { fitLimit, type Outlier } from './fit-limit.ts'
 import { MessageGroups } from './message-groups.ts'
 import { StdinCopy } from './stdin-copy.ts'
 import {
+  describeBasis,
   describeVerification,
   formatLoss,
   formatPolicy,
+  ruleFields,
   type SuggestedPolicy,
   type SuggestedRule,
   type Verification,
@@ -271,8 +273,13 @@ function suggestionJson(policy: SuggestedPolicy, verification: Verification, tex
   const { rules, ...rest } = policy
   return {
     ...rest,
-    rules: rules.map(({ fit: { quantiles: _, ...fit }, ...rule }) => ({ ...rule, ...fit })),
-    verification,
+    rules: rules.map(rule => {
+      const { fit, ...group } = rule
+      const { quantiles: _, ...limit } = fit
+      const basis = Object.values(describeBasis(rule.per, fit, policy.quantile))
+      return { ...group, ...limit, basis, fields: ruleFields(rule) }
+    }),
+    verification: { ...verification, text: describeVerification(verification) },
     policy: text,
   }
 }

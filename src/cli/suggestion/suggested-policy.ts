@@ -31,7 +31,7 @@ export interface SuggestedPolicy {
 
 /** Returns the policy as YAML. With a verification, its rules are in shadow and comments say where the numbers come from. */
 export function formatPolicy(policy: SuggestedPolicy, verification?: Verification): string {
-  const { capture, messages, firstMs, lastMs, dialect, rules } = policy
+  const { capture, messages, firstMs, lastMs, dialect, quantile, rules } = policy
   const comments =
     verification === undefined
       ? []
@@ -46,7 +46,7 @@ export function formatPolicy(policy: SuggestedPolicy, verification?: Verificatio
     'version: 1',
     `dialect: ${dialect}`,
     'rules:',
-    ...rules.flatMap(rule => formatRule(rule, policy, verification !== undefined)),
+    ...rules.flatMap(rule => formatRule(rule, quantile, verification !== undefined)),
     '',
   ].join('\n')
 }
@@ -65,46 +65,66 @@ export function describeVerification({ ordinary, outliers, worst }: Verification
   ]
 }
 
-function formatRule(
-  { name, on, topic, per, fit }: SuggestedRule,
-  { quantile }: SuggestedPolicy,
-  isCommented: boolean,
-): readonly string[] {
+function formatRule(rule: SuggestedRule, quantile: number, isCommented: boolean): readonly string[] {
+  const { name, per, fit } = rule
+  const fields = Object.entries(ruleFields(rule)).filter(
+    ([word, value]) => value !== undefined && (isCommented || word !== 'shadow'),
+  )
   return [
-    ...(isCommented ? describeFit(per, fit, quantile).map(line => `  # ${line}`) : []),
+    ...(isCommented ? describeRule(per, fit, quantile).map(line => `  # ${line}`) : []),
     `  - name: ${name}`,
-    ...(topic === undefined ? [] : [`    topic: ${JSON.stringify(topic)}`]),
-    ...(on === 'publish' ? [] : [`    on: ${on}`]),
-    `    per: ${per}`,
-    `    limit: ${fit.limit}`,
-    `    exceeded: ${on === 'connect' ? 'reject' : 'drop'}`,
-    ...(isCommented ? ['    shadow: true'] : []),
+    ...fields.map(([word, value]) => `    ${word}: ${word === 'topic' ? JSON.stringify(value) : value}`),
   ]
 }
 
-function describeFit(per: string, fit: FittedLimit, quantile: number): readonly string[] {
-  const { keys, messages, medianPerSecond, quantilePerSecond, ratePerSecond, quantiles, outliers, doubts } =
-    fit
+/** Returns the fields of a rule in shadow besides its name, as a policy has them. */
+export function ruleFields({ on, topic, per, fit }: SuggestedRule): Readonly<Record<string, unknown>> {
+  return {
+    topic,
+    on: on === 'publish' ? undefined : on,
+    per,
+    limit: fit.limit,
+    exceeded: on === 'connect' ? 'reject' : 'drop',
+    shadow: true,
+  }
+}
+
+function describeRule(per: string, fit: FittedLimit, quantile: number): readonly string[] {
+  const { counts, bursts, confidence } = describeBasis(per, fit, quantile)
+  const named = fit.outliers.slice(0, OUTLIERS_SHOWN)
+  const others = fit.outliers.length - named.length
+  return [
+    ...[counts, bursts],
+    ...named.map(
+      each => `Set apart: ${printable(each.key)} ${each.reason} (${formatCount(each.messages)} messages).`,
+    ),
+    ...(others > 0 ? [`Set apart: ${formatCount(others)} more.`] : []),
+    confidence,
+  ]
+}
+
+/** What a limit is based on, in sentences. */
+export interface LimitBasis {
+  readonly counts: string
+  readonly bursts: string
+  readonly confidence: string
+}
+
+export function describeBasis(per: string, fit: FittedLimit, quantile: number): LimitBasis {
+  const { keys, messages, medianPerSecond, quantilePerSecond, ratePerSecond, quantiles, doubts } = fit
   const at = quantiles.find(each => each.ratePerSecond === ratePerSecond)!
   const share = `p${Number((quantile * 100).toFixed(3))}`
-  const burst = [
+  const bursts = [
     `median ${ceil(at.p50)}`,
     `p99 ${ceil(at.p99)}`,
     `${share} ${ceil(at.chosen)}`,
     `most ${ceil(at.max)}`,
   ]
-  const named = outliers.slice(0, OUTLIERS_SHOWN)
-  return [
-    `${formatCount(messages)} messages, ${formatCount(keys)} ${keys === 1 ? 'key' : 'keys'} by ${per}: median ${formatPerSecond(medianPerSecond)}, ${share} ${formatPerSecond(quantilePerSecond)}.`,
-    `Bursts at ${formatPerSecond(ratePerSecond)}: ${burst.join(', ')}. Headroom: rate × 1.5, burst × 1.25.`,
-    ...named.map(
-      each => `Set apart: ${printable(each.key)} ${each.reason} (${formatCount(each.messages)} messages).`,
-    ),
-    ...(outliers.length > named.length
-      ? [`Set apart: ${formatCount(outliers.length - named.length)} more.`]
-      : []),
-    `Confidence: ${fit.confidence}${doubts.length > 0 ? ` (${doubts.join(', ')})` : ''}.`,
-  ]
+  return {
+    counts: `${formatCount(messages)} messages, ${formatCount(keys)} ${keys === 1 ? 'key' : 'keys'} by ${per}: median ${formatPerSecond(medianPerSecond)}, ${share} ${formatPerSecond(quantilePerSecond)}.`,
+    bursts: `Bursts at ${formatPerSecond(ratePerSecond)}: ${bursts.join(', ')}. Headroom: rate × 1.5, burst × 1.25.`,
+    confidence: `Confidence: ${fit.confidence}${doubts.length > 0 ? ` (${doubts.join(', ')})` : ''}.`,
+  }
 }
 
 function ceil(value: number): string {
