@@ -18,6 +18,7 @@ import {
   reloadBodySchema,
   rollbackBodySchema,
   ruleBodySchema,
+  rulesBodySchema,
   validationSchema,
 } from '../schemas/policy.ts'
 import { rulePathSchema } from '../schemas/rules.ts'
@@ -154,6 +155,26 @@ const reload = defineRoute({
   },
 })
 
+const addRules = defineRoute({
+  method: 'POST',
+  path: '/rules',
+  role: 'admin',
+  summary: 'Adds several rules to the overlay, all or none',
+  body: rulesBodySchema,
+  answers: { 200: CHANGED },
+  handle({ body: { reason, rules } }, context) {
+    const names = new Set<string>()
+    for (const { name } of rules) {
+      if (names.has(name)) throw new AdminProblem(400, `two rules have the name ${JSON.stringify(name)}`)
+      checkIsNew(context, name)
+      names.add(name)
+    }
+    return changeOverlay(context, reason, text =>
+      rules.reduce((changed, { name, ...fields }) => setRule(changed, name, fields), text),
+    )
+  },
+})
+
 const addRule = defineRoute({
   method: 'POST',
   path: '/rules/{name}',
@@ -163,8 +184,7 @@ const addRule = defineRoute({
   body: ruleBodySchema,
   answers: { 200: CHANGED },
   handle({ params: { name }, body: { reason, ...fields } }, context) {
-    if (context.state.gate.rules().includes(name) || ruleInPolicy(context, name))
-      throw new AdminProblem(409, `there is a rule ${JSON.stringify(name)} already: PUT changes it`)
+    checkIsNew(context, name)
     checkName(name, fields)
     return changeOverlay(context, reason, text => setRule(text, name, fields))
   },
@@ -203,6 +223,12 @@ const deleteRule = defineRoute({
     })
   },
 })
+
+function checkIsNew(context: RouteContext, name: string): void {
+  if (!context.state.gate.rules().includes(name) && !ruleInPolicy(context, name)) return
+  const remedy = 'choose another name; PUT changes the rule'
+  throw new AdminProblem(409, `there is a rule ${JSON.stringify(name)} already (${remedy})`)
+}
 
 function checkName(name: string, fields: Readonly<Record<string, unknown>>): void {
   if (fields.name !== undefined && fields.name !== name)
@@ -258,5 +284,5 @@ async function recordChange(
 
 export const POLICY_ROUTES: readonly Route[] = [
   ...[get, validate, diff, versions, put, putShadow, rollback, reload],
-  ...[addRule, changeRule, deleteRule],
+  ...[addRules, addRule, changeRule, deleteRule],
 ]

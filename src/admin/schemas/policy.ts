@@ -68,3 +68,12 @@ export const policyChangedSchema = z.object({
 export const ruleBodySchema = z
   .looseObject({ reason: reasonSchema })
   .meta({ description: 'Fields of a rule of a policy: limit, topic, per, enabled, shadow and others.' })
+
+/** POST /rules */
+export const rulesBodySchema = z.strictObject({
+  rules: z
+    .array(z.looseObject({ name: z.string().min(1).max(1_024) }))
+    .min(1)
+    .meta({ description: 'Rules as a policy has them.' }),
+  reason: reasonSchema,
+})

@@ -64,7 +64,9 @@ export const suggestionSchema = z
         }),
         fields: z
           .record(z.string(), z.unknown())
-          .meta({ description: 'The rule in shadow, for POST /rules/{name}: add a reason.' }),
+          .meta({
+            description: 'The rule in shadow besides its name, for POST /rules and POST /rules/{name}.',
+          }),
       }),
     ),
     verification: z

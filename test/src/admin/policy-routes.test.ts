@@ -141,6 +141,29 @@ describe('the policy of the admin API', () => {
     expect(readFileSync(overlay, 'utf8')).toContain('# by hand')
   })
 
+  it('takes several rules at once, all or none', async () => {
+    const overlay = await openWithOverlay()
+    const before = readFileSync(overlay, 'utf8')
+    const add = (...rules: readonly object[]): Promise<Answer> =>
+      scene.call('POST', `${BASE}/rules`, { body: { rules, reason: 'test' } })
+    const [first, second] = [
+      { name: 'first', topic: 'fleet/#', per: 'client', limit: '1/s', shadow: true },
+      { name: 'second', on: 'connect', per: 'ip', limit: '1/s', exceeded: 'reject' },
+    ]
+    expect((await add(first, { ...second, limit: 'much' })).status).toBe(422)
+    expect((await add(first, { ...second, name: 'first' })).status).toBe(400)
+    expect((await add(first, { ...second, name: 'per-client' })).body).toMatchObject({
+      status: 409,
+      detail: 'there is a rule "per-client" already (choose another name; PUT changes the rule)',
+    })
+    expect((await add()).status).toBe(400)
+    expect(readFileSync(overlay, 'utf8')).toBe(before)
+    const { status, body } = await add(first, second)
+    expect([status, body]).toMatchObject([200, { version: 1 }])
+    expect(scene.gate.rules()).toEqual(expect.arrayContaining(['first', 'second']))
+    expect(readFileSync(overlay, 'utf8')).toContain('# by hand')
+  })
+
   it('is put in shadow, for all senders or a share; the file keeps its comments', async () => {
     const overlay = await openWithOverlay()
     const put = (shadow: unknown): Promise<Answer> =>
