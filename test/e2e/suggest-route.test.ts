@@ -75,11 +75,18 @@ it('suggests limits from the messages of a running broker, and says why it canno
   const validated = await runCommand(['validate', folder.file('suggested.yaml', text)])
   expect([validated.exitCode, validated.err]).toEqual([0, ''])
 
-  const unknown = await suggestFrom(2, { topic, per: 'tenant' })
+  // Refused before there is a message.
+  const unknown = await suggest({ topic, per: 'tenant' })
   expect([unknown.status, unknown.body]).toMatchObject([
     422,
-    { detail: expect.stringContaining('has no such capture (use client, ') },
+    { detail: expect.stringMatching(/^per tenant: .* has no such capture \(use client, .*, site\)$/) },
   ])
+  const invalid = await suggest({ topic: 'fleet/#/t' })
+  expect([invalid.status, invalid.body]).toMatchObject([
+    422,
+    { detail: expect.stringMatching(/^topic: "fleet\/#\/t": # must be the last character \(use /) },
+  ])
+  suggestions += 2
   const short = await suggestFrom(1, { max: '1' })
   expect([short.status, short.body]).toMatchObject([
     409,

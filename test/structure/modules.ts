@@ -57,6 +57,7 @@ export const MODULES: Readonly<Record<string, readonly string[]>> = {
     'adapter',
     'stores',
     'conditions',
+    'topic',
     'core',
   ],
 }

@@ -21,29 +21,27 @@ const suggest = defineRoute({
       )
     if (state.isSuggesting) throw new AdminProblem(409, 'limits are being suggested already')
     state.isSuggesting = true
+    let running: RunningCapture | undefined
     try {
       const topic = pattern?.replaceAll(/\{\w+\}/g, state.gate.dialect === 'mqtt' ? '+' : '*')
       const note = { ...rest, topic: pattern }
-      const running = await startCapture({ ...rest, topic, hashSenders: false, reason, note }, context)
+      running = await startCapture({ ...rest, topic, hashSenders: false, reason, note }, context)
       const options = { topic: pattern, per, quantile, dialect: state.gate.dialect, node: state.node }
       const suggestion = await state.suggestLimits(textsOf(running), options, signal)
       if (!isAuthorized()) throw new AdminProblem(401, 'the token is no longer valid')
       return { body: suggestion }
     } finally {
+      running?.end()
       state.isSuggesting = false
     }
   },
 })
 
 async function* textsOf(running: RunningCapture): AsyncGenerator<string> {
-  try {
-    for (;;) {
-      const text = await running.next()
-      if (text === undefined) return
-      yield text
-    }
-  } finally {
-    running.end()
+  for (;;) {
+    const text = await running.next()
+    if (text === undefined) return
+    yield text
   }
 }
 

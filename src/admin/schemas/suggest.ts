@@ -62,11 +62,9 @@ export const suggestionSchema = z
         basis: z.array(z.string()).meta({
           description: 'What the limit is based on, in sentences: messages and keys, bursts, confidence.',
         }),
-        fields: z
-          .record(z.string(), z.unknown())
-          .meta({
-            description: 'The rule in shadow besides its name, for POST /rules and POST /rules/{name}.',
-          }),
+        fields: z.record(z.string(), z.unknown()).meta({
+          description: 'The rule in shadow besides its name, for POST /rules and POST /rules/{name}.',
+        }),
       }),
     ),
     verification: z

@@ -1,3 +1,5 @@
+import type { Dialect } from '../../core/message.ts'
+import { parsePattern } from '../../topic/pattern.ts'
 import { CommandError, EXIT } from '../command-error.ts'
 import type { GroupDefinition } from './message-groups.ts'
 import type { CaptureSurvey } from './survey-capture.ts'
@@ -8,14 +10,23 @@ export interface GroupOptions {
   readonly per?: string | undefined
 }
 
-/** Returns the rules to fit. Throws CommandError if `per` cannot be measured. */
-export function defineGroups(
-  { topic, per }: GroupOptions,
-  survey: CaptureSurvey,
-): readonly GroupDefinition[] {
+/** Checks what can be checked without messages. Throws CommandError for an invalid pattern, or if `per` cannot be measured. */
+export function checkGroupOptions({ topic, per }: GroupOptions, dialect: Dialect): void {
+  if (topic === undefined) return
+  try {
+    parsePattern(topic, dialect)
+  } catch (error) {
+    throw new CommandError(`--${(error as Error).message}`, EXIT.usage)
+  }
+  if (per !== undefined) checkScope(per, topic)
+}
+
+/** Returns the rules to fit. Throws like `checkGroupOptions`. */
+export function defineGroups(options: GroupOptions, survey: CaptureSurvey): readonly GroupDefinition[] {
+  checkGroupOptions(options, survey.dialect)
+  const { topic, per } = options
   if (topic !== undefined) {
     const given = per ?? survey.findIdentity() ?? lastCapture(topic) ?? 'global'
-    checkScope(given, topic)
     return [{ name: nameRule(topic, new Set()), on: 'publish', topic, per: given }]
   }
   const names = new Set<string>()
@@ -38,9 +49,10 @@ export function defineGroups(
 
 function checkScope(per: string, topic: string): void {
   const captures = [...topic.matchAll(/\{(\w+)\}/g)].map(([, name]) => name!)
-  const known = ['client', 'device', 'user', 'ip', 'topic', 'global', ...captures]
-  if (known.includes(per)) return
-  throw new CommandError(`--per ${per}: ${topic} has no such capture (use ${known.join(', ')})`, EXIT.usage)
+  const known = new Set(['client', 'device', 'user', 'ip', 'topic', 'global', ...captures])
+  if (known.has(per)) return
+  const remedy = `use ${[...known].join(', ')}`
+  throw new CommandError(`--per ${per}: ${topic} has no such capture (${remedy})`, EXIT.usage)
 }
 
 function lastCapture(topic: string): string | undefined {

@@ -5,7 +5,8 @@ import { pipeline } from 'node:stream/promises'
 import type { LimitSuggester, Suggestion } from '../../admin/index.ts'
 import { AdminProblem } from '../../admin/problem.ts'
 import { packageFile } from '../../core/package-files.ts'
-import { EXIT, type errorToJson } from '../command-error.ts'
+import { CommandError, EXIT, type errorToJson } from '../command-error.ts'
+import { checkGroupOptions } from './define-groups.ts'
 
 /** Runs `topicgate suggest` in a process of its own, so that the messages that are decided meanwhile do not wait. */
 export const suggestInProcess: LimitSuggester = async (
@@ -13,6 +14,7 @@ export const suggestInProcess: LimitSuggester = async (
   { topic, per, quantile, dialect, node },
   signal,
 ) => {
+  checkOptions({ topic, per }, dialect)
   const args = [
     ...['suggest', '-', '--json', '--allow-out-of-order', '--dialect', dialect, `--source=node ${node}`],
     ...['--quantile', String(quantile)],
@@ -39,6 +41,21 @@ export const suggestInProcess: LimitSuggester = async (
     const printed = JSON.parse(answer) as Suggestion | ReturnType<typeof errorToJson>
     if (!('error' in printed)) return printed
   }
-  const reason = complaints.trim().replace(/^error: /, '')
+  const reason = withoutDashes(complaints.trim().replace(/^error: /, ''))
   throw new AdminProblem(exitCode === EXIT.usage ? 422 : 409, reason || 'the suggestion was ended')
+}
+
+/** Why: an operator does not wait for minutes to read that the pattern has a mistake. */
+function checkOptions(...options: Parameters<typeof checkGroupOptions>): void {
+  try {
+    checkGroupOptions(...options)
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error
+    throw new AdminProblem(422, withoutDashes(error.message))
+  }
+}
+
+/** Returns a text in which the options of the command have the names of the parameters: `per` for `--per`. */
+function withoutDashes(text: string): string {
+  return text.replaceAll(/--(?=[a-z])/g, '')
 }

@@ -88,16 +88,15 @@ describe('suggest', () => {
     const capture = await simulated(folder)
     const { rules } = await suggestJson(capture, '--topic', 'fleet/{site}/{device}/#', '--per', 'site')
     expect(rules.map(({ topic, per }) => [topic, per])).toEqual([['fleet/{site}/{device}/#', 'site']])
-    const { exitCode, err } = await runCommand([
-      'suggest',
-      capture,
-      '--topic',
-      'fleet/{site}/#',
-      '--per',
-      'tenant',
-    ])
-    expect(exitCode).toBe(2)
-    expect(err).toContain('--per tenant: fleet/{site}/# has no such capture (use client,')
+    const wrong = [
+      ['fleet/{site}/#', 'tenant', '--per tenant: fleet/{site}/# has no such capture (use client,'],
+      ['fleet/#/t', 'client', '--topic: "fleet/#/t": # must be the last character (use '],
+    ] as const
+    for (const [topic, per, message] of wrong) {
+      const { exitCode, err } = await runCommand(['suggest', capture, '--topic', topic, '--per', per])
+      expect(exitCode).toBe(2)
+      expect(err).toContain(message)
+    }
   })
 
   it('suggests for subjects of NATS', async () => {
