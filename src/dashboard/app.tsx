@@ -1,7 +1,9 @@
+import { useState } from 'preact/hooks'
 import type { Status } from './api/types.ts'
 import { Login } from './components/login.tsx'
 import { NoticeBar } from './components/notice-bar.tsx'
 import { SenderDrawer } from './components/sender-drawer.tsx'
+import { ShadowRulePanel } from './components/shadow-rule-panel.tsx'
 import { TopBar } from './components/top-bar.tsx'
 import { AuditPage } from './pages/audit-page.tsx'
 import { EntriesPage } from './pages/entries-page.tsx'
@@ -21,8 +23,10 @@ export function App() {
 function Dashboard() {
   const { data: status, error } = useResource<Status>('status', STATUS_MS)
   const { page, sender } = route.value
+  const [isMakingRule, setIsMakingRule] = useState(false)
   if (status === undefined) return <p class="starting">{error ?? 'Loading …'}</p>
   const canChange = status.role !== 'viewer'
+  const canChangePolicy = status.role === 'admin' && status.policy.editable
   return (
     <>
       <button type="button" class="skip-link" onClick={focusContent}>
@@ -36,7 +40,16 @@ function Dashboard() {
           </p>
         )}
         {page === 'overview' && <OverviewPage status={status} />}
-        {page === 'rules' && <RulesPage />}
+        {isMakingRule && (
+          <ShadowRulePanel isShown={page === 'rules'} onClose={() => setIsMakingRule(false)} />
+        )}
+        {page === 'rules' && (
+          <RulesPage
+            canChange={canChangePolicy}
+            isMakingRule={isMakingRule}
+            onMakeRule={() => setIsMakingRule(!isMakingRule)}
+          />
+        )}
         {page === 'entries' && <EntriesPage canChange={canChange} />}
         {page === 'policy' && <PolicyPage />}
         {page === 'audit' && <AuditPage />}

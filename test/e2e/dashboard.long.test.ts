@@ -116,7 +116,7 @@ describe('the dashboard', () => {
     // The rest is the same in both.
     ['dark', 'color-contrast'],
   ] as const)('has no barrier that axe finds, in %s colours', async (colorScheme, rules) => {
-    const { page, faults } = await scene.open('operator', { colorScheme, reducedMotion: 'reduce' })
+    const { page, faults } = await scene.open('admin', { colorScheme, reducedMotion: 'reduce' })
     await flooderOnTop(page)
     expect(await findViolations(page, rules)).toEqual([])
     await page.getByRole('button', { name: 'Table' }).click()
@@ -132,6 +132,11 @@ describe('the dashboard', () => {
     for (const name of ['Rules', 'Bans and overrides', 'Policy', 'Audit']) {
       await page.getByRole('link', { name }).click()
       await page.getByRole('heading', { name, level: 1 }).waitFor()
+      if (name === 'Rules') {
+        await page.getByRole('button', { name: 'Make a shadow rule' }).click()
+        await page.getByRole('button', { name: 'planned' }).click()
+        await page.getByRole('button', { name: '10 %' }).click()
+      }
       expect(await findViolations(page, rules)).toEqual([])
     }
     expect(faults).toEqual([])
@@ -158,6 +163,114 @@ describe('the dashboard', () => {
     await page.getByText('Undone: the policy was changed').waitFor()
     await page.getByRole('link', { name: 'Audit' }).click()
     await page.getByRole('row', { name: /policy changed.*admin.*more for all/ }).waitFor()
+  })
+
+  it('listens to the traffic, and adds the limit that it suggests in shadow; undo removes it', async () => {
+    const { page, faults } = await scene.open('admin')
+    await openRules(page)
+    await page.getByRole('button', { name: 'Make a shadow rule' }).click()
+    await until(() => page.evaluate("document.activeElement.name === 'topic'"))
+    await page.keyboard.type('fleet/{site}/{device}')
+    await page.getByLabel('Counted per').fill('client')
+    await page.getByLabel('Reason, for the audit log').fill('limits for the fleet')
+    await page.getByRole('button', { name: 'Listen' }).click()
+    await page.getByRole('progressbar', { name: 'Listening' }).waitFor()
+    // It listens on while another page is shown.
+    await page.getByRole('link', { name: 'Overview' }).click()
+    await page.getByRole('heading', { name: 'Overview' }).waitFor({ state: 'attached' })
+    await page.getByRole('link', { name: 'Rules' }).click()
+    await page.getByText(/messages, 2 keys by client: median/).waitFor()
+    await page.getByText(/^Confidence: low/).waitFor()
+    await page.getByText(/^Set apart: flooder sends \S+ × the median/).waitFor()
+    expect(await findViolations(page)).toEqual([])
+
+    const name = page.getByLabel('Name')
+    await name.fill('planned')
+    await page.getByRole('button', { name: 'Add in shadow' }).click()
+    await page
+      .getByRole('alert')
+      .getByText('there is a rule "planned" already (choose another name')
+      .waitFor()
+    await name.fill('trial')
+    await page.getByRole('button', { name: 'Add in shadow' }).click()
+    await page.getByText('trial added in shadow').waitFor()
+    const row = page.getByRole('row', { name: /^trial publish fleet\/\{site\}\/\{device\} .* in shadow/ })
+    await row.waitFor()
+    await until(async () => /^[1-9]/.test(await row.getByRole('cell').nth(5).innerText()))
+    expect(await readOverlay()).toMatch(/name: trial.*per: client.*shadow: true/s)
+
+    await page.getByRole('button', { name: 'Undo' }).click()
+    await page.getByText('Undone: trial added in shadow').waitFor()
+    await row.waitFor({ state: 'detached' })
+    expect(await readOverlay()).not.toContain('trial')
+    await page.getByRole('link', { name: 'Audit' }).click()
+    await page.getByRole('row', { name: /policy changed.*admin.*limits for the fleet/ }).waitFor()
+    // The browser reports the refused request as an error of the page.
+    expect(faults).toEqual([expect.stringContaining('409')])
+  })
+
+  it('stops to listen when that is cancelled, and says what is wrong with a pattern at once', async () => {
+    const { page } = await scene.open('admin')
+    await openRules(page)
+    await page.getByRole('button', { name: 'Make a shadow rule' }).click()
+    const [topic, listen] = [page.getByLabel('Topic pattern'), page.getByRole('button', { name: 'Listen' })]
+    await page.getByLabel('Reason, for the audit log').fill('a look')
+    await page.getByLabel('Time to listen').selectOption('4 min')
+    await topic.fill('fleet/#/t')
+    await listen.click()
+    await page
+      .getByRole('alert')
+      .getByText('# must be the last character (use + for a single level')
+      .waitFor()
+    await topic.fill('fleet/#')
+    await listen.click()
+    await page.getByText(/^Listening, 3 min/).waitFor()
+    await page.getByRole('button', { name: 'Cancel' }).click()
+    await page.getByRole('alert').getByText('Cancelled.').waitFor()
+    await until(async () => (await scene.call('GET', 'suggest?for=100ms&reason=next')).status === 200)
+    await page.getByRole('button', { name: 'Cancel' }).click()
+    await topic.waitFor({ state: 'detached' })
+    expect(await readOverlay()).not.toContain('a look')
+  })
+
+  it('lets a rule in shadow refuse for a share of the senders, then for all, and takes that back', async () => {
+    const { page, faults } = await scene.open('admin')
+    await openRules(page)
+    await page.getByRole('button', { name: 'planned' }).click()
+    const steps = page.getByRole('group', { name: 'Senders for whom planned is in force' })
+    const choose = async (step: string): Promise<void> => {
+      await steps.getByRole('button', { name: step, exact: true }).click()
+      await page.getByLabel('Reason, for the audit log').fill(`now for ${step}`)
+      await page.getByRole('button', { name: `In force for ${step}: planned` }).click()
+      await page.getByText(`planned is in force for ${step}`, { exact: true }).waitFor()
+    }
+    const shareInShadow = async (): Promise<number> => {
+      const rule = (await (await scene.call('GET', 'rules/planned')).json()) as {
+        readonly shadowShare: number
+      }
+      return rule.shadowShare
+    }
+    await choose('10 %')
+    expect(await shareInShadow()).toBe(0.9)
+    await page.getByRole('row', { name: /^planned .* 90 % in shadow/ }).waitFor()
+    await choose('all')
+    expect(await shareInShadow()).toBe(0)
+    await page.getByRole('button', { name: 'Undo' }).click()
+    await page.getByText('Undone: planned is in force for all').waitFor()
+    expect(await shareInShadow()).toBe(0.9)
+    await steps.getByRole('button', { name: '10 %', pressed: true }).waitFor()
+    await choose('nobody')
+    expect(await shareInShadow()).toBe(1)
+    expect(faults).toEqual([])
+  })
+
+  it('offers changes of rules to admins only', async () => {
+    const { page } = await scene.open('operator')
+    await openRules(page)
+    await page.getByRole('button', { name: 'planned' }).click()
+    await page.getByRole('heading', { name: 'Topics' }).waitFor()
+    expect(await page.getByRole('button', { name: 'Make a shadow rule' }).count()).toBe(0)
+    expect(await page.getByText('In force for').count()).toBe(0)
   })
 
   it('is used by keyboard: Enter opens a card, Escape closes it, and the focus returns', async () => {
@@ -227,6 +340,20 @@ describe('the dashboard', () => {
     proxy.closeAllConnections()
   })
 })
+
+/** Opens the page of the rules. It listens for two seconds instead of half a minute. */
+async function openRules(page: Page): Promise<void> {
+  await page.route(/\/suggest\?.*for=30s/, route =>
+    route.continue({ url: route.request().url().replace('for=30s', 'for=2s') }),
+  )
+  await page.getByRole('link', { name: 'Rules' }).click()
+  await page.getByRole('button', { name: 'planned' }).waitFor()
+}
+
+async function readOverlay(): Promise<string> {
+  const policy = (await (await scene.call('GET', 'policy')).json()) as { readonly overlay: { text: string } }
+  return policy.overlay.text
+}
 
 async function countStreams(): Promise<number> {
   const status = (await (await scene.call('GET', 'status')).json()) as { readonly streams: number }

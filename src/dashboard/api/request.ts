@@ -56,7 +56,8 @@ export async function request<T>(method: string, path: string, options?: Request
 async function readError(response: Response): Promise<RequestError> {
   try {
     const { detail, problems } = (await response.json()) as { detail: string; problems?: Problem[] }
-    return new RequestError(response.status, detail, problems)
+    const remedy = problems?.[0]?.remedy
+    return new RequestError(response.status, remedy ? `${detail} (${remedy})` : detail, problems)
   } catch {
     return new RequestError(response.status, `The server answers ${response.status}.`)
   }

@@ -23,6 +23,7 @@ import type { SenderLimit, sendersSchema } from '../../admin/schemas/senders.ts'
 export type { Status } from '../../admin/schemas/overview.ts'
 export type { RuleDetail } from '../../admin/schemas/rules.ts'
 export type { RefusalJson, SenderCard, SenderLimit } from '../../admin/schemas/senders.ts'
+export type { Suggestion } from '../../admin/schemas/suggest.ts'
 
 export type Problem = z.infer<typeof problemSchema>
 export type Summary = z.infer<typeof summarySchema>

@@ -1,7 +1,7 @@
 interface ChoicesProps<T extends string> {
   readonly label: string
   readonly options: readonly T[]
-  readonly chosen: T
+  readonly chosen: T | undefined
   readonly onChoose: (option: T) => void
 }
 

@@ -1,12 +1,9 @@
 import { useRef, useState } from 'preact/hooks'
 import { RequestError, request } from '../api/request.ts'
 import type { Policy, Problem, Validation } from '../api/types.ts'
-import { showUndoableChange } from '../state/notice.ts'
+import { changePolicy } from '../state/change-policy.ts'
 import { ProblemList } from './problem-list.tsx'
 import { ReasonForm } from './reason-form.tsx'
-
-/** Overlay in place of an empty one, which is no policy. */
-const NO_CHANGES = 'version: 1\nrules: []\n'
 
 interface PolicyEditorProps {
   readonly file: string
@@ -32,12 +29,12 @@ export function PolicyEditor({ file, text, etag }: PolicyEditorProps) {
   }
   const apply = async (reason: string): Promise<void> => {
     try {
-      const applied = await putOverlay(edited, edit?.base ?? etag, reason)
+      const body = { overlay: edited, reason }
+      await changePolicy('the policy was changed', 'PUT', 'policy/overlay', body, edit?.base ?? etag)
       setProblems([])
       setState('')
       setEdit(undefined)
       setIsApplying(false)
-      showUndoableChange('the policy was changed', () => putOverlay(text || NO_CHANGES, applied.etag, 'undo'))
     } catch (error) {
       if (error instanceof RequestError) setProblems(error.problems)
       throw error
@@ -78,11 +75,6 @@ export function PolicyEditor({ file, text, etag }: PolicyEditorProps) {
       )}
     </section>
   )
-}
-
-function putOverlay(overlay: string, etag: string, reason: string): Promise<{ readonly etag: string }> {
-  const headers = { 'if-match': `"${etag}"` }
-  return request('PUT', 'policy/overlay', { headers, body: { overlay, reason } })
 }
 
 function selectLine(area: HTMLTextAreaElement, line: number): void {

@@ -1,6 +1,7 @@
 import { useState } from 'preact/hooks'
 import type { Rule, RuleDetail, Rules, TopList } from '../api/types.ts'
 import { OutcomeTag } from '../components/outcome-tag.tsx'
+import { RuleEnforcement } from '../components/rule-enforcement.tsx'
 import { ScrollArea } from '../components/scroll-area.tsx'
 import { SenderLink } from '../components/sender-link.tsx'
 import { ShareBar } from '../components/share-bar.tsx'
@@ -12,13 +13,26 @@ import { useResource } from '../state/use-resource.ts'
 const RULES_MS = 3_000
 const COLUMNS = 8
 
+interface RulesPageProps {
+  readonly canChange: boolean
+  readonly isMakingRule: boolean
+  readonly onMakeRule: () => void
+}
+
 /** Rules in their order, with what they refuse and what those in shadow would refuse. */
-export function RulesPage() {
+export function RulesPage({ canChange, isMakingRule, onMakeRule }: RulesPageProps) {
   const { data } = useResource<Rules>('rules?limit=500', RULES_MS)
   const [open, setOpen] = useState<string>()
   return (
     <section class="panel" aria-labelledby="rules-title">
-      <h1 id="rules-title">Rules {data && <span class="count">{data.total}</span>}</h1>
+      <div class="panel-head">
+        <h1 id="rules-title">Rules {data && <span class="count">{data.total}</span>}</h1>
+        {canChange && (
+          <button type="button" aria-expanded={isMakingRule} onClick={onMakeRule}>
+            Make a shadow rule
+          </button>
+        )}
+      </div>
       <ScrollArea label="Table of rules">
         <table>
           <caption class="visually-hidden">Rules with their counts since the start</caption>
@@ -40,6 +54,7 @@ export function RulesPage() {
                 key={rule.name}
                 rule={rule}
                 isOpen={rule.name === open}
+                canChange={canChange}
                 onToggle={() => setOpen(rule.name === open ? undefined : rule.name)}
               />
             ))}
@@ -53,10 +68,11 @@ export function RulesPage() {
 interface RuleRowsProps {
   readonly rule: Rule
   readonly isOpen: boolean
+  readonly canChange: boolean
   readonly onToggle: () => void
 }
 
-function RuleRows({ rule, isOpen, onToggle }: RuleRowsProps) {
+function RuleRows({ rule, isOpen, canChange, onToggle }: RuleRowsProps) {
   const { name, enabled, shadowShare, on, pattern, per, total, denied, shadow, meanRemaining } = rule
   return (
     <>
@@ -83,16 +99,16 @@ function RuleRows({ rule, isOpen, onToggle }: RuleRowsProps) {
           {formatShare(denied, total)}
           {denied > 0 && <ShareBar share={denied / total} tone="blocked" />}
         </td>
-        <td class="number">
-          {shadowShare + shadow > 0 ? formatCount(shadow) : '–'}
-          {shadow > 0 && <span class="hint">{formatShare(shadow, total)}</span>}
-        </td>
+        <td class="number">{shadowShare + shadow > 0 ? formatCount(shadow) : '–'}</td>
         <td class="number">{meanRemaining === null ? '–' : formatCount(meanRemaining)}</td>
       </tr>
       {isOpen && (
         <tr>
           <td colSpan={COLUMNS}>
-            <RuleViolations rule={rule} />
+            <div class="rule-details">
+              {canChange && <RuleEnforcement rule={rule} />}
+              <RuleViolations rule={rule} />
+            </div>
           </td>
         </tr>
       )}
@@ -105,12 +121,12 @@ function RuleViolations({ rule: { name, description } }: { readonly rule: Rule }
   const { data } = useResource<RuleDetail>(`rules/${encodeURIComponent(name)}`, RULES_MS)
   const { users, ips, topics } = data?.violations ?? {}
   return (
-    <div class="violations">
+    <>
       {description && <p>{description}</p>}
       <ViolationList title="Users" list={users} part="user" />
       <ViolationList title="Addresses" list={ips} part="ip" />
       <ViolationList title="Topics" list={topics} />
-    </div>
+    </>
   )
 }
 
