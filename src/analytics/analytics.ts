@@ -102,8 +102,8 @@ export class Analytics {
     this.#refusals = new RefusalAggregator(refused => {
       const { open } = this.#history
       // List by list, so that each is in the CPU caches from its second name on.
-      for (const { client, times } of refused) open.clients.add(client, times)
-      for (const { topic, times } of refused) open.topics.add(topic, times)
+      for (const { client, times, isShadow } of refused) if (!isShadow) open.clients.add(client, times)
+      for (const { topic, times, isShadow } of refused) if (!isShadow) open.topics.add(topic, times)
       for (const { counters, user, ip, topic, times } of refused)
         this.#counters.recordViolation(counters, user, ip, topic, times)
     })
@@ -235,7 +235,7 @@ export class Analytics {
 
   /** Counts one decision. */
   count(decision: Decision, message: Message, senderState: SenderState): void {
-    const { sender, topic } = message
+    const { sender } = message
     if (this.#clock.now() >= this.#sliceEndsMs) this.#closeDueSlice()
     // The sender state's mark identifies slice and tier, so that no other field of the sender is read.
     const isCounted = senderState.analyticsSlice >> INDEX_BITS === this.#slice
@@ -251,16 +251,30 @@ export class Analytics {
       this.#lastSeries = series
     }
     series.record(decision)
-    if (decision.shadow !== undefined) this.#counters.recordShadowRefusals(decision.shadow)
+    if (decision.shadow !== undefined) {
+      for (const counters of this.#counters.recordShadowRefusals(decision.shadow))
+        this.#recordRefused(message, senderState, counters, true)
+    }
     if (decision.allowed) return
     open.blocked++
-    const refused = countedSender(senderState, sender)
     const listeners = this.#refusalListeners
-    for (let at = 0; at < listeners.length; at++) listeners[at]!(decision, message, refused, 1)
+    if (listeners.length > 0) {
+      const refused = countedSender(senderState, sender)
+      for (let at = 0; at < listeners.length; at++) listeners[at]!(decision, message, refused, 1)
+    }
+    this.#recordRefused(message, senderState, series.counters, false)
+  }
+
+  #recordRefused(
+    { sender, topic }: Message,
+    senderState: SenderState,
+    counters: RuleCounters,
+    isShadow: boolean,
+  ): void {
     // A late decision may be about a topic that the sender state no longer has.
     if (senderState.topic === topic && isPersistent(senderState))
-      this.#refusals.recordRefusal(senderState, series.counters)
-    else this.#refusals.countByName(refused, topic, series.counters)
+      this.#refusals.recordRefusal(senderState, counters, isShadow)
+    else this.#refusals.countByName(countedSender(senderState, sender), topic, counters, isShadow)
   }
 
   close(): void {

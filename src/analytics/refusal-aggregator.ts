@@ -29,11 +29,22 @@ const PREVIOUS = 3
 /** Refused sender and its count; by name only, because the sender may be gone when it is counted. */
 export interface RefusedSender {
   times: number
+  /** True if the rule was in shadow for the sender: the messages were not refused. */
+  readonly isShadow: boolean
   readonly counters: RuleCounters
   readonly topic: string
   readonly client: string
   readonly user: string | undefined
   readonly ip: string | undefined
+}
+
+/** How often refusals without a run start one: those in shadow apart from the others, so that neither makes the others rarer. */
+class RunSampling {
+  /** Refusals that a new run counts for, and the runs removed since the last change. */
+  weight = 1
+  removed = 0
+  /** Number of refusals without a run until the next run starts. */
+  untilNext = 1
 }
 
 /** Shared by all analytics, because several may use one sender state and must not confuse their runs. */
@@ -55,11 +66,8 @@ export class RefusalAggregator {
   readonly #cells = new Int32Array(CELLS * CAPACITY)
   readonly #refused: RefusedSender[] = []
   #random = 1
-  /** Refusals that a new run counts for, and the runs removed since the last change. */
-  #weight = 1
-  #removed = 0
-  /** Number of refusals without a run until the next run starts. */
-  #untilNext = 1
+  #refusalSampling = new RunSampling()
+  #shadowSampling = new RunSampling()
   /** Block of serials that was last cleared. */
   #block = -1
 
@@ -68,9 +76,10 @@ export class RefusalAggregator {
     this.#countRefused = countRefused
   }
 
-  /** Counts a refusal of a sender on the topic of its state. */
-  recordRefusal(senderState: SenderState, counters: RuleCounters): void {
+  /** Counts a refusal of a sender on the topic of its state, or what a rule in shadow would have refused. */
+  recordRefusal(senderState: SenderState, counters: RuleCounters, isShadow = false): void {
     const cells = this.#cells
+    const id = runIdOf(counters, isShadow)
     let serial = senderState.refusalSeries
     // Serials show by themselves which runs are gone. Why: with 100,000 senders that saves most of them a cache
     // miss, 30 ns.
@@ -78,23 +87,24 @@ export class RefusalAggregator {
     for (let count = 0; count < RUNS_PER_SENDER && serial >= oldest; count++) {
       const at = CELLS * (serial % CAPACITY)
       if (cells[at] !== serial) break
-      if (cells[at + RULE] === counters.id) {
+      if (cells[at + RULE] === id) {
         cells[at + TIMES]!++
         return
       }
       serial = cells[at + PREVIOUS]!
     }
-    if (--this.#untilNext > 0) return
+    const sampling = this.#samplingOf(isShadow)
+    if (--sampling.untilNext > 0) return
     senderState.refusalSeries = this.#startRun(
-      describe(senderState.identity, senderState.topic, counters, 0),
+      describe(senderState.identity, senderState.topic, counters, 0, isShadow),
       senderState.refusalSeries,
     )
-    this.#untilNext = this.#weight === 1 ? 1 : this.#drawInterval()
+    sampling.untilNext = sampling.weight === 1 ? 1 : this.#drawInterval(sampling.weight)
   }
 
   /** Counts a refusal by name at once, for a sender without a kept state. */
-  countByName(sender: Sender, topic: string, counters: RuleCounters): void {
-    this.#countRefused([describe(sender, topic, counters, 1)])
+  countByName(sender: Sender, topic: string, counters: RuleCounters, isShadow = false): void {
+    this.#countRefused([describe(sender, topic, counters, 1, isShadow)])
   }
 
   /** Counts all pending refusals; the runs continue. */
@@ -105,19 +115,22 @@ export class RefusalAggregator {
   /** Counts all pending refusals, and starts to count every refusal exactly again. */
   resetExactCounts(): void {
     this.countAllPending()
-    this.#weight = 1
-    this.#removed = 0
-    this.#untilNext = 1
+    this.#refusalSampling = new RunSampling()
+    this.#shadowSampling = new RunSampling()
+  }
+
+  #samplingOf(isShadow: boolean): RunSampling {
+    return isShadow ? this.#shadowSampling : this.#refusalSampling
   }
 
   /**
    * Returns a random number from 1 to twice the weight, whose mean is the weight. Why random: senders may come in a
    * fixed order.
    */
-  #drawInterval(): number {
+  #drawInterval(weight: number): number {
     // Generator of Numerical Recipes; its upper bits are the good ones.
     this.#random = (Math.imul(this.#random, 1_664_525) + 1_013_904_223) >>> 0
-    return 1 + Math.floor((this.#random / 2 ** 32) * (2 * this.#weight - 1))
+    return 1 + Math.floor((this.#random / 2 ** 32) * (2 * weight - 1))
   }
 
   /** Starts a run in place of the oldest; returns its serial. */
@@ -129,22 +142,25 @@ export class RefusalAggregator {
       this.#block = block
       this.#removeOldest(index - (index % BLOCK_SIZE))
     }
-    this.#cells.set([serials, this.#weight, refused.counters.id, previousSerial], CELLS * index)
+    const { counters, isShadow } = refused
+    const { weight } = this.#samplingOf(isShadow)
+    this.#cells.set([serials, weight, runIdOf(counters, isShadow), previousSerial], CELLS * index)
     this.#refused[index] = refused
     return serials
   }
   /** Counts and removes the oldest runs. */
   #removeOldest(first: number): void {
-    this.#removed += this.#countBlock(first)
-    for (let index = first; index < first + BLOCK_SIZE; index++) this.#cells[CELLS * index] = 0
-    while (this.#removed >= REMOVALS_PER_STEP) {
-      this.#removed -= REMOVALS_PER_STEP
-      this.#weight *= 2
+    for (const { isShadow } of this.#countBlock(first)) {
+      const sampling = this.#samplingOf(isShadow)
+      if (++sampling.removed < REMOVALS_PER_STEP) continue
+      sampling.removed = 0
+      sampling.weight *= 2
     }
+    for (let index = first; index < first + BLOCK_SIZE; index++) this.#cells[CELLS * index] = 0
   }
 
-  /** Counts the pending refusals of a block; returns how many runs had any. */
-  #countBlock(first: number): number {
+  /** Counts the pending refusals of a block; returns the runs that had any. */
+  #countBlock(first: number): readonly RefusedSender[] {
     const waiting: RefusedSender[] = []
     for (let index = first; index < first + BLOCK_SIZE; index++) {
       const at = CELLS * index + TIMES
@@ -156,14 +172,26 @@ export class RefusalAggregator {
       this.#cells[at] = 0
     }
     if (waiting.length > 0) this.#countRefused(waiting)
-    return waiting.length
+    return waiting
   }
 }
 
-function describe(sender: Sender, topic: string, counters: RuleCounters, times: number): RefusedSender {
+/** Returns the id of the runs of a rule, which has others in shadow. */
+function runIdOf({ id }: RuleCounters, isShadow: boolean): number {
+  return isShadow ? ~id : id
+}
+
+function describe(
+  sender: Sender,
+  topic: string,
+  counters: RuleCounters,
+  times: number,
+  isShadow: boolean,
+): RefusedSender {
   const { user, ip } = sender
   return {
     times,
+    isShadow,
     counters,
     topic: shortenName(topic),
     client: shortenName(analyticsName(sender)),

@@ -143,7 +143,7 @@ export interface RuleMetrics {
   readonly hitRate: number
   /** Mean of the units left after a decision; absent if none reported it. */
   readonly meanRemaining?: number | undefined
-  /** Most refused users, addresses and topics. */
+  /** Users, addresses and topics that exceed the rule most, also in shadow. */
   readonly violations: { readonly users: TopList; readonly ips: TopList; readonly topics: TopList }
 }
 
@@ -265,11 +265,16 @@ export class RuleCounterMap {
     return this.#tiers.push(tier) - 1
   }
 
-  recordShadowRefusals(rules: readonly string[]): void {
-    for (const rule of rules) this.#countersOf(rule).shadowRefusals++
+  /** Counts a message that rules in shadow would have refused. Returns their counters. */
+  recordShadowRefusals(rules: readonly string[]): readonly RuleCounters[] {
+    return rules.map(rule => {
+      const counters = this.#countersOf(rule)
+      counters.shadowRefusals++
+      return counters
+    })
   }
 
-  /** Counts a refused sender for a rule; does nothing if too many rules have lists. */
+  /** Counts a sender that exceeds a rule; does nothing if too many rules have lists. */
   recordViolation(
     counters: RuleCounters,
     user: string | undefined,

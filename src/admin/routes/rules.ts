@@ -38,7 +38,7 @@ const one = defineRoute({
   method: 'GET',
   path: '/rules/{name}',
   role: 'viewer',
-  summary: 'A rule with its counts and its most refused senders',
+  summary: 'A rule with its counts, and who exceeds it most',
   params: rulePathSchema,
   answers: { 200: { description: 'The rule.', schema: ruleDetailSchema } },
   handle({ params: { name } }, { state }) {

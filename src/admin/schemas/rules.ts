@@ -39,7 +39,7 @@ export const ruleDetailSchema = ruleSchema
   .extend({
     violations: z.object({ users: topListSchema, ips: topListSchema, topics: topListSchema }),
   })
-  .meta({ description: 'A rule with its most refused users, addresses and topics.' })
+  .meta({ description: 'A rule with the users, addresses and topics that exceed it most, also in shadow.' })
 export type RuleDetail = z.infer<typeof ruleDetailSchema>
 
 export const rulePathSchema = z.object({ name: z.string().min(1).max(1_024) })

@@ -73,6 +73,26 @@ describe('analytics', () => {
     expect(analytics.totals()).toEqual({ total: 15, blocked: 9 })
   })
 
+  it('names who exceeds a rule in shadow, but not among the refused', () => {
+    const trial = limit({ name: 'trial', rate: '1/day', per: 'client', shadow: true })
+    const { send, analytics } = stage(trial, threePerDay())
+    for (const user of ['ann', 'bob']) send(createSender({ client: user, user, ip: '192.0.2.1' }), user, 5)
+    send(createSender({ client: 'ann', user: 'ann' }), 'other', 1)
+    const rules = new Map(analytics.rules().map(rule => [rule.rule, rule]))
+    const { shadowRefusals, total, violations } = rules.get('trial')!
+    expect([shadowRefusals, total]).toEqual([9, 0])
+    const list = (ann: number, bob: number): object => ({
+      error: 0,
+      list: [ann, bob].map((count, index) => ({ name: ['ann', 'bob'][index], count })),
+    })
+    expect(violations).toMatchObject({ users: list(5, 4) })
+    expect(rules.get('three')!.violations).toMatchObject({ users: list(3, 2) })
+    expect(analytics.snapshot('1h')).toMatchObject({
+      blocked: 5,
+      topBlocked: { clients: list(3, 2), rules: { list: [{ name: 'three', count: 5 }] } },
+    })
+  })
+
   it('is empty at first, and plain JSON', () => {
     const { analytics } = stage()
     const snapshot = analytics.snapshot('7d')

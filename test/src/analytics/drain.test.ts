@@ -12,7 +12,10 @@ function startProcess(clock: FakeClock): {
   send(client: string, times: number): void
 } {
   const gate = new Gate({ clock })
-  gate.use(limit({ name: 'three', rate: '3/day', algorithm: 'fixed-window', per: 'client' }))
+  gate.use(
+    limit({ name: 'three', rate: '3/day', algorithm: 'fixed-window', per: 'client' }),
+    limit({ name: 'trial', rate: '1/day', algorithm: 'fixed-window', per: 'client', shadow: true }),
+  )
   const analytics = new Analytics({ gate })
   return {
     analytics,
@@ -57,7 +60,10 @@ describe('analytics of several processes', () => {
     expect(analytics.drain()).toEqual({ rules: [], slices: [] })
     expect(analytics.totals()).toEqual({ total: 0, blocked: 0 })
     send('a', 1)
-    expect(analytics.drain().rules).toMatchObject([{ rule: 'three', tiers: [{ tier: 'paid' }] }])
+    expect(analytics.drain().rules).toMatchObject([
+      { rule: 'three', tiers: [{ tier: 'paid' }] },
+      { rule: 'trial', shadowRefusals: 1, tiers: [] },
+    ])
   })
 
   it('report refusals with their number to listeners', () => {

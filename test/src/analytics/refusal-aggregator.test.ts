@@ -8,6 +8,7 @@ import { zipf } from './zipf.ts'
 interface Counts {
   readonly runs: RefusalAggregator
   readonly counters: RuleCounters
+  /** Refusals by client, without those in shadow. */
   readonly refused: Map<string, number>
   /** Number of counts by name. */
   settled(): number
@@ -17,7 +18,8 @@ function gathering(): Counts {
   const refused = new Map<string, number>()
   let settled = 0
   const runs = new RefusalAggregator(all => {
-    for (const { client, times } of all) refused.set(client, (refused.get(client) ?? 0) + times)
+    for (const { client, times, isShadow } of all)
+      if (!isShadow) refused.set(client, (refused.get(client) ?? 0) + times)
     settled += all.length
   })
   return { runs, counters: new RuleCounters('one', 1), refused, settled: () => settled }
@@ -93,6 +95,20 @@ describe('runs of refusals', () => {
     for (const [index, [, times]] of worst.entries()) {
       expect(Math.abs(times - expected[index]![1])).toBeLessThan(refusals / MAX_SIZES.analyticsNames)
     }
+  })
+
+  it('of rules in shadow make those of refusals no rarer', () => {
+    const { runs, counters, refused } = gathering()
+    for (const senderState of createSenderStates(200_000)) runs.recordRefusal(senderState, counters, true)
+    const senderStates = createSenderStates(1_000)
+    for (let round = 0; round < 5; round++) {
+      for (const senderState of senderStates) {
+        runs.recordRefusal(senderState, counters, true)
+        runs.recordRefusal(senderState, counters)
+      }
+    }
+    runs.countAllPending()
+    expect([...refused.values()]).toEqual(senderStates.map(() => 5))
   })
 
   it('count every refusal again after the flood is over', () => {
