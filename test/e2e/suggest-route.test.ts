@@ -2,6 +2,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeAll, expect, it } from 'vitest'
 import type { Suggestion } from '../../src/admin/index.ts'
+import { suggestionSchema } from '../../src/admin/schemas/suggest.ts'
+import { blocksOf } from '../docs/pages.ts'
 import { type Answer, send } from '../src/admin/admin-scene.ts'
 import { runCommand } from '../src/cli/fake-terminal.ts'
 import { Folder } from '../src/cli/folder.ts'
@@ -14,6 +16,26 @@ import { logged } from './cli.ts'
 beforeAll(ensureBuilt, 120_000)
 
 const DEVICES = ['d1', 'd2', 'd3']
+
+/** The part of a suggested rule that the documentation shows. */
+const SHOWN = {
+  name: 'fleet',
+  limit: expect.stringMatching(/^\d+\/\w+ burst \d+$/),
+  basis: [
+    expect.stringMatching(/^[\d,]+ messages, \d+ keys by device: median \S+, p99\.9 \S+\.$/),
+    expect.stringMatching(/^Bursts at \S+: median \d+, .* Headroom: rate × 1\.5, burst × 1\.25\.$/),
+    expect.stringMatching(/^Confidence: low \(.*less than 24 hours\)\.$/),
+  ],
+  outliers: expect.any(Array),
+}
+
+it('answers what the documentation shows', () => {
+  const answer = blocksOf('docs/rollout.md').find(({ language }) => language === 'json')
+  const shown = JSON.parse(answer!.text) as Suggestion['rules'][number]
+  expect(shown).toEqual(SHOWN)
+  const { outliers } = suggestionSchema.shape.rules.element.shape
+  expect(outliers.parse(shown.outliers)).toEqual(shown.outliers)
+})
 
 it('suggests limits from the messages of a running broker, and says why it cannot', async () => {
   using folder = new Folder()
@@ -56,12 +78,9 @@ it('suggests limits from the messages of a running broker, and says why it canno
   expect([status, messages, dialect]).toEqual([200, 60, 'mqtt'])
   expect(rules).toMatchObject([{ name: 'fleet', on: 'publish', topic, per: 'device', keys: 3 }])
   expect(rules[0]!.doubts).toEqual(['only 3 senders', 'less than 24 hours'])
+  expect(rules[0]).toMatchObject(SHOWN)
   const { name, basis, fields, limit } = rules[0]!
-  expect(basis).toEqual([
-    expect.stringMatching(/^\d+ messages, 3 keys by device: median \S+, p99\.9 \S+\.$/),
-    expect.stringMatching(/^Bursts at \S+: median \d+, .* Headroom: rate × 1\.5, burst × 1\.25\.$/),
-    'Confidence: low (only 3 senders, less than 24 hours).',
-  ])
+  expect(basis[2]).toBe('Confidence: low (only 3 senders, less than 24 hours).')
   expect(fields).toEqual({ topic, per: 'device', limit, exceeded: 'drop', shadow: true })
   expect((await call(`/rules/${name}`, 'POST', { ...fields, reason: 'first limits' })).status).toBe(200)
   expect((await call(`/rules/${name}`)).body).toMatchObject({ observed: true, pattern: topic })
