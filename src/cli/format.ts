@@ -40,6 +40,19 @@ export function formatWait(ms: number): string {
   return joined(seconds, 86_400, 'd', 3_600, 'h')
 }
 
+/** Formats a duration without rounding it, in the largest unit that divides it: `1001ms`, `90s`, `2h`; `never` for Infinity. */
+export function formatExactWait(ms: number): string {
+  if (ms === Infinity) return 'never'
+  const units = [
+    [86_400_000, 'd'],
+    [3_600_000, 'h'],
+    [60_000, 'm'],
+    [1_000, 's'],
+  ] as const
+  const [length, unit] = units.find(([each]) => ms > 0 && ms % each === 0) ?? [1, 'ms']
+  return `${ms / length}${unit}`
+}
+
 function joined(seconds: number, large: number, largeUnit: string, small: number, smallUnit: string): string {
   const rest = Math.floor((seconds % large) / small)
   return `${Math.floor(seconds / large)}${largeUnit}${rest === 0 ? '' : ` ${rest}${smallUnit}`}`

@@ -1,8 +1,8 @@
 import { type Comparison, holds, isTooHigh, isTooLow } from '../comparison.ts'
-import { formatCount, formatWait } from '../format.ts'
+import { formatCount, formatExactWait } from '../format.ts'
 import type { DecisionCount, DecisionTotals } from './decision-totals.ts'
 import type { TestDecision } from './play-test.ts'
-import type { SendExpectation, TotalsExpectation } from './test-file-format.ts'
+import { NO_EXEMPTION, type SendExpectation, type TotalsExpectation } from './test-file-format.ts'
 
 /** An expectation that was not met. */
 export interface Unmet {
@@ -31,7 +31,7 @@ export function checkSendExpectation(
       : checkEach('by', by, refusals, ({ decision }) => decision.rule ?? decision.reason)),
     ...(exemption === undefined
       ? []
-      : checkEach('exemption', exemption, decisions, ({ decision }) => decision.exemption ?? 'none')),
+      : checkEach('exemption', exemption, decisions, ({ decision }) => decision.exemption ?? NO_EXEMPTION)),
     ...(outcome === undefined
       ? []
       : checkEach(
@@ -147,6 +147,6 @@ function checkEach(
 function checkWaits(expected: Comparison, refusals: readonly TestDecision[]): readonly Unmet[] {
   const wrong = refusals.find(({ decision }) => !holds(expected, decision.retryAfterMs))
   if (wrong === undefined && refusals.length > 0) return []
-  const seen = wrong === undefined ? 'no refused message' : formatWait(wrong.decision.retryAfterMs)
+  const seen = wrong === undefined ? 'no refused message' : formatExactWait(wrong.decision.retryAfterMs)
   return [{ path: 'retryAfter', expected: expected.text, seen, firstWrong: wrong?.nth }]
 }

@@ -7,7 +7,7 @@ import { Gate, MemoryStore } from '../../index.ts'
 import { type LoadedDocument, type LoadedPolicy, loadDocument, loadPolicy } from '../../policy/index.ts'
 import { POLICY_NAMES, resolvePolicyFiles } from '../resolve-policy-files.ts'
 import type { Terminal } from '../terminal.ts'
-import { type PolicyTest, TEST_FILE_FORMAT, type TestDocument } from './test-file-format.ts'
+import { NO_EXEMPTION, type PolicyTest, TEST_FILE_FORMAT, type TestDocument } from './test-file-format.ts'
 
 /** Start of tests that name none. */
 export const DEFAULT_START_MS = Date.UTC(2026, 0, 1)
@@ -176,7 +176,7 @@ function findTestProblems(test: PolicyTest, path: string, known: KnownNames): re
     const named = [...(by === undefined ? [] : [['by', by] as const]), ...keysIn('shadow', shadow)]
     for (const [word, name] of named)
       problems.push(...unknownName(`${at}.expect.${word}`, name, 'rule', known.rules))
-    if (exemption !== undefined)
+    if (exemption !== undefined && exemption !== NO_EXEMPTION)
       problems.push(...unknownName(`${at}.expect.exemption`, exemption, 'exemption', known.exemptions))
   }
   problems.push(...findTimeAfterYear9999(test, path))

@@ -19,6 +19,9 @@ import {
 /** Maximum messages of one `send`, and results of one `handled`. */
 const MAX_TIMES = 1_000_000
 
+/** Written as the exemption of messages that none let pass. */
+export const NO_EXEMPTION = 'none'
+
 const count = parsedSchema('a count', 'write a whole number, or "<= 10"', parseCountComparison)
 const TIMES = encodeSchemaError(`a whole number from 1 to ${MAX_TIMES}`, 'write times: 25')
 const times = z.int({ error: TIMES }).min(1, { error: TIMES }).max(MAX_TIMES, { error: TIMES }).optional()

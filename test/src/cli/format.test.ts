@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { formatShare, formatTable, formatWait, printable } from '../../../src/cli/format.ts'
+import { formatExactWait, formatShare, formatTable, formatWait, printable } from '../../../src/cli/format.ts'
 
 describe('formats', () => {
   it.each([
@@ -14,6 +14,21 @@ describe('formats', () => {
     [Infinity, 'never'],
   ])('a wait of %d ms is %s', (ms, text) => {
     expect(formatWait(ms)).toBe(text)
+  })
+
+  describe('formatExactWait', () => {
+    it.each([
+      [0, '0ms'],
+      [1, '1ms'],
+      [1_000, '1s'],
+      [1_001, '1001ms'],
+      [90_000, '90s'],
+      [7_200_000, '2h'],
+      [2_419_200_000, '28d'],
+      [Infinity, 'never'],
+    ])('formats %i ms without rounding it', (ms, text) => {
+      expect(formatExactWait(ms)).toBe(text)
+    })
   })
 
   it('a share of nothing is nothing', () => {
