@@ -1,7 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
 import { packageFile } from '../../../../src/core/package-files.ts'
+import { loadPolicy } from '../../../../src/policy/index.ts'
 import { runCommand } from '../fake-terminal.ts'
 import { Folder } from '../folder.ts'
 
@@ -49,6 +51,8 @@ describe('topicgate test', () => {
     steps:
       - send: { topic: fleet/d7/t, roles: [admin], times: 30 }
         expect: { outcome: deliver, exemption: operators, reason: exempt }
+      - send: { topic: fleet/d7/t, times: 25 }
+        expect: { exemption: none, refused: 5 }
     expect: { exemptions: { operators: 30 } }
   - name: numbers make senders and topics
     steps:
@@ -100,6 +104,7 @@ describe('topicgate test', () => {
     ['expect: { outcome: deliver }', 'outcome: expected deliver, seen deliver 20×, throttle 5×', 21],
     ['expect: { reason: banned }', 'reason: expected banned, seen rate_limit_exceeded', 21],
     ['expect: { retryAfter: ">= 1s" }', 'retryAfter: expected >= 1s, seen 100ms', 21],
+    ['expect: { retryAfter: 99ms }', 'retryAfter: expected 99ms, seen 100ms', 21],
     ['expect: { retryAfter: never }', 'retryAfter: expected never, seen 100ms', 21],
     ['expect: { exemption: operators }', 'exemption: expected operators, seen none', 1],
     ['expect: { shadow: { trial: 3 } }', 'shadow["trial"]: expected 3, seen 20', 9],
@@ -366,3 +371,32 @@ it.each(SHIPPED)('config/tests/%s passes and covers its policy', async name => {
   expect({ exitCode, failed, broken }).toEqual({ exitCode: 0, failed: 0, broken: 0 })
   expect(coverage).toMatchObject([{ rules: [], exemptions: [] }])
 })
+
+interface WrittenTests {
+  readonly tests: readonly {
+    readonly steps: readonly { readonly expect?: Readonly<Record<string, unknown>> }[]
+  }[]
+}
+
+it.each(SHIPPED)(
+  'config/tests/%s has outcome and wait of every rule, and the end of every exemption',
+  async name => {
+    const { document } = await loadPolicy(packageFile(`config/${name.replace('.test', '')}`), { env: {} })
+    const { tests } = parse(readFileSync(packageFile(`config/tests/${name}`), 'utf8')) as WrittenTests
+    const expected = tests.map(({ steps }) =>
+      steps.flatMap(({ expect }) => (expect === undefined ? [] : [expect])),
+    )
+    const hasNumbers = (rule: string): boolean =>
+      expected.flat().some(({ by, outcome, retryAfter }) => by === rule && Boolean(outcome && retryAfter))
+    const hasEnd = (exemption: string): boolean =>
+      expected.some(each => {
+        const passes = each.findIndex(step => step.exemption === exemption)
+        return (
+          passes >= 0 && each.slice(passes).some(step => step.exemption === 'none' || step.by !== undefined)
+        )
+      })
+    const rules = (document.rules ?? []).filter(({ shadow }) => shadow === undefined)
+    expect(rules.map(rule => rule.name).filter(rule => !hasNumbers(rule))).toEqual([])
+    expect((document.exempt ?? []).filter(each => !hasEnd(each.name ?? ''))).toEqual([])
+  },
+)
