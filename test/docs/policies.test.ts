@@ -1,6 +1,7 @@
 import { copyFileSync, existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { parseAllDocuments } from 'yaml'
 import { findUnsupported } from '../../brokers/aedes/capabilities.ts'
 import { PolicyError } from '../../src/core/errors.ts'
 import { Gate } from '../../src/gate/gate.ts'
@@ -8,7 +9,7 @@ import { loadPolicy } from '../../src/policy/index.ts'
 import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
 import { runCommand } from '../src/cli/fake-terminal.ts'
 import { Folder } from '../src/cli/folder.ts'
-import { listFiles, ROOT } from '../structure/project.ts'
+import { listFiles, ROOT, readText } from '../structure/project.ts'
 import { BLOCKS, type Block, placeOf } from './pages.ts'
 
 /*
@@ -23,6 +24,13 @@ const isNoPolicy = ({ words }: Block): boolean =>
   words.some(word => /\.(?:test|fleet|overlay)\.yaml$/.test(word))
 const isBroken = ({ words }: Block): boolean => words.some(word => word.startsWith('broken'))
 
+const testsOf = (name: string): string => name.replace('.yaml', '.test.yaml')
+
+interface Manifest {
+  readonly kind: string
+  readonly data?: Readonly<Record<string, string>>
+}
+
 const blocks = BLOCKS.filter(block => block.language === 'yaml' && !isNoPolicy(block)).map(block => {
   const name = block.words[0] ?? '(a name is missing).yaml'
   const page = block.page.replace(/^docs\/|\.md$/g, '')
@@ -30,10 +38,23 @@ const blocks = BLOCKS.filter(block => block.language === 'yaml' && !isNoPolicy(b
     ...block,
     place: placeOf(block),
     name,
-    tests: `${TESTS}/${page}/${name.replace('.yaml', '.test.yaml')}`,
+    tests: `${TESTS}/${page}/${testsOf(name)}`,
   }
 })
-const policies = blocks.filter(block => !isBroken(block))
+
+/** Policies in ConfigMaps of the package. */
+const mounted = listFiles('config/kubernetes', '.yml').flatMap(place =>
+  parseAllDocuments(readText(place)).flatMap(document => {
+    const { kind, data = {} } = document.toJS() as Manifest
+    const files = kind === 'ConfigMap' ? Object.entries(data) : []
+    const folder = `${TESTS}/kubernetes/${basename(place, '.yml')}`
+    return files.flatMap(([name, text]) =>
+      name.endsWith('.yaml') ? [{ place, name, text, tests: `${folder}/${testsOf(name)}` }] : [],
+    )
+  }),
+)
+
+const policies = [...blocks.filter(block => !isBroken(block)), ...mounted]
 
 describe('policies on the pages', () => {
   it('are there', () => {
@@ -64,7 +85,7 @@ describe('policies on the pages', () => {
   it.each(policies)('$place does what the page says', async ({ name, text, tests }) => {
     using folder = new Folder()
     folder.file(name, text)
-    const file = folder.file(name.replace('.yaml', '.test.yaml'), '')
+    const file = folder.file(testsOf(name), '')
     copyFileSync(join(ROOT, tests), file)
     const { out } = await runCommand(['test', file, '--coverage'])
     expect(out).toMatch(/^\d+ passed, 0 failed\n\n.*: (\d+) of \1 rules and exemptions decided a message\n$/m)
