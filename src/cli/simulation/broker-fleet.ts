@@ -99,21 +99,23 @@ export class BrokerFleet {
   #act({ action, device }: FleetEvent): boolean {
     if (action === 'publish') {
       if (!device.hasLostConnection && !this.#publish(device)) return false
-    } else {
+    } else if (action === 'disconnect' || action === device.beginning) {
       this.#connections.get(device)?.close()
       this.#connections.delete(device)
-      if (action === 'connect') this.#connect(device)
+      if (action === device.beginning) this.#connect(device)
     }
     this.counts.recordEvent({ action, device })
     return true
   }
 
   #connect(device: SimulatedDevice): void {
-    const connection = this.#broker!.connect(device.sender, () => {
+    const onLost = (): void => {
       if (this.#connections.get(device) !== connection) return
       this.#connections.delete(device)
       this.#fleet.loseConnection(device, this.#nowMs)
-    })
+    }
+    const { sender, group } = device
+    const connection = this.#broker!.connect({ sender, slowMs: group.connects?.slow, onLost })
     this.#connections.set(device, connection)
   }
 

@@ -14,9 +14,8 @@ export class CaptureWriter {
     this.#output = new CaptureOutput({ file, rotateBytes: Infinity, files: 1 }, terminal)
   }
 
-  /** Adds a line for a message or connect at a time. Returns true if `flush` should be awaited. */
+  /** Adds a line for an event that is sent, at a time. Returns true if `flush` should be awaited. */
   record({ action, device }: FleetEvent, atMs: number): boolean {
-    if (action === 'disconnect') return false
     return this.#output.add(
       action === 'publish'
         ? `{"at":${atMs},"topic":${JSON.stringify(device.message.topic)},"size":${device.message.size}${this.#lineEnd(device)}`

@@ -24,10 +24,18 @@ export interface DeviceConnection {
   destroy(): void
 }
 
+/** A device that connects. */
+export interface ConnectingDevice {
+  readonly sender: Sender
+  /** Time for which it sends the bytes of its CONNECT; it then sends nothing else. Undefined: it sends them at once. */
+  readonly slowMs: number | undefined
+  /** Called once if the connection fails, is refused or is closed by the broker. */
+  readonly onLost: () => void
+}
+
 /** A broker, with a subscriber that sees what it delivers. */
 export interface FleetBroker {
-  /** Calls `onLost` once if the connection fails, is refused or is closed by the broker. */
-  connect(sender: Sender, onLost: () => void): DeviceConnection
+  connect(device: ConnectingDevice): DeviceConnection
   /** Closes the subscriber. */
   close(): Promise<void>
 }

@@ -72,7 +72,7 @@ const fault = z.strictObject(
 )
 
 const connects = z.strictObject(
-  { every: duration },
+  { every: duration, slow: duration.optional() },
   { error: encodeSchemaError('an interval of connects', 'write { every: 200ms }') },
 )
 

@@ -7,6 +7,7 @@ import type { FleetEvent } from './simulated-fleet.ts'
 export interface GroupCount {
   readonly name: string
   readonly devices: number
+  /** Connections that devices began. */
   connects: number
   /** Published messages. One that is sent twice counts twice. */
   messages: number
@@ -31,12 +32,11 @@ export class GroupCounts {
     )
   }
 
-  /** Counts a connect or message. */
+  /** Counts the begin of a connection, or a message. */
   recordEvent({ action, device }: Pick<FleetEvent, 'action' | 'device'>): void {
-    if (action === 'disconnect') return
     const count = this.of(device.group)
-    if (action === 'connect') count.connects++
-    else count.messages++
+    if (action === 'publish') count.messages++
+    else if (action === device.beginning) count.connects++
   }
 
   /** Counts a message that a subscriber has received. */

@@ -39,6 +39,15 @@ export async function loadFleet(file: string, env: Terminal['env']): Promise<Fle
 function findMissingWords(group: FleetGroup, path: string): readonly Problem[] {
   const { topic, send, connects } = group
   if (send !== undefined) {
+    if (connects?.slow !== undefined) {
+      return [
+        {
+          path: `${path}.connects.slow`,
+          message: 'a device that is slow to connect sends nothing',
+          remedy: 'remove slow or send, or make two groups of it',
+        },
+      ]
+    }
     if (topic !== undefined) return []
     return [
       {

@@ -1,4 +1,6 @@
 import type { IClientOptions, MqttClient } from 'mqtt'
+import { PACKET } from '../../../brokers/mqtt-gateway/packet-types.ts'
+import { encodePacket, encodeText } from '../../../brokers/mqtt-gateway/write-packets.ts'
 import { requirePackages } from '../required-packages.ts'
 import {
   type DeviceConnection,
@@ -7,6 +9,7 @@ import {
   MAX_PENDING_MESSAGES,
   unavailable,
 } from './fleet-broker.ts'
+import { openSlowly } from './slow-connection.ts'
 
 /** Maximum wait of a device that leaves for its last messages. */
 const CLOSE_MS = 5_000
@@ -35,10 +38,31 @@ export async function openMqttBroker(
     throw unavailable(url, cause)
   }
   return {
-    connect: ({ client: clientId, user }, onLost) =>
-      openDevice(connect(address, { ...options, clientId, ...loginOf(url, user) }), onLost),
+    connect: ({ sender: { client: clientId, user }, slowMs, onLost }) => {
+      const login = loginOf(url, user)
+      if (slowMs === undefined)
+        return openDevice(connect(address, { ...options, clientId, ...login }), onLost)
+      const isTls = url.protocol === 'mqtts:'
+      const port = Number(url.port) || (isTls ? 8883 : 1883)
+      const server = { host: url.hostname, port, isTls }
+      return openSlowly(server, { bytes: encodeConnect({ clientId, ...login }), slowMs, onLost })
+    },
     close: () => subscriber.endAsync(true),
   }
+}
+
+interface ConnectFields {
+  readonly clientId: string | undefined
+  readonly username?: string
+  readonly password?: string
+}
+
+/** Returns a CONNECT of MQTT 3.1.1 with a clean session and no keepalive. */
+function encodeConnect({ clientId = '', username, password }: ConnectFields): Buffer {
+  const fields = [clientId, username, password].filter(field => field !== undefined)
+  const flags = username === undefined ? 0x02 : 0xc2
+  const header = Buffer.from([4, flags, 0, 0])
+  return encodePacket(PACKET.connect << 4, encodeText('MQTT'), header, ...fields.map(encodeText))
 }
 
 function openDevice(device: MqttClient, onLost: () => void): DeviceConnection {

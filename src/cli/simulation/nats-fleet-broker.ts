@@ -7,6 +7,7 @@ import {
   MAX_PENDING_MESSAGES,
   unavailable,
 } from './fleet-broker.ts'
+import { openSlowly } from './slow-connection.ts'
 
 /** Messages after which a device waits for the answer to a PING. */
 const FLUSH_MESSAGES = 100
@@ -35,7 +36,14 @@ export async function openNatsBroker(
   }
   await subscriber.flush()
   return {
-    connect: ({ client, user }, onLost) => openDevice(open(client, user), onLost),
+    connect: ({ sender: { client, user }, slowMs, onLost }) => {
+      if (slowMs === undefined) return openDevice(open(client, user), onLost)
+      const { username, password } = loginOf(url, user)
+      const fields = { verbose: false, name: client, user: username, pass: password }
+      const bytes = Buffer.from(`CONNECT ${JSON.stringify(fields)}\r\n`)
+      const server = { host: url.hostname, port: Number(url.port) || 4222, isTls: false }
+      return openSlowly(server, { bytes, slowMs, onLost })
+    },
     close: () => subscriber.close(),
   }
 }

@@ -4,5 +4,6 @@ export const READY_FLEETS: readonly string[] = [
   'flood',
   'reconnect-storm',
   'flapping',
+  'slowloris',
   'quota-month-end',
 ]

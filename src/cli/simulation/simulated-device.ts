@@ -4,7 +4,8 @@ import type { FleetGroup } from './fleet-format.ts'
 import { type Outage, Outages } from './outages.ts'
 import { createIntervals, type NextInterval } from './send-intervals.ts'
 
-export type DeviceAction = 'connect' | 'disconnect' | 'publish'
+/** `open` opens a connection whose CONNECT is sent slowly; `connect` is then its end. */
+export type DeviceAction = 'open' | 'connect' | 'disconnect' | 'publish'
 
 const DEFAULT_SIZE = { least: 100, most: 100 }
 /** Maximum messages that a device sends again after a connect, the latest ones. */
@@ -37,7 +38,9 @@ export class SimulatedDevice {
   readonly topics: readonly string[]
   /** Time of the next action; Infinity if there is none. */
   nextAtMs = 0
-  nextAction: DeviceAction = 'connect'
+  nextAction: DeviceAction
+  /** Action that begins a connection. */
+  readonly beginning: 'open' | 'connect'
   /** The message that was published last. */
   message = NO_MESSAGE
   /** True if `message` was sent over an earlier connection, too. */
@@ -56,6 +59,8 @@ export class SimulatedDevice {
   #outage: Outage | undefined
   /** Time of a connection that replaces the one there is, or was; Infinity if there will be none. */
   #reconnectMs = Infinity
+  /** Time at which a slow CONNECT ends; Infinity if none is being sent. */
+  #slowConnectMs = Infinity
   /** Time at which the device has its next message, connected or not. */
   #dueMs: number
   /** Messages that wait since an outage, and the time at which the first of them is sent. */
@@ -84,15 +89,18 @@ export class SimulatedDevice {
     const firstMs = group.send === undefined ? group.connects!.every : this.#nextInterval(span.startMs)
     const beginMs = span.startMs + share * this.#pace * firstMs
     this.#dueMs = group.send === undefined ? Infinity : beginMs
-    this.#planFor('connect', beginMs)
+    this.beginning = group.connects?.slow === undefined ? 'connect' : 'open'
+    this.nextAction = this.beginning
+    this.#planFor(this.beginning, beginMs)
   }
 
   /** Does the next action and plans the one after it. */
   advance(): void {
-    const atMs = this.nextAtMs
-    if (this.nextAction === 'connect') this.#connect(atMs)
-    else if (this.nextAction === 'disconnect') this.#isOnline = false
-    else this.#publish(atMs)
+    const { nextAtMs: atMs, nextAction: action } = this
+    if (action === 'publish') this.#publish(atMs)
+    else if (action === this.beginning) this.#beginConnection(atMs)
+    else this.#slowConnectMs = Infinity
+    if (action === 'disconnect') this.#isOnline = false
     this.#plan(atMs)
   }
 
@@ -102,6 +110,7 @@ export class SimulatedDevice {
    */
   loseConnection(atMs: number): void {
     this.hasLostConnection = true
+    this.#slowConnectMs = Infinity
     this.#redelivery = this.#unacknowledged.length
     if (this.group.ignores?.includes('disconnect')) {
       this.#reconnectMs = Math.min(this.#reconnectMs, atMs + RECONNECT_MS)
@@ -109,12 +118,13 @@ export class SimulatedDevice {
     this.#plan(atMs)
   }
 
-  #connect(atMs: number): void {
-    const { connects } = this.group
-    const beganMs = this.#isOnline ? this.#reconnectMs : atMs
+  #beginConnection(atMs: number): void {
+    const { every = Infinity, slow = Infinity } = this.group.connects ?? {}
+    const beginMs = this.#isOnline ? this.#reconnectMs : atMs
     if (!this.#isOnline) this.#comeOnline(atMs)
     this.hasLostConnection = false
-    this.#reconnectMs = connects === undefined ? Infinity : beganMs + this.#pace * connects.every
+    this.#reconnectMs = beginMs + this.#pace * every
+    this.#slowConnectMs = beginMs + this.#pace * slow
     this.#redelivery = 0
   }
 
@@ -174,7 +184,7 @@ export class SimulatedDevice {
       return
     }
     if (!this.#isOnline) {
-      this.#planFor('connect', this.#outage!.endMs)
+      this.#planFor(this.beginning, this.#outage!.endMs)
       return
     }
     if (this.#backlog > 0) {
@@ -185,11 +195,11 @@ export class SimulatedDevice {
       }
     }
     const sendMs = this.#backlog > 0 ? this.#flushMs : this.#dueMs
-    const isSending = sendMs < this.#reconnectMs
-    const actMs = isSending ? sendMs : this.#reconnectMs
-    if (this.#outage !== undefined && this.#outage.startMs <= actMs) {
-      this.#planFor('disconnect', this.#outage.startMs)
-    } else this.#planFor(isSending ? 'publish' : 'connect', actMs)
+    const connectMs = Math.min(this.#reconnectMs, this.#slowConnectMs)
+    const { startMs: disconnectMs = Infinity } = this.#outage ?? {}
+    if (disconnectMs <= Math.min(sendMs, connectMs)) this.#planFor('disconnect', disconnectMs)
+    else if (sendMs < connectMs) this.#planFor('publish', sendMs)
+    else this.#planFor(connectMs === this.#reconnectMs ? this.beginning : 'connect', connectMs)
   }
 
   #planFor(action: DeviceAction, atMs: number): void {

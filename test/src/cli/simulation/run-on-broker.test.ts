@@ -16,6 +16,20 @@ fleet:
   - { name: offline, topic: "fleet/{client}/t", qos: 1, send: { every: 100ms }, faults: [{ at: 400ms, disconnect: 300ms }] }
 `
 
+const SLOW_FLEET = `
+for: 2s
+fleet:
+  - { name: quiet, count: 3, topic: "fleet/{client}/t", qos: 1, send: { every: 100ms }, expect: { delivered: 100% } }
+  - { name: slow, user: user, connects: { every: 1s, slow: 150ms } }
+  - { name: endless, count: 3, user: other, connects: { every: 1s, slow: 1m } }
+`
+/** Connects and messages by group. */
+const SLOW_COUNTS = [
+  [3, 60],
+  [2, 0],
+  [6, 0],
+]
+
 interface Groups {
   readonly groups: readonly {
     readonly connects: number
@@ -122,6 +136,37 @@ fleet:
       await server.close(0)
       await gate.close()
     }
+  })
+
+  it('has devices that are slow to connect, and others that lose nothing beside them', async () => {
+    const gate = new Gate()
+    const connects: (string | undefined)[] = []
+    gate.on('decision', (_, { on, sender }) => {
+      if (on === 'connect' && sender.user !== undefined) connects.push(`${sender.client} ${sender.user}`)
+    })
+    const server = await startMqttServer({ gate, host: '127.0.0.1', port: 0 })
+    using folder = new Folder()
+    const fleet = folder.file('fleet.yaml', SLOW_FLEET)
+    const capture = join(folder.path, 'c.jsonl')
+    try {
+      const url = `mqtt://127.0.0.1:${server.port}`
+      const { groups } = await simulate(fleet, url, '--capture', capture)
+      expect(groups.map(counts => [counts.connects, counts.messages])).toEqual(SLOW_COUNTS)
+      expect(new Set(connects)).toEqual(new Set(['slow-1 user']))
+      const users = readFileSync(capture, 'utf8').match(/"user":"\w+"/g)
+      expect(users).toEqual(Array(2).fill('"user":"user"'))
+    } finally {
+      await server.close(0)
+      await gate.close()
+    }
+  })
+
+  it('has devices that are slow to connect to a NATS server', async () => {
+    await using nats = await startNats()
+    using folder = new Folder()
+    const fleet = folder.file('fleet.yaml', SLOW_FLEET.replaceAll('/', '.'))
+    const { groups } = await simulate(fleet, nats.url)
+    expect(groups.map(({ connects, messages }) => [connects, messages])).toEqual(SLOW_COUNTS)
   })
 
   it('is delivered by a NATS server', async () => {

@@ -182,6 +182,7 @@ rules:
         '  - { name: a, topic: x, qos: 1, connects: { every: 1s } }',
         '  - { name: b }',
         '  - { name: c, send: { every: 1s } }',
+        '  - { name: d, topic: x, send: { every: 1s }, connects: { every: 1s, slow: 2s } }',
       ].join('\n'),
     )
     const { exitCode, err } = await runCommand(['simulate', fleet])
@@ -191,6 +192,7 @@ rules:
       `${fleet}:2:26: fleet[0].qos: the group sends no messages (add send: { every: 10s }, or remove qos)`,
       `${fleet}:3:7: fleet[1]: the group neither sends nor connects (write send: { every: 10s }, or connects: { every: 200ms })`,
       `${fleet}:4:7: fleet[2]: the group sends messages without a topic (write topic: fleet/a/{client}/telemetry)`,
+      `${fleet}:5:70: fleet[3].connects.slow: a device that is slow to connect sends nothing (remove slow or send, or make two groups of it)`,
     ])
   })
 
@@ -212,6 +214,7 @@ rules:
     ['flood', '4m', '167cfd0cdf28b525'],
     ['reconnect-storm', '12m', '0c3c649406b384a7'],
     ['flapping', '3m', '3ee8f7f8081ed52c'],
+    ['slowloris', '4m', '32189a9e89ab2b35'],
     ['quota-month-end', '6h', '3c5b85e23cc11a04'],
   ])('writes the same capture of %s as earlier versions', async (name, length, sha256) => {
     const { out } = await runCommand(['simulate', name, '--for', length, '--capture', '-'])

@@ -66,6 +66,24 @@ describe('a simulated device', () => {
     ])
   })
 
+  it('is slow to connect, and never does if another connection replaces it before', () => {
+    const faults = [{ at: 14_000, disconnect: 6_000 }]
+    const group: FleetGroup = { name: 'g', connects: { every: 10_000, slow: 5_000 }, faults }
+    const actions = actionsOf(group, 42_000)
+    expect(actions[0]![1]).toBe('open')
+    // The fault ends a CONNECT that has not been sent.
+    expect(actions.filter(([atMs]) => atMs >= 14_000)).toEqual([
+      [14_000, 'disconnect'],
+      [20_000, 'open'],
+      [25_000, 'connect'],
+      [30_000, 'open'],
+      [35_000, 'connect'],
+      [40_000, 'open'],
+    ])
+    const replaced = actionsOf({ name: 'g', connects: { every: 10_000, slow: 10_000 } }, 100_000)
+    expect(replaced.map(([, action]) => action)).toEqual(Array(10).fill('open'))
+  })
+
   it('sends its messages while it connects again and again', () => {
     const group = { ...GROUP, drift: 0.1, connects: { every: 3 } }
     expect(publishTimes(group, 60_000)).toEqual(publishTimes({ ...GROUP, drift: 0.1 }, 60_000))
@@ -143,6 +161,15 @@ describe('a simulated device', () => {
       }
       return actions
     }
+    it('does not connect, if its CONNECT was not sent yet', () => {
+      const group: FleetGroup = { name: 'g', connects: { every: 100_000, slow: 50_000 } }
+      const device = new SimulatedDevice(group, 1, 7, { startMs: 0, endMs: 500_000 })
+      const firstMs = device.nextAtMs
+      device.advance()
+      device.loseConnection(firstMs + 10_000)
+      expect([device.nextAtMs, device.nextAction]).toEqual([firstMs + 100_000, 'open'])
+    })
+
     const dueMs = publishTimes(GROUP, 50_000).filter(atMs => atMs > 25_000)
 
     it('stays away, and loses what it sends', () => {
