@@ -33,6 +33,9 @@ export interface ProxiedRequest {
 /** `publish` as aedes itself calls it. The publisher may be left out. */
 export type Publish = (packet: object, client: unknown, done?: unknown) => void
 
+/** Called when aedes has published a message, or could not. */
+export type Published = (error?: Error | null) => void
+
 /** Storage of sessions, retained messages and messages of QoS 2 that were received but not released. */
 export interface Persistence {
   addSubscriptions?(client: Client, subscriptions: readonly Subscription[]): Promise<unknown>

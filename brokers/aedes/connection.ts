@@ -16,8 +16,8 @@ import { ReadThrottle, type SharedReadState } from './socket-read-throttle.ts'
 
 /** Minimum pause after refusals, and the default if a rule reports no `resetMs`. */
 const MIN_PAUSE_MS = 5
-const PRESSURE_WINDOW_MS = 1_000
-const PAYLOAD_BYTES_PER_REFUSAL = 8_192
+const REFUSAL_SCORE_WINDOW_MS = 1_000
+const PAYLOAD_BYTES_PER_POINT = 8_192
 
 /** Maximum wait for acknowledgements before a disconnect: aedes acknowledges QoS 2 after the delivery. */
 const ACKNOWLEDGE_WITHIN_MS = 5_000
@@ -51,7 +51,7 @@ export class Connection implements PublishSource, QueueConnection {
   readonly sender: Sender
   /** Queue of connects and subscribes. */
   readonly requests: SenderQueue
-  /** Queue of publishes: that of the client id, once the broker has accepted the connection. */
+  /** Queue of publishes: `requests` at first, and that of the client id once the broker has accepted the connection. */
   senderQueue: SenderQueue
   readonly readThrottle: ReadThrottle
   /** Reason why its packets are neither processed nor acknowledged any more. */
@@ -68,8 +68,9 @@ export class Connection implements PublishSource, QueueConnection {
     this.#context.beforeReading()
     this.readThrottle.onReadable()
   }
-  #pressure = 0
-  #pressureSinceMs = 0
+  /** Refusals of the current window, plus one for each {@link PAYLOAD_BYTES_PER_POINT} of their payloads. */
+  #refusalScore = 0
+  #refusalScoreSinceMs = 0
   #refusals = 0
   #refusalsSinceMs = 0
   #noticeSentAtMs = Number.NEGATIVE_INFINITY
@@ -287,17 +288,17 @@ export class Connection implements PublishSource, QueueConnection {
     }
     if (++this.#refusals >= settings.disconnectAfter) return true
     if (settings.dropGateMs === 0) return false
-    if (nowMs - this.#pressureSinceMs >= PRESSURE_WINDOW_MS) {
-      this.#pressureSinceMs = nowMs
-      this.#pressure = 0
+    if (nowMs - this.#refusalScoreSinceMs >= REFUSAL_SCORE_WINDOW_MS) {
+      this.#refusalScoreSinceMs = nowMs
+      this.#refusalScore = 0
     }
-    this.#pressure += 1 + Math.floor(message.size / PAYLOAD_BYTES_PER_REFUSAL)
-    if (this.#pressure >= settings.dropGateAfter && !this.readThrottle.isPaused) {
+    this.#refusalScore += 1 + Math.floor(message.size / PAYLOAD_BYTES_PER_POINT)
+    if (this.#refusalScore >= settings.dropGateAfter && !this.readThrottle.isPaused) {
       // No longer than the rule takes to recover: otherwise a limit with a small burst would be wasted during the
       // pause.
       const wholeMs = Math.max(MIN_PAUSE_MS, decision.resetMs ?? settings.dropGateMs)
       this.readThrottle.pause(Math.min(settings.dropGateMs, wholeMs))
-      this.#pressure = 0
+      this.#refusalScore = 0
     }
     return false
   }

@@ -71,7 +71,10 @@ export class DeliveryHook {
     return (client, packet) => (userHook as typeof this.callUserHook).call(broker, client, packet)
   }
 
-  /** Decides about a filter the client subscribed to before the limiter was attached: such a delivery cannot wait. */
+  /**
+   * Returns true if a rule refuses the delivery. Only for filters that the client subscribed to before the limiter was
+   * attached, whose deliveries cannot wait.
+   */
   #isRefused(client: Client, packet: AedesDelivery): boolean {
     const context = this.#context
     if (!this.isLimited || context.notices?.isNoticeTopic(packet.topic)) return false

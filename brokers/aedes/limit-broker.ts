@@ -5,7 +5,6 @@ import type { Gate } from '../../src/gate/gate.ts'
 import type { GuardStats } from '../../src/guard/guard.ts'
 import { assertVersion } from './aedes-internals.ts'
 import { BrokerContext, type MessageCounters } from './broker-context.ts'
-import { wrapBrokerPublish } from './broker-publish-wrapper.ts'
 import { findUnsupported } from './capabilities.ts'
 import { restoreFastProperties } from './compose-hooks.ts'
 import { drainBroker } from './graceful-shutdown.ts'
@@ -14,8 +13,9 @@ import { limitDeliveries } from './limit-deliveries.ts'
 import { limitPublishes } from './limit-publishes.ts'
 import { limitSubscriptions } from './limit-subscriptions.ts'
 import type { LimitBrokerOptions } from './options.ts'
-import { orderPublishes } from './ordered-publishes.ts'
+import { orderDeliveries } from './ordered-deliveries.ts'
 import { limitPacketSizes } from './packet-size-limit.ts'
+import { interceptPublishes } from './publish-interceptor.ts'
 import { ResourceCounter } from './resource-counter.ts'
 
 const DRAIN_MS = 5_000
@@ -62,8 +62,8 @@ export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptio
   const context = new BrokerContext(broker, gate, options)
   const detachDeliveries = limitDeliveries(context)
   const resources = new ResourceCounter(context)
-  const detachOrder = context.settings.acknowledgeStored ? orderPublishes(broker) : undefined
-  const interceptor = wrapBrokerPublish(broker, resources)
+  const detachOrder = context.settings.acknowledgeStored ? orderDeliveries(broker) : undefined
+  const interceptor = interceptPublishes(broker, resources)
   const detachAll = [
     detachDeliveries,
     limitPublishes(context, resources, interceptor),

@@ -1,6 +1,6 @@
 import type { BrokerContext, ConnectionListener } from './broker-context.ts'
+import { type BanListVersion, ClientDeliveries } from './client-deliveries.ts'
 import { DeliveryHook } from './delivery-hook.ts'
-import { type BanListVersion, ClientDeliveries } from './subscriber-deliveries.ts'
 
 /** Subscribers whose bans are checked in one turn of the event loop, and the minimum time between two rounds. */
 const BAN_SLICE = 500

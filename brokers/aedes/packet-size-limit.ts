@@ -27,7 +27,7 @@ export function packetSizeBytes(remainingLength: number): number {
 class PacketSizeLimit {
   readonly #context: BrokerContext
   readonly #watched = new WeakSet<object>()
-  #attached = true
+  #isAttached = true
   #loggedAtMs = Number.NEGATIVE_INFINITY
   #suppressed = 0
 
@@ -54,7 +54,7 @@ class PacketSizeLimit {
   }
 
   detach(): void {
-    this.#attached = false
+    this.#isAttached = false
   }
 
   #accepts(client: Client, parser: MqttPacketParser): boolean {
@@ -65,7 +65,7 @@ class PacketSizeLimit {
     const cmd = parser.packet?.cmd
     const ownBytes = isConnected ? FILTER_PACKET_BYTES.get(cmd) : MAX_SIZES.connectBytes
     const limitBytes = Math.min(maxPacketBytes, ownBytes ?? maxPacketBytes)
-    if (bytes <= limitBytes || !this.#attached) return true
+    if (bytes <= limitBytes || !this.#isAttached) return true
     const option =
       limitBytes === maxPacketBytes
         ? `maxPacketBytes is ${limitBytes}`
@@ -77,7 +77,7 @@ class PacketSizeLimit {
   #checkFilters(client: Client, parser: MqttPacketParser): void {
     const { maxFiltersPerPacket } = this.#context.settings
     const filters = (parser.packet?.subscriptions ?? parser.packet?.unsubscriptions ?? []).length
-    if (filters <= maxFiltersPerPacket || !this.#attached) return
+    if (filters <= maxFiltersPerPacket || !this.#isAttached) return
     const option = `maxFiltersPerPacket is ${maxFiltersPerPacket}`
     this.#refuse(client, parser, `packet of ${filters} filters`, option, { filters })
   }

@@ -8,7 +8,7 @@ import type { Guard, SenderQueue, SenderQueueHooks } from '../../src/guard/guard
 import { degradeMessage } from '../../src/outcomes/degrade.ts'
 import { redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
 import type { ConnectionState } from './connection-state.ts'
-import { OrderedAnswers } from './ordered-answers.ts'
+import { OrderedAcks } from './ordered-acks.ts'
 import { PacketIds } from './packet-ids.ts'
 import { PACKET, type Qos, REASON } from './packet-types.ts'
 import { PublishLayout, PublishPacket } from './publish-packet.ts'
@@ -49,7 +49,7 @@ export class ClientPublishes {
   readonly #receivedIds = new Set<number>()
   /** Ids of QoS 2 whose PUBREL the gateway has sent to the broker, until their PUBCOMP. */
   readonly #releasedIds = new Set<number>()
-  readonly #answers: OrderedAnswers
+  readonly #orderedAcks: OrderedAcks
   #waiting: WaitingPublish[] = []
   /** Ids of QoS 2 whose PUBREC the gateway has sent: it answers their PUBREL. */
   readonly #answeredIds = new PacketIds()
@@ -69,7 +69,7 @@ export class ClientPublishes {
     this.#queue = queue
     this.#early = new EarlyDecision(connection.context.gate, this.#guard, queue)
     this.#window = options.window
-    this.#answers = new OrderedAnswers(isFull => {
+    this.#orderedAcks = new OrderedAcks(isFull => {
       if (isFull) connection.toBroker.block('answers')
       else connection.toBroker.unblock('answers')
     })
@@ -156,7 +156,7 @@ export class ClientPublishes {
   /** Handles a PUBREL. Returns true if it must not go to the broker. */
   handlePubrel(id: number): boolean {
     this.#receivedIds.delete(id)
-    // The broker's PUBCOMP is still to come, and then answers it.
+    // The gateway has sent this PUBREL already. The broker's PUBCOMP goes to the client when it arrives.
     if (this.#releasedIds.delete(id)) return true
     if (!this.#answeredIds.delete(id)) return false
     this.#connection.answer(encodeAck(PACKET.pubcomp, id), REASON.success)
@@ -169,7 +169,7 @@ export class ClientPublishes {
    */
   handleBrokerAck(type: number, id: number, reasonCode: number): boolean {
     const isRefused = reasonCode >= REASON.unspecified
-    if (type !== PACKET.pubcomp) this.#answers.onAck(id)
+    if (type !== PACKET.pubcomp) this.#orderedAcks.onAck(id)
     if (type === PACKET.pubrec && !isRefused) {
       this.#receivedIds.add(id)
       this.releaseIfStuck()
@@ -214,7 +214,7 @@ export class ClientPublishes {
     this.#queue.attach(hooks)
     this.#inFlight.clear()
     this.#receivedIds.clear()
-    this.#answers.clear()
+    this.#orderedAcks.clear()
     this.#waiting = this.#waiting.filter(({ qos }) => qos === 0)
     this.#sendWaiting()
   }
@@ -234,7 +234,7 @@ export class ClientPublishes {
   #pass(message: PublishPacket, alias: number | undefined): PacketVerdict {
     if (message.qos > 0) {
       this.#inFlight.add(message.id)
-      this.#answers.expectAck(message.id)
+      this.#orderedAcks.expectAck(message.id)
     }
     if (alias === undefined || this.#aliases === undefined || this.#aliases.isKnownToReceiver(alias))
       return PASS
@@ -290,7 +290,7 @@ export class ClientPublishes {
     if (isResent && decision.outcome !== 'disconnect') {
       // The broker may hold this message of an earlier connection. Then the PUBREL, which it gets, releases it.
       counters.dropped++
-      this.#answers.send(() => connection.answer(encodeAck(PACKET.pubrec, message.id), REASON.success))
+      this.#orderedAcks.send(() => connection.answer(encodeAck(PACKET.pubrec, message.id), REASON.success))
       return
     }
     switch (decision.outcome) {
@@ -339,13 +339,13 @@ export class ClientPublishes {
     const code = REASON.quotaExceeded
     const explanation = connection.explain(decision)
     const packet = encodeRefusedAck(type, id, code, explanation, connection.clientMaxBytes)
-    this.#answers.send(() => connection.answer(packet, code))
+    this.#orderedAcks.send(() => connection.answer(packet, code))
   }
 
   #acknowledge({ qos, id }: PublishPacket): void {
     if (qos === 1)
-      this.#answers.send(() => this.#connection.answer(encodeAck(PACKET.puback, id), REASON.success))
-    else if (qos === 2) this.#answers.send(() => this.#answerPubrec(id))
+      this.#orderedAcks.send(() => this.#connection.answer(encodeAck(PACKET.puback, id), REASON.success))
+    else if (qos === 2) this.#orderedAcks.send(() => this.#answerPubrec(id))
   }
 
   #answerPubrec(id: number): void {
@@ -356,7 +356,7 @@ export class ClientPublishes {
   /** Sends a message to the broker, or lets it wait for room in the broker's window. */
   #send(packet: Buffer, qos: Qos, id: number): void {
     const { toBroker } = this.#connection
-    if (qos > 0) this.#answers.expectAck(id)
+    if (qos > 0) this.#orderedAcks.expectAck(id)
     if (this.#waiting.length > 0 || (qos > 0 && this.#isFull(id))) {
       this.#waiting.push({ packet, qos, id })
       toBroker.block('window')

@@ -1,4 +1,4 @@
-import { canAckQoS2Separately, sendAck, socketOf, stopCountingQoS2 } from './client-internals.ts'
+import { canAckQoS2Separately, releaseIncomingQoS2, sendAck, socketOf } from './client-internals.ts'
 import type { Corkable, ReceivingClient } from './client-types.ts'
 import type { KeepAlivePinger } from './keep-alive.ts'
 import type { ReceivedMessage } from './message.ts'
@@ -6,7 +6,7 @@ import type { ReceivedMessage } from './message.ts'
 /** Most acknowledgements written together. At most this many messages come twice if a consumer is killed. */
 export const MAX_BATCHED_ACKS = 16
 
-/** Error after which MQTT.js brings the next message without an acknowledgement. */
+/** Error with which MQTT.js reads the next message and does not acknowledge this one. */
 const NOT_ACKNOWLEDGED = new Error('acknowledged separately')
 
 const ignore = (): void => {}
@@ -30,15 +30,15 @@ export class AckSender {
   /** Acknowledges a message once, with a reason code (0 unless refused), and continues reading. */
   finish(message: ReceivedMessage, reasonCode: number): void {
     if (message.continueReading === undefined) return
-    if (message.isAhead) this.#send(message, reasonCode)
+    if (message.isContinuedBeforeAck) this.#send(message, reasonCode)
     else if (message.stage !== 'due') this.#continueReading(message, reasonCode)
     else if (reasonCode === 0) {
       if (message.qos > 0) this.#corkAck()
       this.#continueReading(message)
     } else {
-      // Sent first, because the client may bring the next message at once and its acknowledgement must not come earlier.
+      // Sent first, because the client may read the next message at once, and its acknowledgement must not come earlier.
       this.#send(message, reasonCode)
-      this.continueAhead(message)
+      this.continueBeforeAck(message)
     }
     message.continueReading = undefined
   }
@@ -48,9 +48,9 @@ export class AckSender {
     return qos !== 2 || stage !== 'due' || canAckQoS2Separately(this.#client)
   }
 
-  /** Makes the client bring the next message before this one is acknowledged. */
-  continueAhead(message: ReceivedMessage): void {
-    message.isAhead = true
+  /** Makes the client read the next message before this one is acknowledged. */
+  continueBeforeAck(message: ReceivedMessage): void {
+    message.isContinuedBeforeAck = true
     this.#continueReading(message, NOT_ACKNOWLEDGED)
   }
 
@@ -62,7 +62,7 @@ export class AckSender {
   }
 
   #continueReading(message: ReceivedMessage, answer?: Error | number): void {
-    if (message.connectionId === this.connectionId) this.#keepAlive.clientContinues()
+    if (message.connectionId === this.connectionId) this.#keepAlive.onClientContinued()
     message.continueReading?.(answer)
   }
 
@@ -93,7 +93,7 @@ export class AckSender {
     if (qos === 0 || messageId === undefined) return
     if (qos === 2) {
       client.incomingStore.del(packet, ignore)
-      stopCountingQoS2(client, messageId)
+      releaseIncomingQoS2(client, messageId)
     }
     // Offline, the client would store it for another connection, where its id may belong to another message.
     if (!client.connected) return

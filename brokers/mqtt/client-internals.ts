@@ -24,8 +24,8 @@ interface Writing {
 
 const ignore = (): void => {}
 
-/** Returns the names of the members that a client does not have. */
-export function findMissingMembers(client: ReceivingClient): readonly string[] {
+/** Returns the names of the internal members that a client lacks. */
+export function findMissingClientInternals(client: ReceivingClient): readonly string[] {
   const internals = client as Internals
   const missing: string[] = []
   if (typeof internals._sendPacket !== 'function') missing.push('_sendPacket')
@@ -33,9 +33,9 @@ export function findMissingMembers(client: ReceivingClient): readonly string[] {
   return missing
 }
 
-/** Logs the members that a client does not have. */
-export function checkClientMembers(client: ReceivingClient, logger: Logger): void {
-  const missing = findMissingMembers(client)
+/** Logs a warning with the internal members that a client lacks. */
+export function warnMissingClientInternals(client: ReceivingClient, logger: Logger): void {
+  const missing = findMissingClientInternals(client)
   if (missing.length === 0) return
   const { VERSION } = client.constructor as { readonly VERSION?: unknown }
   const name = typeof VERSION === 'string' ? `MQTT.js ${VERSION}` : 'this version of MQTT.js'
@@ -59,8 +59,8 @@ export function canAckQoS2Separately(client: ReceivingClient): boolean {
   return track === undefined && typeof send === 'function'
 }
 
-/** Makes the client stop counting a QoS 2 message. */
-export function stopCountingQoS2(client: ReceivingClient, messageId: number): void {
+/** Makes the client stop counting an incoming QoS 2 message, which topicgate acknowledges in its place. */
+export function releaseIncomingQoS2(client: ReceivingClient, messageId: number): void {
   ;(client as Internals)._releaseIncomingQoS2Publish?.(messageId)
 }
 

@@ -14,6 +14,7 @@ import {
 } from '../../src/guard/guard.ts'
 import { RefusalLog } from '../../src/guard/refusal-log.ts'
 import { AckSender } from './ack-sender.ts'
+import { AckWindow } from './ack-window.ts'
 import {
   clientOptionsOf,
   type DoneCallback,
@@ -25,8 +26,7 @@ import { DeadLetterPublisher } from './dead-letter-publisher.ts'
 import { createMessageCounters, DecisionExecutor } from './decision-executor.ts'
 import { KeepAlivePinger } from './keep-alive.ts'
 import { type ContinueReading, type MessageStage, ReceivedMessage } from './message.ts'
-import { OrderedAcks } from './ordered-acks.ts'
-import { MqttMessageSenderCache } from './sender-lookup.ts'
+import { MqttMessageSenderCache } from './message-sender-cache.ts'
 
 /** Reason code of a refusal: quota exceeded. */
 const QUOTA_EXCEEDED = 0x97
@@ -51,7 +51,7 @@ export class Consumer {
   #senderQueue: SenderQueue
   /** True while the sender queue asks to pause: its first message must wait until the limits allow it. */
   #isPaused = false
-  #ackWindow: OrderedAcks
+  #ackWindow: AckWindow
   /** Continues reading after a message that was not accepted. */
   #resumeStopped: (() => void) | undefined
   /** Packet that the application's own hook has refused. The client delivers it nevertheless. */
@@ -120,7 +120,7 @@ export class Consumer {
 
   /** Receives a message from the client, which waits for `done` before it reads the next. */
   receive(packet: MqttJsPublishPacket, done: DoneCallback): void {
-    this.keepAlive.clientWaits()
+    this.keepAlive.onClientWaiting()
     if (packet.qos === 2 || packet === this.#refused || !this.#canDeliverAtOnce) {
       this.#receiveInOrder(packet, done as ContinueReading)
       return
@@ -153,7 +153,7 @@ export class Consumer {
       this.#inProgress.delete(message.packet)
       return false
     })
-    this.keepAlive.clientContinues()
+    this.keepAlive.onClientContinued()
   }
 
   /** Enacts messages with a PUBREC in order, because their PUBRELs will not arrive or not be handled. */
@@ -190,7 +190,7 @@ export class Consumer {
   #receiveInOrder(packet: MqttJsPublishPacket, continueReading: ContinueReading): void {
     if (packet === this.#refused) {
       this.#refused = undefined
-      this.keepAlive.clientContinues()
+      this.keepAlive.onClientContinued()
       continueReading()
       return
     }
@@ -210,7 +210,7 @@ export class Consumer {
     if (decided?.stage === 'queued' || decided?.stage === 'done') {
       this.#decided.delete(packet)
       if (decided.stage === 'queued') decided.stage = 'due'
-      this.keepAlive.clientContinues()
+      this.keepAlive.onClientContinued()
       continueReading()
       return true
     }
@@ -250,7 +250,7 @@ export class Consumer {
   }
 
   #decideEarly(topic: string, packet: MqttJsPublishPacket, continueReading: ContinueReading): void {
-    this.keepAlive.clientWaits()
+    this.keepAlive.onClientWaiting()
     if (!this.#accepts(packet)) {
       this.#stopReadingAt(packet, continueReading)
       return
@@ -379,7 +379,7 @@ export class Consumer {
     return this.guard.senderQueue(hooks, { mixesSenders: true })
   }
 
-  #createAckWindow(): OrderedAcks {
-    return new OrderedAcks(this.#ackSender, () => this.#senderQueue.held > 0 && !this.#isPaused)
+  #createAckWindow(): AckWindow {
+    return new AckWindow(this.#ackSender, () => this.#senderQueue.held > 0 && !this.#isPaused)
   }
 }

@@ -43,7 +43,7 @@ export function createMessageCounters(): MessageCounters {
   }
 }
 
-export interface DecisionExecutorParts {
+export interface DecisionExecutorDependencies {
   readonly counters: MessageCounters
   readonly errorLog: ErrorLog
   readonly refusals: RefusalLog
@@ -56,13 +56,13 @@ export interface DecisionExecutorParts {
 export class DecisionExecutor {
   readonly #handler: Handler
   readonly #gate: Gate
-  readonly #parts: DecisionExecutorParts
+  readonly #dependencies: DecisionExecutorDependencies
   readonly #serialQueue: SerialQueue<ReceivedMessage>
 
-  constructor(handler: Handler, gate: Gate, parts: DecisionExecutorParts) {
+  constructor(handler: Handler, gate: Gate, dependencies: DecisionExecutorDependencies) {
     this.#handler = handler
     this.#gate = gate
-    this.#parts = parts
+    this.#dependencies = dependencies
     this.#serialQueue = new SerialQueue(this.#dispatch)
   }
 
@@ -82,7 +82,7 @@ export class DecisionExecutor {
 
   /** Enacts a decision, then lets the client continue. Never throws. */
   enact(decision: Decision, message: ReceivedMessage): void {
-    const { counters, deadLetter, release } = this.#parts
+    const { counters, deadLetter, release } = this.#dependencies
     switch (decision.outcome) {
       case 'deliver':
       case 'degrade':
@@ -104,14 +104,14 @@ export class DecisionExecutor {
     // A superseded message is not a refusal.
     if (decision.reason !== 'superseded') {
       counters.dropped++
-      this.#parts.refusals.recordRefusal(message, decision)
+      this.#dependencies.refusals.recordRefusal(message, decision)
     }
     release(message)
   }
 
   recordRejection(decision: Decision, message: ReceivedMessage): void {
-    this.#parts.counters.rejected++
-    this.#parts.refusals.recordRefusal(message, decision)
+    this.#dependencies.counters.rejected++
+    this.#dependencies.refusals.recordRefusal(message, decision)
   }
 
   readonly #dispatch = (message: ReceivedMessage): Promise<void> | undefined =>
@@ -119,30 +119,30 @@ export class DecisionExecutor {
 
   /** Runs the handler within the in-flight limits: waits for a slot, or discards the message. */
   #runInSlot(message: ReceivedMessage, keyInFlight?: KeyInFlight): Promise<void> | undefined {
-    const entered = this.#gate.handlerMonitor.beginHandler(message, keyInFlight)
-    if ('release' in entered) {
+    const admission = this.#gate.handlerMonitor.beginHandler(message, keyInFlight)
+    if ('release' in admission) {
       const running = this.#runHandler(message)
-      if (running === undefined) entered.release()
-      return running?.then(() => entered.release())
+      if (running === undefined) admission.release()
+      return running?.then(() => admission.release())
     }
-    const { decision } = entered
+    const { decision } = admission
     if (decision.outcome === 'throttle')
       return new Promise(resolve => {
-        entered.wait(next => {
+        admission.wait(next => {
           const running = this.#runInSlot(message, next)
           if (running === undefined) resolve()
           else running.then(resolve)
         })
       })
-    this.#parts.counters.dropped++
+    this.#dependencies.counters.dropped++
     this.#gate.forgetPayload(message)
-    this.#parts.refusals.recordRefusal(message, decision)
-    this.#parts.release(message)
+    this.#dependencies.refusals.recordRefusal(message, decision)
+    this.#dependencies.release(message)
     return undefined
   }
 
   #runHandler(message: ReceivedMessage): Promise<void> | undefined {
-    const { counters, release } = this.#parts
+    const { counters, release } = this.#dependencies
     try {
       const { decision } = message
       const packet = decision.outcome === 'degrade' ? this.#degrade(decision, message) : message.packet
@@ -169,14 +169,14 @@ export class DecisionExecutor {
 
   /** Acknowledges a message whose handler failed. Otherwise it would use up the window until the next connection. */
   #handleFailure(err: unknown, message: ReceivedMessage): void {
-    this.#parts.counters.handlerFailures++
-    this.#parts.errorLog.logError('the handler failed, the message is acknowledged', err)
+    this.#dependencies.counters.handlerFailures++
+    this.#dependencies.errorLog.logError('the handler failed, the message is acknowledged', err)
     this.#gate.forgetPayload(message)
-    this.#parts.release(message)
+    this.#dependencies.release(message)
   }
 
   #degrade(decision: Decision, message: ReceivedMessage): MqttJsPublishPacket {
-    this.#parts.counters.degraded++
+    this.#dependencies.counters.degraded++
     const { packet } = message
     const plan = this.#gate.ruleOf(decision.rule ?? '')?.exceeded.degrade
     if (plan === undefined) return packet
@@ -192,7 +192,7 @@ export class DecisionExecutor {
   }
 
   #redirect(deadLetter: DeadLetterPublisher, decision: Decision, message: ReceivedMessage): void {
-    const { counters, refusals, errorLog, release } = this.#parts
+    const { counters, refusals, errorLog, release } = this.#dependencies
     refusals.recordRefusal(message, decision)
     deadLetter.send(message, decision, this.#gate.ruleOf(decision.rule ?? ''), failure => {
       if (failure === undefined) counters.redirected++

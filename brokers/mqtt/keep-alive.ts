@@ -24,15 +24,15 @@ export class KeepAlivePinger {
     this.#clock = clock
   }
 
-  /** Starts keeping the client alive when a message arrives. */
-  clientWaits(): void {
+  /** Call it when the client waits for a message to be finished. Starts keeping the client alive. */
+  onClientWaiting(): void {
     this.#isClientWaiting = true
     this.#hasReceived = true
     if (this.#cancel === undefined) this.#scheduleCheck()
   }
 
-  /** Call it when the client continues. */
-  clientContinues(): void {
+  /** Call it when the client reads the next message. */
+  onClientContinued(): void {
     this.#isClientWaiting = false
   }
 

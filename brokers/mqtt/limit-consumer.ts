@@ -4,7 +4,7 @@ import { UnsupportedError } from '../../src/core/errors.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import type { GuardStats } from '../../src/guard/guard.ts'
 import { findUnsupported } from './capabilities.ts'
-import { checkClientMembers } from './client-internals.ts'
+import { warnMissingClientInternals } from './client-internals.ts'
 import type {
   AckCallback,
   CustomHandleAcks,
@@ -68,7 +68,7 @@ export function limitConsumer(
   const findProblems = (): readonly string[] => findUnsupported(gate, canRedirect)
   assertSupported(findProblems())
   const consumer = new Consumer(client, gate, options)
-  checkClientMembers(client, consumer.logger)
+  warnMissingClientInternals(client, consumer.logger)
   if (client.listenerCount('message') > 0) {
     consumer.logger.warn({}, 'listeners of "message" receive every message, including refused ones')
   }

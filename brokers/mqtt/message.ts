@@ -7,7 +7,10 @@ import { lowerCaseFields, rateLimitFields } from '../../src/outcomes/rate-limit-
 import type { MqttJsPublishPacket } from './client-types.ts'
 import type { MessageLimits } from './consumer-options.ts'
 
-/** Lets a client continue. It acknowledges the message unless called with an error; early messages with the given code. */
+/**
+ * Makes the client read the next message. Without an argument the client acknowledges this one, with an error it does not.
+ * A number is the reason code of the PUBREC, for QoS 2 on MQTT 5 before the PUBREL.
+ */
 export type ContinueReading = (answer?: Error | number) => void
 
 /**
@@ -30,10 +33,10 @@ export class ReceivedMessage implements Message, MessageLimits {
   declare private readonly gate: Gate
   /** Number of the connection it came on. */
   declare connectionId: number
-  /** Lets the client continue. Undefined once the message is acknowledged. */
+  /** Makes the client read the next message. Undefined once this one is acknowledged. */
   declare continueReading: ContinueReading | undefined
-  /** True if the client has continued without it. It is acknowledged separately. */
-  declare isAhead: boolean
+  /** True if the client reads on before this message is acknowledged. It is then acknowledged separately. */
+  declare isContinuedBeforeAck: boolean
   /** True while it waits in the ack window of its connection. */
   declare isInAckWindow: boolean
   /** Reason code to acknowledge it with, once it is done. */
@@ -60,7 +63,7 @@ export class ReceivedMessage implements Message, MessageLimits {
     this.connectionId = connectionId
     this.continueReading = continueReading
     this.stage = stage
-    this.isAhead = false
+    this.isContinuedBeforeAck = false
     this.isInAckWindow = false
     this.reasonCode = undefined
     this.knownDecision = undefined
@@ -125,7 +128,7 @@ export class ReceivedMessage implements Message, MessageLimits {
   resume(connectionId: number, continueReading: ContinueReading): void {
     this.connectionId = connectionId
     this.continueReading = continueReading
-    this.isAhead = false
+    this.isContinuedBeforeAck = false
     this.isInAckWindow = false
   }
 }

@@ -16,12 +16,12 @@ import { ClientDeliveries } from './client-deliveries.ts'
 import { type ClientConnection, ClientLines } from './client-lines.ts'
 import { ClientPublishes } from './client-publishes.ts'
 import { ClientSubscriptions } from './client-subscriptions.ts'
-import { addProxySignature, type Connect, readConnect } from './connect.ts'
 import { ControlLine } from './control-line.ts'
 import type { NatsGatewayContext } from './gateway-context.ts'
+import { GatewayPing } from './gateway-ping.ts'
 import { encodeInfo, readInfo, rewriteInfo, type ServerInfo } from './info.ts'
 import { signNonce } from './nkeys.ts'
-import { OwnPing } from './own-ping.ts'
+import { addProxySignature, type Connect, readConnect } from './read-connect.ts'
 import { type ServerConnection, ServerLines } from './server-lines.ts'
 import { SubscriptionTable } from './subscription-table.ts'
 import { encodeError, encodeUnsubscribe, OK_LINE, PING_LINE } from './write-lines.ts'
@@ -51,7 +51,7 @@ export class NatsGatewayConnection
   maxPayloadBytes = 0
   isVerbose = false
   hasHeaders = false
-  readonly #ownPing = new OwnPing()
+  readonly #gatewayPing = new GatewayPing()
   #info: ServerInfo | undefined
   #acceptsInfo = false
   #isTlsStarted = false
@@ -148,10 +148,10 @@ export class NatsGatewayConnection
 
   handleClientPing(line: Buffer): boolean {
     if (this.queue.held === 0) {
-      this.#ownPing.countClientPing()
+      this.#gatewayPing.countClientPing()
       return false
     }
-    this.sendInOrder(line, () => this.#ownPing.countClientPing())
+    this.sendInOrder(line, () => this.#gatewayPing.countClientPing())
     return true
   }
 
@@ -165,7 +165,7 @@ export class NatsGatewayConnection
   }
 
   handlePong(): boolean {
-    if (!this.#ownPing.handlePong()) return false
+    if (!this.#gatewayPing.handlePong()) return false
     if (this.phase === 'authenticating') this.#onAccepted()
     return true
   }
@@ -205,7 +205,7 @@ export class NatsGatewayConnection
       this.#whenIdle(LAST_CHECKS_MS, () => {
         if (this.isClosing) return
         // Answered when the server has handled all that was sent before.
-        this.#ownPing.onPong = () => this.#closeSoon()
+        this.#gatewayPing.onPong = () => this.#closeSoon()
         this.#sendPing()
         this.endAfter(withinMs, () => this.#closeSoon())
       })
@@ -251,7 +251,7 @@ export class NatsGatewayConnection
   }
 
   #sendPing(): void {
-    this.#ownPing.countOwnPing()
+    this.#gatewayPing.countGatewayPing()
     this.toBroker.insert(PING_LINE)
   }
 

@@ -9,8 +9,8 @@ interface Subscription {
 }
 
 /**
- * Subscriptions of one connection, by which the gateway finds the subscriber of a reply subject. Of several
- * subscriptions to one subject it finds the latest.
+ * Subscriptions of one connection. When the gateway answers a request itself, it looks up the subscription to the reply
+ * subject here. If several have the same subject, it uses the latest.
  */
 export class SubscriptionTable {
   readonly #bySid = new Map<string, Subscription>()

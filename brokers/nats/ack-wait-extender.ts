@@ -1,6 +1,6 @@
 import type { Clock } from '../../src/core/clock.ts'
 import type { JetStreamMessage } from './client-types.ts'
-import { messageIdOf, type ReceivedMessage } from './message.ts'
+import { jetStreamMessageKey, type ReceivedMessage } from './message.ts'
 
 /**
  * Keeps held JetStream messages alive by sending `working` every third of the ack wait. Held messages are stored by an
@@ -23,7 +23,7 @@ export class AckWaitExtender {
 
   /** Replaces the older delivery of a held message. Returns false if the message is not held. */
   replace(source: JetStreamMessage): boolean {
-    const known = this.#held.get(messageIdOf(source) ?? '')
+    const known = this.#held.get(jetStreamMessageKey(source) ?? '')
     if (known !== undefined) known.source = source
     return known !== undefined
   }
@@ -46,12 +46,12 @@ export class AckWaitExtender {
   }
 
   /** Keeps a message alive while its handler runs, for at most `upToMs`. */
-  handlerStarted(message: ReceivedMessage, upToMs: number): void {
+  onHandlerStart(message: ReceivedMessage, upToMs: number): void {
     this.#inHandlers.set(message, this.#clock.now() + upToMs)
     this.#scheduleTick()
   }
 
-  handlerEnded(message: ReceivedMessage): void {
+  onHandlerEnd(message: ReceivedMessage): void {
     this.#inHandlers.delete(message)
     this.#stopIfIdle()
   }

@@ -9,9 +9,9 @@ import { copyMessageBytes } from './client-internals.ts'
 import type { NatsHeaders, NatsMessage } from './client-types.ts'
 import { HandlerBacklog } from './handler-backlog.ts'
 import { extendHeaders, type HeadersFactory } from './headers.ts'
-import type { LimiterState } from './limiter-state.ts'
+import type { LimiterContext } from './limiter-context.ts'
 import { type DeliveryProcessor, type MessageLimits, ReceivedMessage } from './message.ts'
-import type { SenderWithQueue } from './sender-held-queue.ts'
+import type { SenderWithQueue } from './sender-with-queue.ts'
 import type { SubjectWithSenderQueue } from './subject-cache.ts'
 
 /** Handles a message that may pass. If it throws or rejects, the error is counted and logged. */
@@ -27,7 +27,7 @@ export const HANDLER_QUEUE_FULL: Decision = Object.freeze({
 
 /** Processes messages of a source: asks the gate, enacts the outcome and runs the handler. */
 export abstract class BaseMessageProcessor<M extends NatsMessage> implements DeliveryProcessor {
-  readonly limiter: LimiterState
+  readonly limiter: LimiterContext
   /** Number of messages of this processor that are held. */
   held = 0
   /** True if the application's handler runs here, so that its duration and failures can be observed. */
@@ -41,7 +41,7 @@ export abstract class BaseMessageProcessor<M extends NatsMessage> implements Del
   /** In-flight slots of pending handlers, if handlers are limited. */
   readonly #slots = new Map<ReceivedMessage, HandlerSlot>()
 
-  constructor(limiter: LimiterState, handler: Handler<M>, maxInFlight: number) {
+  constructor(limiter: LimiterContext, handler: Handler<M>, maxInFlight: number) {
     this.limiter = limiter
     this.#handler = handler
     this.#maxInFlight = maxInFlight
@@ -56,7 +56,7 @@ export abstract class BaseMessageProcessor<M extends NatsMessage> implements Del
     const subject = senders.subjects.subjectOf(source)
     const senderWithQueue = senders.hasIdentify ? senders.senderOf(source, subject) : subject
     const message = new ReceivedMessage(subject.topic, senderWithQueue.sender, this, source)
-    if (subject.isSystem || senderWithQueue.pending > 0 || limiter.isDraining) {
+    if (subject.isServerSubject || senderWithQueue.pending > 0 || limiter.isDraining) {
       this.#processUnasked(message, subject, senderWithQueue)
       return
     }
@@ -76,7 +76,8 @@ export abstract class BaseMessageProcessor<M extends NatsMessage> implements Del
   #processUnasked(message: ReceivedMessage, subject: SubjectWithSenderQueue, sender: SenderWithQueue): void {
     const { limiter } = this
     if (limiter.isDraining && this.sendBack(message)) return
-    if (subject.isSystem && limiter.isUnlimitedSystem(subject.topic)) this.enact(PASSED, message)
+    if (subject.isServerSubject && limiter.isUnlimitedServerSubject(subject.topic))
+      this.enact(PASSED, message)
     else {
       const mustWait = sender.held > 0 || sender.mustFollow(message)
       this.#enqueue(message, sender, mustWait ? undefined : this.ask(message))
@@ -178,17 +179,17 @@ export abstract class BaseMessageProcessor<M extends NatsMessage> implements Del
 
   /** Runs the handler within the in-flight limits, waits for a slot, or refuses the message. */
   #runInSlot(decision: Decision, message: ReceivedMessage, keyInFlight: KeyInFlight | undefined): void {
-    const entered = this.limiter.gate.handlerMonitor.beginHandler(message, keyInFlight)
-    if ('release' in entered) {
-      this.#slots.set(message, entered)
+    const admission = this.limiter.gate.handlerMonitor.beginHandler(message, keyInFlight)
+    if ('release' in admission) {
+      this.#slots.set(message, admission)
       this.#handle(decision, message)
-    } else if (entered.decision.outcome !== 'throttle') {
+    } else if (admission.decision.outcome !== 'throttle') {
       this.limiter.gate.forgetPayload(message)
-      this.limiter.refusals.recordRefusal(message, entered.decision)
-      this.refuse(entered.decision, message)
+      this.limiter.refusals.recordRefusal(message, admission.decision)
+      this.refuse(admission.decision, message)
     } else if (this.#handlerQueue.reserve(message)) {
       this.#holdForHandler(decision, message)
-      entered.wait(next => {
+      admission.wait(next => {
         this.#handlerQueue.release(message)
         const passed = this.#removeWaiting(message)
         if (passed !== undefined) this.#deliver(passed, message, next)
@@ -320,16 +321,16 @@ function askWaiting(message: ReceivedMessage): MaybePromise<Decision> {
 function createDegradedView(
   message: NatsMessage,
   { payload, headers }: Degraded,
-  make: HeadersFactory | undefined,
+  createHeaders: HeadersFactory | undefined,
 ): NatsMessage {
-  const marked = Object.keys(headers).length > 0 ? extendHeaders(make, headers, message) : undefined
+  const marked = Object.keys(headers).length > 0 ? extendHeaders(createHeaders, headers, message) : undefined
   if (payload === undefined && marked === undefined) return message
-  const own: PropertyDescriptorMap = {}
-  if (marked !== undefined) own.headers = { value: marked satisfies NatsHeaders }
+  const overrides: PropertyDescriptorMap = {}
+  if (marked !== undefined) overrides.headers = { value: marked satisfies NatsHeaders }
   if (payload !== undefined) {
-    own.data = { value: payload }
-    own.string = { value: () => Buffer.from(payload).toString() }
-    own.json = { value: () => JSON.parse(Buffer.from(payload).toString()) }
+    overrides.data = { value: payload }
+    overrides.string = { value: () => Buffer.from(payload).toString() }
+    overrides.json = { value: () => JSON.parse(Buffer.from(payload).toString()) }
   }
-  return Object.create(message, own) as NatsMessage
+  return Object.create(message, overrides) as NatsMessage
 }

@@ -92,14 +92,16 @@ export function findUnsupported(gate: Gate, capabilities: Capabilities): readonl
       const ruleInfo = gate.ruleOf(name)
       // Limits by handler feedback are not rules and need nothing but their outcome.
       if (ruleInfo !== undefined && !coversSubjects(ruleInfo, capabilities)) continue
-      const asked = [outcome, ruleInfo?.exceeded.hold?.then, ruleInfo?.exceeded.queue?.then]
-      for (const each of asked) {
-        const why = each === undefined ? undefined : capabilities.unsupported.get(each)
-        if (why !== undefined && !(each === 'drop' && outcome !== 'drop')) addProblem(each!, name, why)
+      const requiredOutcomes = [outcome, ruleInfo?.exceeded.hold?.then, ruleInfo?.exceeded.queue?.then]
+      for (const required of requiredOutcomes) {
+        const reason = required === undefined ? undefined : capabilities.unsupported.get(required)
+        if (reason !== undefined && !(required === 'drop' && outcome !== 'drop'))
+          addProblem(required!, name, reason)
       }
       if (outcome !== 'redirect' || ruleInfo === undefined) continue
-      const why = ruleInfo.exceeded.redirect?.dialect === 'nats' ? undefined : OTHER_DIALECT
-      if (why !== undefined || !capabilities.canPublish) addProblem('redirect', name, why ?? NO_CONNECTION)
+      const reason = ruleInfo.exceeded.redirect?.dialect === 'nats' ? undefined : OTHER_DIALECT
+      if (reason !== undefined || !capabilities.canPublish)
+        addProblem('redirect', name, reason ?? NO_CONNECTION)
     }
   }
   return problems

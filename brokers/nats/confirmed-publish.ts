@@ -5,9 +5,9 @@ import type { Gate } from '../../src/gate/gate.ts'
 import { type RedirectPlan, redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
 import { copyMessageBytes } from './client-internals.ts'
 import type { JetStreamMessage, NatsMessage, NatsPublishTarget } from './client-types.ts'
-import type { NatsLimiterSettings } from './consumer-options.ts'
 import { extendHeaders } from './headers.ts'
-import { messageIdOf, type ReceivedMessage } from './message.ts'
+import { jetStreamMessageKey, type ReceivedMessage } from './message.ts'
+import type { NatsLimiterSettings } from './options.ts'
 import type { PendingWork } from './pending-work.ts'
 
 /** Result of publishing a copy: stored or sent, no target, or not confirmed. */
@@ -79,7 +79,9 @@ export class ConfirmedCopyPublisher {
       ...redirectHeaders(plan, message, decision),
       ...(decision.reason === 'ok' ? { 'topicgate-reason': 'handler_failed' } : {}),
       // The id keeps a copy from being stored twice if its answer was lost.
-      ...(isConfirmed ? { 'Nats-Msg-Id': `${messageIdOf(message.source as JetStreamMessage)} ${to}` } : {}),
+      ...(isConfirmed
+        ? { 'Nats-Msg-Id': `${jetStreamMessageKey(message.source as JetStreamMessage)} ${to}` }
+        : {}),
     }
     const headers = extendHeaders(settings.headers, fields, message.source)
     const { data } = message.source

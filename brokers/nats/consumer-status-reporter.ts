@@ -1,5 +1,5 @@
 import type { ConsumerMessages } from './client-types.ts'
-import type { LimiterState } from './limiter-state.ts'
+import type { LimiterContext } from './limiter-context.ts'
 
 /** Status of a consumer as the client reports it, such as `consumer_deleted` or `heartbeats_missed`. */
 export interface ConsumerStatus {
@@ -26,11 +26,15 @@ export class ConsumerStatusReporter {
   /** Latest problem, or undefined while messages arrive. */
   problem: string | undefined
   readonly name: string
-  readonly #limiter: LimiterState
+  readonly #limiter: LimiterContext
   readonly #onStatus: ((status: ConsumerStatus) => void) | undefined
   readonly #reported = new Set<string>()
 
-  constructor(limiter: LimiterState, name: string, onStatus: ((status: ConsumerStatus) => void) | undefined) {
+  constructor(
+    limiter: LimiterContext,
+    name: string,
+    onStatus: ((status: ConsumerStatus) => void) | undefined,
+  ) {
     this.#limiter = limiter
     this.name = name
     this.#onStatus = onStatus

@@ -5,7 +5,7 @@ import { refusalText } from '../../src/outcomes/refusal-text.ts'
 import { BaseMessageProcessor, type Handler } from './base-message-processor.ts'
 import type { NatsMessage, NatsPublishTarget } from './client-types.ts'
 import { extendHeaders } from './headers.ts'
-import type { LimiterState } from './limiter-state.ts'
+import type { LimiterContext } from './limiter-context.ts'
 import type { ReceivedMessage } from './message.ts'
 
 const HANDLER_FAILED = natsErrorBody({ code: 500, description: 'the handler failed' })
@@ -28,7 +28,7 @@ export interface CoreMessageProcessorOptions {
 export class CoreMessageProcessor<M extends NatsMessage> extends BaseMessageProcessor<M> {
   readonly #options: CoreMessageProcessorOptions
 
-  constructor(limiter: LimiterState, handler: Handler<M>, options: CoreMessageProcessorOptions) {
+  constructor(limiter: LimiterContext, handler: Handler<M>, options: CoreMessageProcessorOptions) {
     super(limiter, handler, limiter.settings.maxInFlight)
     this.#options = options
   }

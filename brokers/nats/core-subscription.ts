@@ -10,7 +10,7 @@ import {
 } from './capabilities.ts'
 import type { NatsConnection, NatsMessage, NatsSubscription } from './client-types.ts'
 import { type AnsweredRequests, CoreMessageProcessor } from './core-message-processor.ts'
-import type { LimiterState } from './limiter-state.ts'
+import type { LimiterContext } from './limiter-context.ts'
 import type { MessageSource } from './message-source.ts'
 
 export interface NatsSubscribeOptions<M extends NatsMessage> {
@@ -35,7 +35,7 @@ export interface NatsSubscribeOptions<M extends NatsMessage> {
 /** Subscription of core NATS. Leaves its queue group while it holds too many messages. */
 export class LimitedCoreSubscription<M extends NatsMessage> implements MessageSource {
   readonly capabilities: Capabilities
-  readonly #limiter: LimiterState
+  readonly #limiter: LimiterContext
   readonly #nc: NatsConnection<M>
   readonly #subject: string
   readonly #options: NatsSubscribeOptions<M>
@@ -46,7 +46,7 @@ export class LimitedCoreSubscription<M extends NatsMessage> implements MessageSo
   #isStopped = false
 
   constructor(
-    limiter: LimiterState,
+    limiter: LimiterContext,
     nc: NatsConnection<M>,
     subject: string,
     options: NatsSubscribeOptions<M>,

@@ -13,7 +13,6 @@ export type {
   NatsPublishTarget,
   PullConsumer,
 } from './client-types.ts'
-export type { LimitNatsOptions } from './consumer-options.ts'
 export type { ConsumerStatus } from './consumer-status-reporter.ts'
 export type { NatsSubscribeOptions } from './core-subscription.ts'
 export type { ConsumerSource, PullOptions } from './jetstream-source.ts'
@@ -25,6 +24,7 @@ export {
 } from './limit-nats.ts'
 export { limitPublishes, type NatsPublisher, type NatsPublisherOptions } from './limit-publishes.ts'
 export type { MessageLimits } from './message.ts'
+export type { Identify } from './message-sender-cache.ts'
 export type { MessageSource } from './message-source.ts'
+export type { LimitNatsOptions } from './options.ts'
 export type { PublishingConnection, PublishingJetStream } from './publish-transport.ts'
-export type { Identify } from './sender-lookup.ts'

@@ -7,9 +7,9 @@ import { BaseMessageProcessor, HANDLER_QUEUE_FULL, type Handler } from './base-m
 import { acknowledge, RedeliveryDetector } from './client-internals.ts'
 import type { ConsumerInfo, JetStreamMessage } from './client-types.ts'
 import type { CopyPublishResult } from './confirmed-publish.ts'
-import type { NatsLimiterSettings } from './consumer-options.ts'
-import type { LimiterState } from './limiter-state.ts'
-import { messageIdOf, type ReceivedMessage } from './message.ts'
+import type { LimiterContext } from './limiter-context.ts'
+import { jetStreamMessageKey, type ReceivedMessage } from './message.ts'
+import type { NatsLimiterSettings } from './options.ts'
 
 export interface JetStreamMessageProcessorOptions {
   /** True if all messages are known to come from one consumer. */
@@ -60,7 +60,7 @@ export class JetStreamMessageProcessor<M extends JetStreamMessage> extends BaseM
   readonly #startedAtMs = new Map<ReceivedMessage, number>()
   readonly #warned = new Set<string>()
 
-  constructor(limiter: LimiterState, handler: Handler<M>, options: JetStreamMessageProcessorOptions) {
+  constructor(limiter: LimiterContext, handler: Handler<M>, options: JetStreamMessageProcessorOptions) {
     // Without an option, `max_ack_pending` of the consumer limits the pending handlers.
     super(
       limiter,
@@ -108,7 +108,7 @@ export class JetStreamMessageProcessor<M extends JetStreamMessage> extends BaseM
     const { redeliverySlots, guard } = this.limiter
     if (redeliverySlots.size === 0) return guard.ask(message)
     const source = message.source as JetStreamMessage
-    const id = messageIdOf(source)
+    const id = jetStreamMessageKey(source)
     if (id === undefined) return guard.ask(message)
     return this.#deliveryCount(source) < 2 ? redeliverySlots.ask(message, id) : this.askAgain(message)
   }
@@ -120,7 +120,7 @@ export class JetStreamMessageProcessor<M extends JetStreamMessage> extends BaseM
   override askAgain(message: ReceivedMessage): MaybePromise<Decision> {
     const { redeliverySlots } = this.limiter
     if (redeliverySlots.size > 0)
-      redeliverySlots.forget(messageIdOf(message.source as JetStreamMessage) ?? '')
+      redeliverySlots.forget(jetStreamMessageKey(message.source as JetStreamMessage) ?? '')
     const answer = super.askAgain(message)
     return isPromise(answer)
       ? answer.then(decision => this.#holdShortRetry(decision, message))
@@ -137,14 +137,14 @@ export class JetStreamMessageProcessor<M extends JetStreamMessage> extends BaseM
     const { guard, settings } = this.limiter
     this.#startedAtMs.set(message, guard.clock.now())
     if (settings.keepAliveMs > 0 && this.#options.isAcknowledged)
-      this.#ackWaitExtender.handlerStarted(message, settings.keepAliveMs)
+      this.#ackWaitExtender.onHandlerStart(message, settings.keepAliveMs)
   }
 
   protected override onHandlerEnd(message: ReceivedMessage): void {
     const { guard, settings } = this.limiter
     const tookMs = guard.clock.now() - (this.#startedAtMs.get(message) ?? Infinity)
     this.#startedAtMs.delete(message)
-    if (settings.keepAliveMs > 0) this.#ackWaitExtender.handlerEnded(message)
+    if (settings.keepAliveMs > 0) this.#ackWaitExtender.onHandlerEnd(message)
     else if (tookMs > this.#options.ackWaitMs && this.#options.isAcknowledged)
       this.#warn(
         'ack_wait',
@@ -173,7 +173,7 @@ export class JetStreamMessageProcessor<M extends JetStreamMessage> extends BaseM
     super.addHeld(message, isAnswerPending)
     if (!this.#options.isAcknowledged) return
     this.#warnIfFull()
-    const id = messageIdOf(message.source as JetStreamMessage) ?? `?${this.limiter.counters.received}`
+    const id = jetStreamMessageKey(message.source as JetStreamMessage) ?? `?${this.limiter.counters.received}`
     this.#ackWaitExtender.add(message, id)
     // It may have waited in the client's buffer.
     if (!isAnswerPending) this.#ackWaitExtender.sendWorking(message)
@@ -232,7 +232,7 @@ export class JetStreamMessageProcessor<M extends JetStreamMessage> extends BaseM
    */
   #sendBack(decision: Decision, message: ReceivedMessage): void {
     const source = message.source as JetStreamMessage
-    const id = messageIdOf(source)
+    const id = jetStreamMessageKey(source)
     const isLastDelivery =
       this.#deliveryCount(source) >= Math.min(this.#options.maxDeliver, this.limiter.settings.maxDeliver)
     if (!this.#options.isAcknowledged || id === undefined) {
@@ -329,14 +329,14 @@ export class JetStreamMessageProcessor<M extends JetStreamMessage> extends BaseM
   }
 
   /** Answers a message. If the connection is closed, the server delivers it again. */
-  #answer(message: ReceivedMessage, how: 'ack' | 'nak' | 'term', delayMs = 0): void {
+  #answer(message: ReceivedMessage, ackKind: 'ack' | 'nak' | 'term', delayMs = 0): void {
     if (!this.#options.isAcknowledged) return
     const source = message.source as JetStreamMessage
     try {
       // A fractional delay would be taken as none. Older servers do not know a reason of `term`.
-      if (how === 'ack') acknowledge(source)
-      else if (how === 'nak' && delayMs > 0) source.nak(Math.ceil(delayMs))
-      else source[how]()
+      if (ackKind === 'ack') acknowledge(source)
+      else if (ackKind === 'nak' && delayMs > 0) source.nak(Math.ceil(delayMs))
+      else source[ackKind]()
     } catch (cause) {
       this.limiter.errorLog.logError('a message could not be answered', cause)
     }

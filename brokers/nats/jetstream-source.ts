@@ -9,7 +9,7 @@ import {
   statusOfError,
 } from './consumer-status-reporter.ts'
 import type { JetStreamMessageProcessor } from './jetstream-message-processor.ts'
-import type { LimiterState } from './limiter-state.ts'
+import type { LimiterContext } from './limiter-context.ts'
 import type { MessageSource } from './message-source.ts'
 import type { PullBatchSize } from './pull-batch-size.ts'
 
@@ -45,7 +45,7 @@ export interface ConsumerSource extends MessageSource {
 
 /** Consumes by callback, as fast as the consumer delivers. */
 export async function consumeUnpaced<M extends JetStreamMessage>(
-  limiter: LimiterState,
+  limiter: LimiterContext,
   consumer: JetStreamConsumer<M>,
   processor: JetStreamMessageProcessor<M>,
   capabilities: Capabilities,
@@ -94,7 +94,7 @@ function toError(ended: unknown): Error | undefined {
 /** Pulls only as many messages as the limits allow now and as have room to wait for a handler. */
 export class PacedPullConsumer<M extends JetStreamMessage> implements ConsumerSource {
   readonly capabilities: Capabilities
-  readonly #limiter: LimiterState
+  readonly #limiter: LimiterContext
   readonly #consumer: PullConsumer<M>
   readonly #processor: JetStreamMessageProcessor<M>
   readonly #pullBatchSize: PullBatchSize
@@ -106,7 +106,7 @@ export class PacedPullConsumer<M extends JetStreamMessage> implements ConsumerSo
   #isStopped = false
 
   constructor(
-    limiter: LimiterState,
+    limiter: LimiterContext,
     consumer: PullConsumer<M>,
     processor: JetStreamMessageProcessor<M>,
     pullBatchSize: PullBatchSize,

@@ -20,7 +20,6 @@ import type {
   NatsMessage,
   PullConsumer,
 } from './client-types.ts'
-import type { LimitNatsOptions } from './consumer-options.ts'
 import { LimitedCoreSubscription, type NatsSubscribeOptions } from './core-subscription.ts'
 import { JetStreamMessageProcessor, processorOptions } from './jetstream-message-processor.ts'
 import {
@@ -35,8 +34,9 @@ import {
   LimitedMessageIterator,
   ProcessorSelector,
 } from './limited-message-iterator.ts'
-import { LimiterState, type MessageCounters } from './limiter-state.ts'
+import { LimiterContext, type MessageCounters } from './limiter-context.ts'
 import type { MessageSource } from './message-source.ts'
+import type { LimitNatsOptions } from './options.ts'
 import { PullBatchSize } from './pull-batch-size.ts'
 
 export interface NatsStats extends GuardStats, Readonly<MessageCounters> {
@@ -142,7 +142,7 @@ const MIN_EXPIRES_MS = 1_000
 export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimiter {
   if (gate.dialect !== 'nats')
     throw policyError('dialect', `the gate uses ${gate.dialect} patterns`, "write dialect: 'nats'")
-  const limiter = new LimiterState(gate, options)
+  const limiter = new LimiterContext(gate, options)
   const { settings } = limiter
   assertSupported(findUnsupported(gate, NATS_CAPABILITIES))
 

@@ -7,7 +7,7 @@ import { isJetStream } from './client-internals.ts'
 import type { ConsumerInfo, JetStreamMessage, NatsMessage } from './client-types.ts'
 import { type AnsweredRequests, CoreMessageProcessor } from './core-message-processor.ts'
 import { JetStreamMessageProcessor, processorOptions } from './jetstream-message-processor.ts'
-import type { LimiterState } from './limiter-state.ts'
+import type { LimiterContext } from './limiter-context.ts'
 import type { MessageSource } from './message-source.ts'
 
 /** Iterable source: a subscription, or messages of a consumer. */
@@ -25,7 +25,7 @@ type Receiving<M extends NatsMessage> = Pick<BaseMessageProcessor<M>, 'process' 
 
 /** Receives messages of core NATS or JetStream. Chooses the processor by the first message. */
 export class ProcessorSelector<M extends NatsMessage> {
-  readonly #limiter: LimiterState
+  readonly #limiter: LimiterContext
   readonly #handler: Handler<M>
   readonly #info: ConsumerInfo | undefined
   readonly #hasHandler: boolean
@@ -33,7 +33,7 @@ export class ProcessorSelector<M extends NatsMessage> {
   #processor: Receiving<M> | undefined
 
   constructor(
-    limiter: LimiterState,
+    limiter: LimiterContext,
     handler: Handler<M>,
     info: ConsumerInfo | undefined,
     hasHandler: boolean,
@@ -87,7 +87,7 @@ export class LimitedMessageIterator<M extends NatsMessage>
   implements MessageSource, AsyncIterableIterator<M>
 {
   capabilities: Capabilities = NATS_CAPABILITIES
-  readonly #limiter: LimiterState
+  readonly #limiter: LimiterContext
   readonly #source: IterableSource<M>
   readonly #answer: boolean
   readonly #buffer = new AsyncBuffer<M>()
@@ -97,7 +97,7 @@ export class LimitedMessageIterator<M extends NatsMessage>
   #error: { readonly cause: unknown } | undefined
 
   constructor(
-    limiter: LimiterState,
+    limiter: LimiterContext,
     source: IterableSource<M>,
     sourceInfo: MaybePromise<ConsumerSourceInfo>,
     answer = false,

@@ -128,8 +128,8 @@ export class ReceivedMessage implements Message, MessageLimits {
   }
 }
 
-/** Returns an id that is the same for all deliveries of a message, or undefined if the client cannot read it. */
-export function messageIdOf(source: JetStreamMessage): string | undefined {
+/** Returns `stream consumer sequence`, the same for all deliveries of a message. Undefined if the client cannot read it. */
+export function jetStreamMessageKey(source: JetStreamMessage): string | undefined {
   try {
     const { stream, consumer, streamSequence } = source.info
     return `${stream} ${consumer} ${streamSequence}`

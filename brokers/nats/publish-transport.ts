@@ -47,7 +47,7 @@ export class NatsPublishTransport implements PublishTransport<NatsPublishOptions
   readonly #connection: PublishingConnection
   readonly #jetStream: PublishingJetStream | undefined
   readonly #window: number
-  readonly #extendHeaders: HeadersFactory | undefined
+  readonly #createHeaders: HeadersFactory | undefined
   #isConnected = true
   readonly #inFlight = new Map<(failure?: SendFailure) => void, NatsPublishOptions>()
   #batch: Batch | undefined
@@ -56,12 +56,12 @@ export class NatsPublishTransport implements PublishTransport<NatsPublishOptions
     connection: PublishingConnection,
     jetStream: PublishingJetStream | undefined,
     window: number,
-    extendHeaders: HeadersFactory | undefined,
+    createHeaders: HeadersFactory | undefined,
   ) {
     this.#connection = connection
     this.#jetStream = jetStream
     this.#window = window
-    this.#extendHeaders = extendHeaders
+    this.#createHeaders = createHeaders
   }
 
   setConnected(isConnected: boolean): void {
@@ -161,8 +161,8 @@ export class NatsPublishTransport implements PublishTransport<NatsPublishOptions
   /** Adds the rule's mark to a copy of the headers. The caller may use its own headers for other messages. */
   #addMarks(options: NatsPublishOptions, marks: Readonly<Record<string, string>>): NatsPublishOptions {
     const names = Object.keys(marks)
-    if (this.#extendHeaders === undefined || names.length === 0) return options
-    const headers = this.#extendHeaders()
+    if (this.#createHeaders === undefined || names.length === 0) return options
+    const headers = this.#createHeaders()
     for (const name of options.headers?.keys() ?? [])
       if (!names.includes(name))
         for (const value of options.headers!.values(name)) headers.append(name, value)

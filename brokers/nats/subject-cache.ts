@@ -7,18 +7,18 @@ import {
   unwrapCoreMessage,
 } from './client-internals.ts'
 import type { NatsMessage } from './client-types.ts'
-import { SenderWithQueue } from './sender-held-queue.ts'
+import { SenderWithQueue } from './sender-with-queue.ts'
 
 /** Subject of messages, which is also a sender if there is no `identify`. */
 export class SubjectWithSenderQueue extends SenderWithQueue {
   readonly topic: string
   /** True for the server's own subjects: `$JS`, `$KV`, `$SYS`, `_INBOX`. */
-  readonly isSystem: boolean
+  readonly isServerSubject: boolean
 
   constructor(topic: string, sender: Sender) {
     super(sender)
     this.topic = topic
-    this.isSystem = isSystem(topic)
+    this.isServerSubject = isServerSubject(topic)
   }
 }
 
@@ -95,7 +95,7 @@ const DOLLAR = 36
 const UNDERSCORE = 95
 
 /** Returns true if a subject or pattern belongs to the server: `$…` or `_INBOX.…`. */
-export function isSystem(topic: string): boolean {
+export function isServerSubject(topic: string): boolean {
   const first = topic.charCodeAt(0)
   return first === DOLLAR || (first === UNDERSCORE && topic.startsWith('_INBOX.'))
 }

@@ -1,10 +1,10 @@
 import { Writable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { AckSender, MAX_BATCHED_ACKS } from '../../../brokers/mqtt/ack-sender.ts'
+import { AckWindow, MAX_ACK_WINDOW } from '../../../brokers/mqtt/ack-window.ts'
 import type { ReceivingClient } from '../../../brokers/mqtt/client-types.ts'
 import { KeepAlivePinger } from '../../../brokers/mqtt/keep-alive.ts'
 import { type ContinueReading, ReceivedMessage } from '../../../brokers/mqtt/message.ts'
-import { MAX_ACK_WINDOW, OrderedAcks } from '../../../brokers/mqtt/ordered-acks.ts'
 import { Gate } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
@@ -77,17 +77,17 @@ describe('acknowledgements', () => {
   it('are not sent apart where there is no connection', () => {
     const { acks, arrive, client, sent } = openAcks()
     const message = arrive(7, () => {})
-    acks.continueAhead(message)
+    acks.continueBeforeAck(message)
     client.connected = false
     acks.finish(message, 0)
     expect(sent).toEqual([])
   })
 })
 
-describe('messages a client goes ahead of', () => {
-  it('are acknowledged in the order they came, whatever is done first', () => {
+describe('an ack window', () => {
+  it('acknowledges messages in the order they came, whichever is finished first', () => {
     const { acks, arrive, sent } = openAcks()
-    const ackWindow = new OrderedAcks(acks, () => true)
+    const ackWindow = new AckWindow(acks, () => true)
     const messages = [1, 2, 3].map(id => arrive(id, () => {}))
     for (const message of messages) {
       ackWindow.add(message)
@@ -105,50 +105,50 @@ describe('messages a client goes ahead of', () => {
     expect(ackWindow.isEmpty).toBe(true)
   })
 
-  it('are at most a window, which goes on as soon as one is done', () => {
+  it('has a maximum, and makes the client continue when a message is finished', () => {
     const { acks, arrive } = openAcks()
-    const ackWindow = new OrderedAcks(acks, () => true)
-    let gone = 0
+    const ackWindow = new AckWindow(acks, () => true)
+    let continued = 0
     const messages: ReceivedMessage[] = []
-    // A client brings the next one only when it may go on.
-    while (gone === messages.length) {
-      const message = arrive(messages.length + 1, () => gone++, 0)
+    // A client reads the next message only when it may continue.
+    while (continued === messages.length) {
+      const message = arrive(messages.length + 1, () => continued++, 0)
       messages.push(message)
       ackWindow.add(message)
       ackWindow.continueIfAllowed()
     }
     expect(messages).toHaveLength(MAX_ACK_WINDOW)
     ackWindow.finish(messages[0]!, 0)
-    expect(gone).toBe(MAX_ACK_WINDOW)
+    expect(continued).toBe(MAX_ACK_WINDOW)
   })
 
-  it('are none at QoS 2 where the client cannot be made to count one less', () => {
+  it('does not continue after QoS 2 if the client cannot be made to stop counting the message', () => {
     const { acks, arrive, client } = openAcks()
-    const ackWindow = new OrderedAcks(acks, () => true)
-    let gone = 0
+    const ackWindow = new AckWindow(acks, () => true)
+    let continued = 0
     Object.assign(client, { _trackIncomingQoS2Publish: () => true, incomingStore: { del: () => {} } })
-    const message = arrive(1, () => gone++, 2)
+    const message = arrive(1, () => continued++, 2)
     ackWindow.add(message)
     ackWindow.continueIfAllowed()
-    expect(gone).toBe(0)
+    expect(continued).toBe(0)
     ackWindow.finish(message, 0)
-    expect(gone).toBe(1)
+    expect(continued).toBe(1)
     Object.assign(client, { _releaseIncomingQoS2Publish: () => {} })
-    const next = arrive(2, () => gone++, 2)
+    const next = arrive(2, () => continued++, 2)
     ackWindow.add(next)
     ackWindow.continueIfAllowed()
-    expect(gone).toBe(2)
+    expect(continued).toBe(2)
   })
 
-  it('are none while it is not a store that the last one waits for', () => {
+  it('does not continue if the last message does not wait for a store', () => {
     const { acks, arrive } = openAcks()
-    const ackWindow = new OrderedAcks(acks, () => false)
-    let gone = 0
-    const message = arrive(1, () => gone++)
+    const ackWindow = new AckWindow(acks, () => false)
+    let continued = 0
+    const message = arrive(1, () => continued++)
     ackWindow.add(message)
     ackWindow.continueIfAllowed()
-    expect(gone).toBe(0)
+    expect(continued).toBe(0)
     ackWindow.finish(message, 0)
-    expect(gone).toBe(1)
+    expect(continued).toBe(1)
   })
 })

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { findMissingMembers } from '../../../brokers/mqtt/client-internals.ts'
+import { findMissingClientInternals } from '../../../brokers/mqtt/client-internals.ts'
 import { limitConsumer } from '../../../brokers/mqtt/index.ts'
 import { Gate, type Logger, limit, type Middleware } from '../../../src/index.ts'
 import { connectClient } from '../../support/mqtt-client.ts'
@@ -18,7 +18,7 @@ describe('members of MQTT.js 5 that are not public', () => {
   it('are where they are looked for', async () => {
     await using scene = await openScene({ rules: [] })
     const { client } = scene.consumer
-    expect(findMissingMembers(client)).toEqual([])
+    expect(findMissingClientInternals(client)).toEqual([])
     expect((client.constructor as { VERSION?: unknown }).VERSION).toMatch(/^5\./)
   })
 

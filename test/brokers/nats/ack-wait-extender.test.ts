@@ -1,8 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { ConsumerInfo, JetStreamMessage } from '../../../brokers/nats/client-types.ts'
-import { completeLimitNatsOptions } from '../../../brokers/nats/consumer-options.ts'
 import { limitNats } from '../../../brokers/nats/index.ts'
 import { processorOptions } from '../../../brokers/nats/jetstream-message-processor.ts'
+import { completeSettings } from '../../../brokers/nats/options.ts'
 import { Gate, limit } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
@@ -137,7 +137,7 @@ describe.each(CLIENTS)('messages kept by a consumer of $name', generation => {
 })
 
 describe('consumer information', () => {
-  const settings = completeLimitNatsOptions({})
+  const settings = completeSettings({})
   const facts = (config: ConsumerInfo['config']): ConsumerInfo => ({ config })
   const ms = 1_000_000
 

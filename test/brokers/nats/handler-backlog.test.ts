@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { completeLimitNatsOptions } from '../../../brokers/nats/consumer-options.ts'
 import { HandlerBacklog } from '../../../brokers/nats/handler-backlog.ts'
 import { type DeliveryProcessor, ReceivedMessage } from '../../../brokers/nats/message.ts'
+import { completeSettings } from '../../../brokers/nats/options.ts'
 import { PASSED } from '../../../src/core/decision.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { createSender } from '../../../src/index.ts'
@@ -52,5 +52,5 @@ describe('a handler queue', () => {
 })
 
 it('10,000 handlers of a subscription run at once by default', () => {
-  expect(completeLimitNatsOptions({}).maxInFlight).toBe(MAX_SIZES.handlersInFlight)
+  expect(completeSettings({}).maxInFlight).toBe(MAX_SIZES.handlersInFlight)
 })

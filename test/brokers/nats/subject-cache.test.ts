@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { NatsMessage } from '../../../brokers/nats/index.ts'
-import { NatsMessageSenderCache } from '../../../brokers/nats/sender-lookup.ts'
+import { NatsMessageSenderCache } from '../../../brokers/nats/message-sender-cache.ts'
 import { DecodedSubjectCache, SubjectWithSenderQueue } from '../../../brokers/nats/subject-cache.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { Guard } from '../../../src/guard/guard.ts'

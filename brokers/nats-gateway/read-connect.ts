@@ -77,9 +77,9 @@ interface ConnectIdentity {
 }
 
 /**
- * Returns the identity in a CONNECT; undefined if it holds two, of which the server may use either. Keys count only if the
- * server has sent a nonce and the client has signed it. Why: a server without keys ignores them, and the CONNECT could name
- * those of another client.
+ * Returns the identity in a CONNECT: its user, or a key whose signature of the nonce is valid. Returns undefined if it
+ * holds two identities, because the server may use either. Without a nonce keys are ignored. Why: a server that sends no
+ * nonce does not check keys, so a CONNECT could name the key of another client.
  */
 function readIdentity(
   text: (name: string) => string | undefined,

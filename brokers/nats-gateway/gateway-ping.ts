@@ -1,8 +1,8 @@
-/** Finds the PONG for a PING of the gateway among those for the client: servers answer in order. */
-export class OwnPing {
+/** Finds the PONG for a PING of the gateway among the PONGs for the client. Servers answer PINGs in order. */
+export class GatewayPing {
   /** PINGs of the client that the server has not answered. */
   #clientPings = 0
-  /** PONGs for the client that come before that for the gateway; undefined if the gateway waits for none. */
+  /** Number of PONGs for the client before the one for the gateway. Undefined if the gateway waits for none. */
   #pongsBefore: number | undefined
   /** Called with the PONG for the gateway. */
   onPong: (() => void) | undefined
@@ -11,7 +11,7 @@ export class OwnPing {
     this.#clientPings++
   }
 
-  countOwnPing(): void {
+  countGatewayPing(): void {
     this.#pongsBefore = this.#clientPings
   }
 

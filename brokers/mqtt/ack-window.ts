@@ -6,10 +6,10 @@ import type { ReceivedMessage } from './message.ts'
 export const MAX_ACK_WINDOW = MAX_PENDING_CHECKS - 1
 
 /**
- * Unfinished messages of one connection, in order of arrival. While a store has not answered, the client brings the next
- * messages, so that many checks run at once. Messages are acknowledged in order [MQTT-4.6.0-2].
+ * Unfinished messages of one connection, in order of arrival. While a store has not answered, the client reads further
+ * messages, so that many checks run at once. Acknowledges messages in order [MQTT-4.6.0-2].
  */
-export class OrderedAcks {
+export class AckWindow {
   readonly #ackSender: AckSender
   readonly #canContinue: () => boolean
   readonly #messages: ReceivedMessage[] = []
@@ -30,13 +30,18 @@ export class OrderedAcks {
     this.#messages.push(message)
   }
 
-  /** Makes the client continue after the last message if that is allowed and there is room. */
+  /** Makes the client read the next message if the last one waits for a store and the window has room. */
   continueIfAllowed(): void {
     const last = this.#messages.at(-1)
-    if (last === undefined || last.isAhead || this.#messages.length >= MAX_ACK_WINDOW || !this.#canContinue())
+    if (
+      last === undefined ||
+      last.isContinuedBeforeAck ||
+      this.#messages.length >= MAX_ACK_WINDOW ||
+      !this.#canContinue()
+    )
       return
     if (!this.#ackSender.canAcknowledgeSeparately(last)) return
-    this.#ackSender.continueAhead(last)
+    this.#ackSender.continueBeforeAck(last)
   }
 
   /** Finishes a message. It is acknowledged when all earlier ones are. */

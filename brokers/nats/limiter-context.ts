@@ -10,16 +10,12 @@ import { RefusalLog } from '../../src/guard/refusal-log.ts'
 import { warnMissingMessageInternals } from './client-internals.ts'
 import type { NatsMessage, NatsPublishTarget } from './client-types.ts'
 import { ConfirmedCopyPublisher } from './confirmed-publish.ts'
-import {
-  completeLimitNatsOptions,
-  type LimitNatsOptions,
-  type NatsLimiterSettings,
-} from './consumer-options.ts'
 import type { ReceivedMessage } from './message.ts'
+import { NatsMessageSenderCache } from './message-sender-cache.ts'
 import type { MessageSource } from './message-source.ts'
+import { completeSettings, type LimitNatsOptions, type NatsLimiterSettings } from './options.ts'
 import { PendingWork } from './pending-work.ts'
-import { NatsMessageSenderCache } from './sender-lookup.ts'
-import { isSystem } from './subject-cache.ts'
+import { isServerSubject } from './subject-cache.ts'
 
 /** Counts of messages since the limiter was created. */
 export interface MessageCounters {
@@ -51,7 +47,7 @@ export interface MessageCounters {
 }
 
 /** Shared state of one limiter: gate, guard, senders, counts and held messages. */
-export class LimiterState {
+export class LimiterContext {
   readonly gate: Gate
   readonly guard: Guard
   readonly settings: NatsLimiterSettings
@@ -86,12 +82,12 @@ export class LimiterState {
   isDraining = false
   /** True if a rule sends messages back. */
   hasRetryRules = false
-  #limitedSystemTokens: ReadonlySet<string> = new Set()
+  #limitedServerTokens: ReadonlySet<string> = new Set()
   #hasWarnedOfInternals = false
 
   constructor(gate: Gate, options: LimitNatsOptions) {
     this.gate = gate
-    this.settings = completeLimitNatsOptions(options)
+    this.settings = completeSettings(options)
     const logger = options.logger ?? gate.logger
     this.logger = logger
     this.guard = new Guard(gate, {
@@ -125,7 +121,7 @@ export class LimiterState {
   updateFromPolicy(): void {
     this.hasRetryRules = this.gate.outcomes('publish').has('retry')
     const patterns = this.gate.rules().map(rule => this.gate.ruleOf(rule)?.pattern ?? '')
-    this.#limitedSystemTokens = new Set(patterns.filter(isSystem).map(firstToken))
+    this.#limitedServerTokens = new Set(patterns.filter(isServerSubject).map(firstToken))
   }
 
   /** Logs once if the client of a message lacks internal fields that topicgate uses. */
@@ -138,9 +134,9 @@ export class LimiterState {
     return message.takeDecision() ?? this.guard.ask(message)
   }
 
-  /** Returns true for a server subject that no rule names. */
-  isUnlimitedSystem(topic: string): boolean {
-    return !this.#limitedSystemTokens.has(firstToken(topic))
+  /** Returns true if no rule has a pattern that begins with the first token of a server subject. */
+  isUnlimitedServerSubject(topic: string): boolean {
+    return !this.#limitedServerTokens.has(firstToken(topic))
   }
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { OrderedAnswers } from '../../../brokers/mqtt-gateway/ordered-answers.ts'
+import { OrderedAcks } from '../../../brokers/mqtt-gateway/ordered-acks.ts'
 import { Gate, limit } from '../../../src/index.ts'
 import { random } from '../../support/random.ts'
 import { startGateway } from './harness.ts'
@@ -8,31 +8,31 @@ import { publishPacket } from './raw-peer.ts'
 /** Lets microtasks run. */
 const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
-describe('answers of the gateway', () => {
-  it('keep the order of the messages, whatever the broker acknowledges when', async () => {
+describe('acknowledgements of the gateway', () => {
+  it('keep the order of the messages, whenever the broker acknowledges its own', async () => {
     for (let seed = 0; seed < 50; seed++) {
       const draw = random(seed)
-      const answers = new OrderedAnswers(() => {})
+      const orderedAcks = new OrderedAcks(() => {})
       const forwarded: number[] = []
       const acked: number[] = []
       const sent: { id: number; before: readonly number[] }[] = []
       for (let id = 1; id <= 60; id++) {
         if (draw.chance(0.5)) {
-          answers.expectAck(id)
+          orderedAcks.expectAck(id)
           forwarded.push(id)
         } else {
           const before = forwarded.filter(each => !acked.includes(each))
-          answers.send(() => sent.push({ id, before: before.filter(each => !acked.includes(each)) }))
+          orderedAcks.send(() => sent.push({ id, before: before.filter(each => !acked.includes(each)) }))
         }
         while (draw.chance(0.4) && acked.length < forwarded.length) {
           const ack = forwarded[acked.length]!
-          answers.onAck(ack)
+          orderedAcks.onAck(ack)
           acked.push(ack)
           await turn()
         }
       }
       for (const id of forwarded.slice(acked.length)) {
-        answers.onAck(id)
+        orderedAcks.onAck(id)
         acked.push(id)
         await turn()
       }
@@ -44,22 +44,22 @@ describe('answers of the gateway', () => {
 
   it('stop the reading of a client when a thousand wait', async () => {
     const states: boolean[] = []
-    const answers = new OrderedAnswers(isFull => states.push(isFull))
-    answers.expectAck(1)
+    const orderedAcks = new OrderedAcks(isFull => states.push(isFull))
+    orderedAcks.expectAck(1)
     let sent = 0
-    for (let count = 0; count < 1_000; count++) answers.send(() => sent++)
+    for (let count = 0; count < 1_000; count++) orderedAcks.send(() => sent++)
     expect(states).toEqual([true])
-    answers.onAck(1)
+    orderedAcks.onAck(1)
     await turn()
     expect([states, sent]).toEqual([[true, false], 1_000])
   })
 
-  it('no longer stop the reading of a client whose answers are forgotten', () => {
+  it('no longer stop the reading of a client after they were discarded', () => {
     const states: boolean[] = []
-    const answers = new OrderedAnswers(isFull => states.push(isFull))
-    answers.expectAck(1)
-    for (let count = 0; count < 1_000; count++) answers.send(() => {})
-    answers.clear()
+    const orderedAcks = new OrderedAcks(isFull => states.push(isFull))
+    orderedAcks.expectAck(1)
+    for (let count = 0; count < 1_000; count++) orderedAcks.send(() => {})
+    orderedAcks.clear()
     expect(states).toEqual([true, false])
   })
 

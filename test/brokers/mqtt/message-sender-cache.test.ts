@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { MqttMessageSenderCache } from '../../../brokers/mqtt/sender-lookup.ts'
+import { MqttMessageSenderCache } from '../../../brokers/mqtt/message-sender-cache.ts'
 import type { Sender } from '../../../src/core/message.ts'
 
 const PACKET = { topic: 'a', payload: Buffer.alloc(0) }

@@ -1,9 +1,8 @@
 import type { Aedes, Client } from 'aedes'
-import { brokerInternals, type Publish } from './aedes-internals.ts'
+import { brokerInternals, type Publish, type Published } from './aedes-internals.ts'
 import type { PacketLike } from './message.ts'
+import { publishInOrder } from './qos2-publish-order.ts'
 import type { ResourceCounter } from './resource-counter.ts'
-
-type Published = (error?: Error | null) => void
 
 /** Called when aedes has published a message, or could not, and has acknowledged it unless it was deferred. */
 type Acknowledged = Published
@@ -15,7 +14,7 @@ export type DecideOnPublish = (client: Client, publish: () => void, published: P
 export interface PublishInterceptor {
   /** Publishes nothing in the packet's place. Calls `acknowledged` after aedes has written the acknowledgement. */
   discard(packet: object, acknowledged?: Acknowledged): void
-  /** Publishes `other` in the packet's place. */
+  /** Publishes `replacement` in the packet's place. */
   replace(packet: object, replacement: PacketLike, acknowledged?: Acknowledged): void
   /** Publishes the packet unchanged. */
   publishUnchanged(packet: object, acknowledged: Acknowledged): void
@@ -56,70 +55,14 @@ export function deferPuback(packet: PacketLike): void {
   deferred.qos = 0
 }
 
-/** A QoS 2 message that is about to be published. */
-interface OrderedPublish {
-  /** True if it is published with a lower QoS, which takes fewer steps. */
-  readonly isLowered: boolean
-  readonly publish: (published: Published) => void
-  readonly published: Published
-}
-
-/** QoS 2 messages of one client: those being published, and those waiting for them. */
-interface PublishOrder {
-  publishing: number
-  /** True if one of the messages being published has a lowered QoS. */
-  isLowering: boolean
-  readonly waiting: OrderedPublish[]
-}
-
-const ORDER: unique symbol = Symbol('topicgate.order')
-interface Ordered {
-  [ORDER]?: PublishOrder | undefined
-}
-
-/**
- * Publishes the QoS 2 messages of a client in order: one with a lowered QoS neither overtakes earlier messages nor is
- * overtaken. Messages wait only while one is lowered.
- */
-function publishInOrder(
-  client: object,
-  isLowered: boolean,
-  publish: OrderedPublish['publish'],
-  published: Published,
-): void {
-  const ordered = client as Ordered
-  ordered[ORDER] ??= { publishing: 0, isLowering: false, waiting: [] }
-  const order = ordered[ORDER]
-  const next = { isLowered, publish, published }
-  if (order.waiting.length === 0 && canStart(order, next)) start(order, next)
-  else order.waiting.push(next)
-}
-
-function canStart({ publishing, isLowering }: PublishOrder, { isLowered }: OrderedPublish): boolean {
-  return publishing === 0 || !(isLowered || isLowering)
-}
-
-function start(order: PublishOrder, { isLowered, publish, published }: OrderedPublish): void {
-  order.publishing++
-  order.isLowering = isLowered
-  publish(error => {
-    order.publishing--
-    published(error)
-    for (let next = order.waiting[0]; next !== undefined && canStart(order, next); next = order.waiting[0]) {
-      order.waiting.shift()
-      start(order, next)
-    }
-  })
-}
-
 /**
  * Wraps `broker.publish` to publish another packet, or none, for packets with an instruction. aedes acknowledges the
  * original packet by its own QoS (QoS 2 is stored and released as usual). A discarded packet is not retained, queued,
  * delivered or reported. It is acknowledged because an MQTT 3.1.1 client would otherwise wait for ever [MQTT-4.3.2-2].
  */
-export function wrapBrokerPublish(broker: Aedes, resources: ResourceCounter): PublishInterceptor {
-  const slot = brokerInternals(broker)
-  const originalPublish = slot.publish!
+export function interceptPublishes(broker: Aedes, resources: ResourceCounter): PublishInterceptor {
+  const internals = brokerInternals(broker)
+  const originalPublish = internals.publish!
   const isOwnProperty = Object.hasOwn(broker, 'publish')
   /** Publishes a packet; a retained one only if the limits have room for it. */
   const publishNow: Publish = (packet, client, done) => {
@@ -179,7 +122,7 @@ export function wrapBrokerPublish(broker: Aedes, resources: ResourceCounter): Pu
     }
   }
 
-  slot.publish = publish
+  internals.publish = publish
   const instruct = (packet: object, instruction: Instruction): void => {
     ;(packet as Instructed)[INSTRUCTION] = instruction
   }
@@ -191,9 +134,9 @@ export function wrapBrokerPublish(broker: Aedes, resources: ResourceCounter): Pu
     publishUnchanged: (packet, acknowledged) => instruct(packet, { kind: 'publish', acknowledged }),
     decideOnPublish: (packet, decide) => instruct(packet, { kind: 'decide', decide }),
     detach: () => {
-      if (slot.publish !== publish) return
-      if (isOwnProperty) slot.publish = originalPublish
-      else delete slot.publish
+      if (internals.publish !== publish) return
+      if (isOwnProperty) internals.publish = originalPublish
+      else delete internals.publish
     },
   }
 }

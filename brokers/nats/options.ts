@@ -6,7 +6,7 @@ import { GUARD_OPTIONS, type GuardOptions, RENAMED_GUARD_OPTIONS } from '../../s
 import { compileRedirect, type RedirectPlan } from '../../src/outcomes/redirect.ts'
 import type { NatsPublishTarget } from './client-types.ts'
 import type { HeadersFactory } from './headers.ts'
-import type { Identify } from './sender-lookup.ts'
+import type { Identify } from './message-sender-cache.ts'
 
 /** Options of `limitNats`; see also {@link GuardOptions}. */
 export interface LimitNatsOptions extends Omit<GuardOptions, 'holds' | 'overflow'> {
@@ -95,7 +95,7 @@ export interface NatsLimiterSettings {
 }
 
 /** Returns the options with their defaults. Throws PolicyError for an invalid number or dead-letter subject. */
-export function completeLimitNatsOptions(options: LimitNatsOptions): NatsLimiterSettings {
+export function completeSettings(options: LimitNatsOptions): NatsLimiterSettings {
   checkOptionNames(options, OPTIONS, '', RENAMED_GUARD_OPTIONS)
   for (const [name, value] of Object.entries(options)) {
     if (typeof value !== 'number' || value > 0) continue

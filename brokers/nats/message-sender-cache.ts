@@ -2,7 +2,7 @@ import { cacheKeyOfUnknownSender, keyOfSender, SenderCache } from '../../src/ada
 import { createSender } from '../../src/chain/senders/sender-state.ts'
 import type { Sender } from '../../src/core/message.ts'
 import type { NatsMessage } from './client-types.ts'
-import { SenderWithQueue } from './sender-held-queue.ts'
+import { SenderWithQueue } from './sender-with-queue.ts'
 import { DecodedSubjectCache, SubjectWithSenderQueue } from './subject-cache.ts'
 
 /** Returns what the application knows of a message's sender. */

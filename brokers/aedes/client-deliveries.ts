@@ -83,9 +83,9 @@ export class ClientDeliveries {
   #cancelStall: (() => void) | undefined
   #awaitsDrain = false
   /** True while messages wait in the session's queue; later ones are added there until those are delivered. */
-  #isBehind = false
+  #hasSessionBacklog = false
   #isCatchingUp = false
-  #hasNewKept = false
+  #hasNewSessionMessages = false
   #ban: Decision | undefined
   #banVersion = -1
 
@@ -129,7 +129,7 @@ export class ClientDeliveries {
   applyBan(): void {
     const { ban } = this
     if (ban?.outcome === 'disconnect') this.#close(ban)
-    else if (ban === undefined && this.#isBehind && !this.#awaitsDrain) void this.#catchUp()
+    else if (ban === undefined && this.#hasSessionBacklog && !this.#awaitsDrain) void this.#catchUp()
   }
 
   handleClose(): void {
@@ -144,20 +144,20 @@ export class ClientDeliveries {
       return
     }
     // A session stores messages of QoS 1 and 2 before they are delivered.
-    const isKept = deliver === this.#deliverQoS && this.#isKept(packet)
+    const isStoredInSession = deliver === this.#deliverQoS && this.#isStoredInSession(packet)
     if (this.#bans.hasBans && this.ban !== undefined) {
       counters.deliveriesRefused++
-      if (isKept) this.#keepInSession(done)
+      if (isStoredInSession) this.#keepInSession(done)
       else setImmediate(done)
       this.applyBan()
       return
     }
-    if (isKept && this.#isBehind) {
+    if (isStoredInSession && this.#hasSessionBacklog) {
       counters.frozen++
       this.#keepInSession(done)
       return
     }
-    if (this.#hook.isLimited || isKept) this.#decide(deliver, packet, done)
+    if (this.#hook.isLimited || isStoredInSession) this.#decide(deliver, packet, done)
     else this.#send(deliver, packet, done, undefined)
   }
 
@@ -170,7 +170,7 @@ export class ClientDeliveries {
       return
     }
     const forward = this.#hook.callUserHook(client, packet)
-    if (!forward && deliver === this.#deliverQoS && this.#isKept(packet)) {
+    if (!forward && deliver === this.#deliverQoS && this.#isStoredInSession(packet)) {
       // aedes would remove another message from the session's queue.
       this.#markSeen(packet)
       void this.#removeFromSession(packet)
@@ -220,9 +220,9 @@ export class ClientDeliveries {
       this.#send(deliver, original, done, forward, true)
       return
     }
-    const isKept = deliver === this.#deliverQoS && this.#isKept(original)
+    const isStoredInSession = deliver === this.#deliverQoS && this.#isStoredInSession(original)
     if (decision.reason === 'superseded') {
-      if (isKept) void this.#removeFromSession(original)
+      if (isStoredInSession) void this.#removeFromSession(original)
       done()
       return
     }
@@ -234,7 +234,7 @@ export class ClientDeliveries {
       done()
       return
     }
-    if (isKept) {
+    if (isStoredInSession) {
       // The session would deliver it on the next connect, out of order.
       context.counters.deliveriesSpared++
       this.#send(deliver, original, done, forward, true)
@@ -269,7 +269,7 @@ export class ClientDeliveries {
     }
   }
 
-  #isKept({ qos, retain }: AedesDelivery): boolean {
+  #isStoredInSession({ qos, retain }: AedesDelivery): boolean {
     return !this.#client.clean && (qos ?? 0) > 0 && retain !== true
   }
 
@@ -300,7 +300,7 @@ export class ClientDeliveries {
       return
     }
     this.#context.counters.frozen++
-    if (deliver === this.#deliverQoS && this.#isKept(packet)) this.#keepInSession(done)
+    if (deliver === this.#deliverQoS && this.#isStoredInSession(packet)) this.#keepInSession(done)
     else setImmediate(done)
   }
 
@@ -347,7 +347,7 @@ export class ClientDeliveries {
     this.#cancelStall?.()
     this.#cancelStall = undefined
     if (this.#isSlow) this.#slowUntilMs = this.#context.guard.clock.now() + WATCH_MS
-    if (this.#isBehind) void this.#catchUp()
+    if (this.#hasSessionBacklog) void this.#catchUp()
   }
 
   #staysSlow(): boolean {
@@ -356,10 +356,10 @@ export class ClientDeliveries {
     return false
   }
 
-  /** Keeps a message in the session's queue. */
+  /** Leaves a message in the session's queue. */
   #keepInSession(done: DeliveryDone): void {
-    this.#isBehind = true
-    this.#hasNewKept = true
+    this.#hasSessionBacklog = true
+    this.#hasNewSessionMessages = true
     setImmediate(done)
   }
 
@@ -369,8 +369,8 @@ export class ClientDeliveries {
     if (this.#isCatchingUp || typeof persistence?.outgoingStream !== 'function') return
     this.#isCatchingUp = true
     try {
-      while (this.#hasNewKept) {
-        this.#hasNewKept = false
+      while (this.#hasNewSessionMessages) {
+        this.#hasNewSessionMessages = false
         for await (const packet of persistence.outgoingStream(this.#client)) {
           // A packet with an id was sent already.
           if (packet.messageId !== undefined || (packet.cmd ?? 'publish') !== 'publish') continue
@@ -378,7 +378,7 @@ export class ClientDeliveries {
           if (this.#client.closed || (this.#bans.hasBans && this.ban !== undefined)) return
         }
       }
-      this.#isBehind = false
+      this.#hasSessionBacklog = false
     } catch (err) {
       this.#context.logger.warn(
         { err, client: this.#client.id },

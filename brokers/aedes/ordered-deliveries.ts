@@ -1,7 +1,5 @@
 import type { Aedes } from 'aedes'
-import { type AedesDelivery, brokerInternals, type Publish } from './aedes-internals.ts'
-
-type Published = (error?: Error | null) => void
+import { type AedesDelivery, brokerInternals, type Publish, type Published } from './aedes-internals.ts'
 
 /** A publish between its start and its delivery to subscribers. */
 interface PublishInProgress {
@@ -15,9 +13,9 @@ interface PublishInProgress {
  * aedes takes a message for a duplicate if a later one has overtaken it, and loses it. Returns a function that
  * detaches it.
  */
-export function orderPublishes(broker: Aedes): () => void {
-  const slot = brokerInternals(broker)
-  const { mq, publish: originalPublish } = slot
+export function orderDeliveries(broker: Aedes): () => void {
+  const internals = brokerInternals(broker)
+  const { mq, publish: originalPublish } = internals
   if (mq === undefined || typeof mq.emit !== 'function' || originalPublish === undefined) return () => {}
   const isOwnProperty = Object.hasOwn(broker, 'publish')
   const originalEmit = mq.emit
@@ -35,7 +33,7 @@ export function orderPublishes(broker: Aedes): () => void {
   const publish: Publish = (packet, client, done) => {
     const isWithoutClient = typeof client === 'function'
     const published = (isWithoutClient ? client : done) as Published | undefined
-    const number = (slot.counter ?? 0) + 1
+    const number = (internals.counter ?? 0) + 1
     const progress: PublishInProgress = { emit: undefined, isFailed: false }
     inProgress.set(number, progress)
     originalPublish.call(broker, packet, isWithoutClient ? null : client, (error?: Error | null) => {
@@ -57,12 +55,12 @@ export function orderPublishes(broker: Aedes): () => void {
     flush()
   }
 
-  slot.publish = publish
+  internals.publish = publish
   mq.emit = emit
   return () => {
     if (mq.emit === emit) mq.emit = originalEmit
-    if (slot.publish !== publish) return
-    if (isOwnProperty) slot.publish = originalPublish
-    else delete slot.publish
+    if (internals.publish !== publish) return
+    if (isOwnProperty) internals.publish = originalPublish
+    else delete internals.publish
   }
 }

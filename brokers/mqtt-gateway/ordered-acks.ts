@@ -1,10 +1,10 @@
-interface WaitingAnswer {
-  /** Number of the last message that was forwarded before it. */
+interface WaitingAck {
+  /** Number of the last message that was forwarded before this acknowledgement. */
   readonly after: number
   readonly send: () => void
 }
 
-/** Answers that may wait; beyond them no more is read of the client. */
+/** Number of waiting acknowledgements at which the gateway stops reading the client. */
 const MAX_WAITING = 1_000
 
 /**
@@ -12,15 +12,15 @@ const MAX_WAITING = 1_000
  * broker's acknowledgements of the messages forwarded before. Why: mosquitto_pub disconnects after the acknowledgement
  * of its last message, and so loses earlier ones of QoS 2.
  */
-export class OrderedAnswers {
-  /** Numbers of forwarded messages without a PUBACK or PUBREC, by id, in their order. */
-  readonly #unanswered = new Map<number, number>()
+export class OrderedAcks {
+  /** Numbers of forwarded messages that the broker has not acknowledged with a PUBACK or PUBREC, by id, ascending. */
+  readonly #unacknowledged = new Map<number, number>()
   readonly #onFull: (isFull: boolean) => void
   #lastNumber = 0
-  #waiting: WaitingAnswer[] = []
+  #waiting: WaitingAck[] = []
   #isScheduled = false
 
-  /** `onFull` is called when too many answers wait, and when they are sent. */
+  /** Calls `onFull` when too many acknowledgements wait, and when there is room again. */
   constructor(onFull: (isFull: boolean) => void) {
     this.#onFull = onFull
   }
@@ -28,13 +28,13 @@ export class OrderedAnswers {
   /** Call for each message of QoS 1 or 2 that goes to the broker. */
   expectAck(id: number): void {
     // A resent message moves to the end.
-    this.#unanswered.delete(id)
-    this.#unanswered.set(id, ++this.#lastNumber)
+    this.#unacknowledged.delete(id)
+    this.#unacknowledged.set(id, ++this.#lastNumber)
   }
 
-  /** Call before a PUBACK or PUBREC of the broker goes to the client. Answers behind it follow in the same turn. */
+  /** Call before a PUBACK or PUBREC of the broker goes to the client. Acknowledgements that wait for it follow in the same turn. */
   onAck(id: number): void {
-    if (!this.#unanswered.delete(id) || this.#waiting.length === 0 || this.#isScheduled) return
+    if (!this.#unacknowledged.delete(id) || this.#waiting.length === 0 || this.#isScheduled) return
     this.#isScheduled = true
     queueMicrotask(() => {
       this.#isScheduled = false
@@ -42,9 +42,9 @@ export class OrderedAnswers {
     })
   }
 
-  /** Sends an answer now, or in its turn. */
+  /** Sends an acknowledgement now, or after those of the messages forwarded before. */
   send(send: () => void): void {
-    if (this.#unanswered.size === 0 && this.#waiting.length === 0) {
+    if (this.#unacknowledged.size === 0 && this.#waiting.length === 0) {
       send()
       return
     }
@@ -52,16 +52,16 @@ export class OrderedAnswers {
     if (this.#waiting.length === MAX_WAITING) this.#onFull(true)
   }
 
-  /** Forgets messages and answers. */
+  /** Discards the forwarded messages and the waiting acknowledgements. */
   clear(): void {
     const wasFull = this.#waiting.length >= MAX_WAITING
-    this.#unanswered.clear()
+    this.#unacknowledged.clear()
     this.#waiting = []
     if (wasFull) this.#onFull(false)
   }
 
   #sendReady(): void {
-    const [oldest = Number.POSITIVE_INFINITY] = this.#unanswered.values()
+    const [oldest = Number.POSITIVE_INFINITY] = this.#unacknowledged.values()
     let count = 0
     for (const { after, send } of this.#waiting) {
       if (after >= oldest) break
