@@ -14,46 +14,50 @@ export interface Unmet {
   readonly firstWrong?: number | undefined
 }
 
-/** Compares the decisions of one step with its expectation. */
-export function checkSendExpectation(
-  expected: SendExpectation,
-  decisions: readonly TestDecision[],
-): readonly Unmet[] {
-  const refusals = decisions.filter(({ decision }) => !decision.allowed)
-  const changed = decisions.filter(({ decision }) => decision.outcome !== 'deliver')
-  const { allowed, refused, by, exemption, outcome, reason, retryAfter, shadow = {} } = expected
-  const isAllowed = ({ decision }: TestDecision): boolean => decision.allowed
-  return [
-    ...(allowed === undefined ? [] : checkCount('allowed', allowed, decisions, isAllowed)),
-    ...(refused === undefined ? [] : checkCount('refused', refused, decisions, each => !isAllowed(each))),
-    ...(by === undefined
-      ? []
-      : checkEach('by', by, refusals, ({ decision }) => decision.rule ?? decision.reason)),
-    ...(exemption === undefined
-      ? []
-      : checkEach('exemption', exemption, decisions, ({ decision }) => decision.exemption ?? NO_EXEMPTION)),
-    ...(outcome === undefined
-      ? []
-      : checkEach(
-          'outcome',
-          outcome,
-          outcome === 'deliver' ? decisions : changed,
-          each => each.decision.outcome,
-        )),
-    ...(reason === undefined
-      ? []
-      : checkEach('reason', reason, changed.length > 0 ? changed : decisions, each => each.decision.reason)),
-    ...(retryAfter === undefined ? [] : checkWaits(retryAfter, refusals)),
-    ...Object.entries(shadow).flatMap(([rule, count]) =>
-      checkCount(
-        `shadow[${JSON.stringify(rule)}]`,
-        count,
-        decisions,
-        each => each.decision.shadow?.includes(rule) === true,
-      ),
-    ),
-  ]
+/** Compares decisions with an expectation as they are made, so that none is kept. */
+interface DecisionCheck {
+  record(decision: TestDecision): void
+  findUnmet(): readonly Unmet[]
 }
+
+/** Creates the check of a step that sends so many messages. */
+export function createSendCheck(expected: SendExpectation, messages: number): DecisionCheck {
+  const { allowed, refused, by, exemption, outcome, reason, retryAfter, shadow = {} } = expected
+  const checks: DecisionCheck[] = []
+  if (allowed !== undefined) checks.push(new CountCheck('allowed', allowed, messages, isAllowed))
+  if (refused !== undefined) checks.push(new CountCheck('refused', refused, messages, isRefused))
+  if (by !== undefined) {
+    checks.push(new TextCheck('by', by, isRefused, ({ decision }) => decision.rule ?? decision.reason))
+  }
+  if (exemption !== undefined) {
+    checks.push(
+      new TextCheck('exemption', exemption, isAny, ({ decision }) => decision.exemption ?? NO_EXEMPTION),
+    )
+  }
+  if (outcome !== undefined) {
+    const selects = outcome === 'deliver' ? isAny : isChanged
+    checks.push(new TextCheck('outcome', outcome, selects, ({ decision }) => decision.outcome))
+  }
+  if (reason !== undefined) checks.push(new ReasonCheck(reason))
+  if (retryAfter !== undefined) checks.push(new WaitCheck(retryAfter))
+  for (const [rule, count] of Object.entries(shadow)) {
+    const isInShadow = ({ decision }: TestDecision): boolean => decision.shadow?.includes(rule) === true
+    checks.push(new CountCheck(`shadow[${JSON.stringify(rule)}]`, count, messages, isInShadow))
+  }
+  return {
+    record(decision) {
+      for (const check of checks) check.record(decision)
+    },
+    findUnmet: () => checks.flatMap(check => check.findUnmet()),
+  }
+}
+
+type SelectDecision = (decision: TestDecision) => boolean
+
+const isAny: SelectDecision = () => true
+const isAllowed: SelectDecision = ({ decision }) => decision.allowed
+const isRefused: SelectDecision = ({ decision }) => !decision.allowed
+const isChanged: SelectDecision = ({ decision }) => decision.outcome !== 'deliver'
 
 /** Compares the totals of a test with its expectation. */
 export function checkTotalsExpectation(
@@ -108,45 +112,126 @@ function checkTotal(
 }
 
 /** Compares the number of decisions that `counts` selects. */
-function checkCount(
-  path: string,
-  expected: Comparison,
-  decisions: readonly TestDecision[],
-  counts: (decision: TestDecision) => boolean,
-): readonly Unmet[] {
-  const counted = decisions.filter(counts)
-  const seen = counted.length
-  if (holds(expected, seen)) return []
-  const others = decisions.filter(each => !counts(each))
-  const wrong = isTooHigh(expected, seen)
-    ? counted.find((_, index) => isTooHigh(expected, index + 1))
-    : path === 'allowed'
-      ? others[0]
-      : // The first of the others after which too few are left.
-        others.find((_, index) => isTooLow(expected, decisions.length - index - 1))
-  return [{ path, expected: expected.text, seen: formatCount(seen), firstWrong: wrong?.nth }]
+class CountCheck implements DecisionCheck {
+  readonly #path: string
+  readonly #expected: Comparison
+  readonly #messages: number
+  readonly #counts: SelectDecision
+  #counted = 0
+  #others = 0
+  #firstTooMany: number | undefined
+  #firstTooFew: number | undefined
+
+  constructor(path: string, expected: Comparison, messages: number, counts: SelectDecision) {
+    this.#path = path
+    this.#expected = expected
+    this.#messages = messages
+    this.#counts = counts
+  }
+
+  record(each: TestDecision): void {
+    if (this.#counts(each)) {
+      this.#counted++
+      if (isTooHigh(this.#expected, this.#counted)) this.#firstTooMany ??= each.nth
+      return
+    }
+    this.#others++
+    // Of messages that should pass the first refused one is wrong, else the first after which too few are left.
+    const isWrong = this.#path === 'allowed' || isTooLow(this.#expected, this.#messages - this.#others)
+    if (isWrong) this.#firstTooFew ??= each.nth
+  }
+
+  findUnmet(): readonly Unmet[] {
+    const [expected, seen] = [this.#expected, this.#counted]
+    if (holds(expected, seen)) return []
+    const firstWrong = isTooHigh(expected, seen) ? this.#firstTooMany : this.#firstTooFew
+    return [{ path: this.#path, expected: expected.text, seen: formatCount(seen), firstWrong }]
+  }
 }
 
-/** Checks that a text is the same for all decisions, of which there must be some. */
-function checkEach(
-  path: string,
-  expected: string,
-  decisions: readonly TestDecision[],
-  read: (decision: TestDecision) => string,
-): readonly Unmet[] {
-  const wrong = decisions.find(each => read(each) !== expected)
-  if (wrong === undefined && decisions.length > 0) return []
-  const counts = new Map<string, number>()
-  for (const each of decisions) counts.set(read(each), (counts.get(read(each)) ?? 0) + 1)
-  const seen = [...counts].map(([text, count]) =>
-    counts.size === 1 ? text : `${text} ${formatCount(count)}×`,
-  )
-  return [{ path, expected, seen: seen.join(', ') || 'no such message', firstWrong: wrong?.nth }]
+/** Checks that a text is the same for all selected decisions, of which there must be some. */
+class TextCheck implements DecisionCheck {
+  readonly #path: string
+  readonly #expected: string
+  readonly #selects: SelectDecision
+  readonly #read: (decision: TestDecision) => string
+  readonly #counts = new Map<string, number>()
+  #firstWrong: number | undefined
+
+  constructor(
+    path: string,
+    expected: string,
+    selects: SelectDecision,
+    read: (decision: TestDecision) => string,
+  ) {
+    this.#path = path
+    this.#expected = expected
+    this.#selects = selects
+    this.#read = read
+  }
+
+  get hasDecisions(): boolean {
+    return this.#counts.size > 0
+  }
+
+  record(each: TestDecision): void {
+    if (!this.#selects(each)) return
+    const text = this.#read(each)
+    this.#counts.set(text, (this.#counts.get(text) ?? 0) + 1)
+    if (text !== this.#expected) this.#firstWrong ??= each.nth
+  }
+
+  findUnmet(): readonly Unmet[] {
+    const firstWrong = this.#firstWrong
+    if (firstWrong === undefined && this.hasDecisions) return []
+    const isOne = this.#counts.size === 1
+    const seen = [...this.#counts].map(([text, count]) => (isOne ? text : `${text} ${formatCount(count)}×`))
+    const expected = this.#expected
+    return [{ path: this.#path, expected, seen: seen.join(', ') || 'no such message', firstWrong }]
+  }
 }
 
-function checkWaits(expected: Comparison, refusals: readonly TestDecision[]): readonly Unmet[] {
-  const wrong = refusals.find(({ decision }) => !holds(expected, decision.retryAfterMs))
-  if (wrong === undefined && refusals.length > 0) return []
-  const seen = wrong === undefined ? 'no refused message' : formatExactWait(wrong.decision.retryAfterMs)
-  return [{ path: 'retryAfter', expected: expected.text, seen, firstWrong: wrong?.nth }]
+/** Checks the reason of messages that were not delivered as they are, of all if there is none. */
+class ReasonCheck implements DecisionCheck {
+  readonly #ofChanged: TextCheck
+  readonly #ofAll: TextCheck
+
+  constructor(expected: string) {
+    const readReason = ({ decision }: TestDecision): string => decision.reason
+    this.#ofChanged = new TextCheck('reason', expected, isChanged, readReason)
+    this.#ofAll = new TextCheck('reason', expected, isAny, readReason)
+  }
+
+  record(each: TestDecision): void {
+    this.#ofChanged.record(each)
+    this.#ofAll.record(each)
+  }
+
+  findUnmet(): readonly Unmet[] {
+    return (this.#ofChanged.hasDecisions ? this.#ofChanged : this.#ofAll).findUnmet()
+  }
+}
+
+/** Checks the wait of every refused message, of which there must be some. */
+class WaitCheck implements DecisionCheck {
+  readonly #expected: Comparison
+  #hasRefusals = false
+  #firstWrong: TestDecision | undefined
+
+  constructor(expected: Comparison) {
+    this.#expected = expected
+  }
+
+  record(each: TestDecision): void {
+    if (each.decision.allowed) return
+    this.#hasRefusals = true
+    if (!holds(this.#expected, each.decision.retryAfterMs)) this.#firstWrong ??= each
+  }
+
+  findUnmet(): readonly Unmet[] {
+    const wrong = this.#firstWrong
+    if (wrong === undefined && this.#hasRefusals) return []
+    const seen = wrong === undefined ? 'no refused message' : formatExactWait(wrong.decision.retryAfterMs)
+    return [{ path: 'retryAfter', expected: this.#expected.text, seen, firstWrong: wrong?.nth }]
+  }
 }

@@ -1,6 +1,6 @@
 import { PolicyError, type Position, type Problem } from '../../core/errors.ts'
 import type { Paint, Terminal } from '../terminal.ts'
-import { checkSendExpectation, checkTotalsExpectation, type Unmet } from './check-expectations.ts'
+import { checkTotalsExpectation, createSendCheck, type Unmet } from './check-expectations.ts'
 import { DecisionTotals } from './decision-totals.ts'
 import { loadTestFile, type PolicyTestFile, readTestFile } from './load-test-file.ts'
 import { type TestDecision, TestPlayer } from './play-test.ts'
@@ -94,18 +94,18 @@ async function findUnmet(
 ): Promise<readonly LocatedUnmet[]> {
   const test = tests[index]!
   const totals = new DecisionTotals(test.expect)
-  // Decisions of steps without expectations are only counted: there may be a million.
-  const byStep = (test.steps ?? []).map(({ expect }): TestDecision[] | undefined => expect && [])
+  const checks = (test.steps ?? []).map(
+    ({ send, expect }) => expect && createSendCheck(expect, send?.times ?? 1),
+  )
   await player.play(index, (each, gate) => {
     totals.record(each, gate)
     recordCoverage(each.decision)
-    if (each.step !== undefined) byStep[each.step]?.push(each)
+    if (each.step !== undefined) checks[each.step]?.record(each)
   })
   const unmet: LocatedUnmet[] = []
-  for (const [step, { expect }] of (test.steps ?? []).entries()) {
+  for (const [step, check] of checks.entries()) {
     const at = `tests[${index}].steps[${step}]`
-    if (expect === undefined) continue
-    for (const each of checkSendExpectation(expect, byStep[step] ?? [])) unmet.push({ at, each })
+    for (const each of check?.findUnmet() ?? []) unmet.push({ at, each })
   }
   const at = `tests[${index}]`
   for (const each of checkTotalsExpectation(test.expect ?? {}, totals)) unmet.push({ at, each })
