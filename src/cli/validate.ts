@@ -43,31 +43,36 @@ export async function validate(options: ValidateOptions, terminal: Terminal): Pr
   }
   const named = requirePolicyFiles(options.policy, terminal.env, 'validate policy.yaml')
   const policies = options.each ? named.map(file => [file]) : [named]
+  const documents: unknown[] = []
   let exitCode: number = EXIT.fine
   for (const files of policies) {
-    const code = await validateOne(files, options, terminal)
+    const { code, document } = await validateOne(files, options, terminal)
     if (code !== EXIT.fine) exitCode = code
+    documents.push(document)
   }
+  if (options.json) await write(terminal.stdout, toJson(options.each ? documents : documents[0]))
   return exitCode
+}
+
+interface Validation {
+  readonly code: number
+  /** What `json` prints. */
+  readonly document: unknown
 }
 
 async function validateOne(
   named: readonly string[],
   options: ValidateOptions,
   terminal: Terminal,
-): Promise<number> {
+): Promise<Validation> {
   const { stdout, stderr, env } = terminal
   try {
     const { loaded, files } = await load(named, terminal)
     const { document } = loaded
     const warnings = [...findPolicyWarnings(loaded), ...(await findUnsupported(loaded, options.target))]
     const [rules, exemptions] = [document.rules?.length ?? 0, document.exempt?.length ?? 0]
-    if (options.print) {
-      const shown = redact(document)
-      await write(stdout, options.json ? toJson(shown) : stringify(shown))
-    } else if (options.json) {
-      await write(stdout, toJson({ ok: true, files, rules, exemptions, problems: [], warnings }))
-    }
+    const shown = options.print ? redact(document) : undefined
+    if (shown !== undefined && !options.json) await write(stdout, stringify(shown))
     // A program may parse the printed policy, so the result goes to the other output.
     const output = options.print ? stderr : stdout
     const paint = paintFor(output, env)
@@ -81,13 +86,18 @@ async function validateOne(
         await write(stderr, `${paint('yellow', 'warning')} ${formatProblem(warning)}\n`)
       }
     }
-    return options.strict && warnings.length > 0 ? EXIT.failed : EXIT.fine
+    return {
+      code: options.strict && warnings.length > 0 ? EXIT.failed : EXIT.fine,
+      document: shown ?? { ok: true, files, rules, exemptions, problems: [], warnings },
+    }
   } catch (error) {
     if (!(error instanceof PolicyError)) throw error
-    if (options.json) {
-      await write(stdout, toJson({ ok: false, files: named, problems: error.problems, warnings: [] }))
-    } else await write(stderr, error.problems.map(problem => `${formatProblem(problem)}\n`).join(''))
-    return EXIT.failed
+    if (!options.json)
+      await write(stderr, error.problems.map(problem => `${formatProblem(problem)}\n`).join(''))
+    return {
+      code: EXIT.failed,
+      document: { ok: false, files: named, problems: error.problems, warnings: [] },
+    }
   }
 }
 

@@ -74,6 +74,13 @@ describe('validate', () => {
     const broken = folder.file('broken.yaml', BROKEN)
     const { exitCode, out, err } = await runCommand(['validate', '--each', sound, broken, sound])
     expect([exitCode, out.split('\n').length, err.split('\n').length]).toEqual([1, 3, 6])
+    const json = await runCommand(['validate', '--each', '--json', sound, broken])
+    expect(JSON.parse(json.out)).toMatchObject([
+      { ok: true, files: [sound] },
+      { ok: false, files: [broken] },
+    ])
+    const printed = await runCommand(['validate', '--print', '--json', sound])
+    expect(JSON.parse(printed.out)).toEqual({ rules: [{ name: 'a', limit: '1/s' }] })
   })
 
   it.each([
