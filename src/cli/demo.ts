@@ -58,9 +58,8 @@ export async function demo(options: DemoOptions, terminal: Terminal): Promise<nu
     closing.unshift(() => server.close(0))
     const dashboard = options.ui ? await startDemoDashboard(gate, server.limits) : undefined
     if (dashboard !== undefined) closing.unshift(dashboard.close)
-    const fleet = await DemoFleet.connect(server.port!)
+    const fleet = await DemoFleet.connect(server.port!, options.forMs ?? Infinity, terminal.env)
     closing.unshift(() => fleet.close())
-    // Count from here on, without the connects of the fleet.
     const counts = new RuleCounts(gate)
     const beginMs = performance.now()
     const readState = (): DemoState => ({
@@ -73,9 +72,7 @@ export async function demo(options: DemoOptions, terminal: Terminal): Promise<nu
       held: server.limits.stats().held,
     })
     const end = showLive(readState, options.json, terminal)
-    fleet.start()
-    await until(stop, options.forMs)
-    await fleet.stopSending(LAST_MESSAGES_MS)
+    await fleet.run(stop.received, LAST_MESSAGES_MS)
     const state = readState()
     end(state)
     const { sent, delivered, disordered } = state.fleet
@@ -130,13 +127,4 @@ function showLive(look: () => DemoState, json: boolean, terminal: Terminal): (la
     clearInterval(timer)
     stdout.write(`${json ? renderDemoJson(last, true) : renderDemoSummary(last, paint).join('\n')}\n`)
   }
-}
-
-async function until(stop: TerminationSignalWaiter, ms: number | undefined): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const over = new Promise<void>(resolve => {
-    if (ms !== undefined) timer = setTimeout(resolve, ms)
-  })
-  await Promise.race([stop.received, over])
-  clearTimeout(timer)
 }

@@ -1,7 +1,7 @@
 import type { Decision, Outcome } from '../core/decision.ts'
 import type { Gate } from '../index.ts'
 
-/** Decisions of one rule. A throttled message is decided again and counts each time. */
+/** Decisions of one rule on messages, not on connects. A throttled message is decided again and counts each time. */
 export interface RuleCount {
   readonly rule: string
   readonly passed: number
@@ -14,12 +14,14 @@ interface Count {
   readonly refused: Map<Outcome, number>
 }
 
-/** Counts decisions of a gate by rule, without those that name no rule. */
+/** Counts decisions on messages of a gate by rule, without those that name no rule. */
 export class RuleCounts {
   readonly #counts = new Map<string, Count>()
 
   constructor(gate: Gate) {
-    gate.on('decision', decision => this.#recordDecision(decision))
+    gate.on('decision', (decision, { on }) => {
+      if (on !== 'connect') this.#recordDecision(decision)
+    })
   }
 
   /** Returns counts in the order of the rules' first decisions. */

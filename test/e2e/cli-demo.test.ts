@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { ensureBuilt } from '../support/built.ts'
+import { until } from '../support/wait.ts'
 import { lastLine, logged, startCommand } from './cli.ts'
 
 beforeAll(ensureBuilt, 120_000)
@@ -57,8 +58,13 @@ describe('topicgate demo --ui', () => {
     expect(await (await fetch(page!)).text()).toContain('<title>topicgate</title>')
     const status = new URL('../api/v1/status', page)
     expect((await fetch(status)).status).toBe(401)
-    const answer = await fetch(status, { headers: { authorization: `Bearer ${token}` } })
-    expect(await answer.json()).toMatchObject({ caller: 'demo', role: 'operator', connections: 12 })
+    // Devices connect with their first message.
+    const answer = await until(async () => {
+      const response = await fetch(status, { headers: { authorization: `Bearer ${token}` } })
+      const body = (await response.json()) as { readonly connections: number }
+      return body.connections === 12 ? body : undefined
+    })
+    expect(answer).toMatchObject({ caller: 'demo', role: 'operator' })
     demo.signal('SIGINT')
     expect((await demo.ended).code).toBe(0)
   })

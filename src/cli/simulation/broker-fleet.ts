@@ -7,6 +7,8 @@ import { GroupCounts } from './group-counts.ts'
 import type { SimulatedDevice } from './simulated-device.ts'
 import { DEFAULT_START_MS, type FleetEvent, SimulatedFleet } from './simulated-fleet.ts'
 
+/** Minimum sleep: a flood is sent in groups, which wakes the process less often. */
+const MIN_SLEEP_MS = 5
 /** Maximum sleep, because a device that has lost its connection may act earlier than planned. */
 const MAX_SLEEP_MS = 50
 const CHECK_MS = 20
@@ -62,8 +64,10 @@ export class BrokerFleet {
     const turns = new LoopTurns()
     while (fleet.nextAtMs !== Infinity && !isStopped) {
       const waitMs = fleet.nextAtMs - this.#nowMs
-      if (waitMs >= 1) await Promise.race([sleep(Math.min(waitMs, MAX_SLEEP_MS)), stop])
-      else {
+      if (waitMs >= 1) {
+        const sleepMs = Math.min(Math.max(waitMs, MIN_SLEEP_MS), MAX_SLEEP_MS)
+        await Promise.race([sleep(sleepMs), stop])
+      } else {
         const event = fleet.next()!
         if (this.#act(event)) await onEvent(event)
         if (turns.isOver()) await turns.next()

@@ -6,4 +6,5 @@ export const READY_FLEETS: readonly string[] = [
   'flapping',
   'slowloris',
   'quota-month-end',
+  'demo',
 ]
