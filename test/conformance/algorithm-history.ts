@@ -4,7 +4,7 @@ import { checkedStep } from '../../src/algorithms/custom-kernel.ts'
 import { toGrains } from '../../src/algorithms/limit-types.ts'
 import { chooseCost, moveTime, rollMove } from '../laws/histories.ts'
 import { random } from '../support/random.ts'
-import { begin, keptOf, type Trial } from './algorithm-walk.ts'
+import { startHistory, storedState, type Trial } from './algorithm-walk.ts'
 import type { TestStore } from './harness.ts'
 
 const STEPS = 40
@@ -16,13 +16,13 @@ export async function playCustomHistory(
   seed: number,
   trial: Trial,
 ): Promise<void> {
-  const { limit, startMs } = begin(algorithm, seed, trial)
+  const { limit, startMs } = startHistory(algorithm, seed, trial)
   const dice = random(seed)
   const rule = { ...trial, name: '', algorithm: 'token-bucket' } as const
   const states = new Map<string, CustomState | undefined>()
   let last: StepResult<CustomState> | undefined
   clock.set(startMs)
-  for (let place = 0; place < STEPS; place++) {
+  for (let index = 0; index < STEPS; index++) {
     const move = rollMove(dice)
     clock.set(moveTime(move, clock.now(), rule, last))
     const nowMs = clock.now()
@@ -34,18 +34,18 @@ export async function playCustomHistory(
     const { allowed, remaining, retryAfterMs, resetMs } = step
     expect(
       verdict,
-      `seed ${seed}, step ${place}: ${JSON.stringify({ nowMs, key, cost, commit })}`,
+      `seed ${seed}, step ${index}: ${JSON.stringify({ nowMs, key, cost, commit })}`,
     ).toMatchObject({
       allowed,
       remaining,
       retryAfterMs,
       resetMs,
     })
-    if (commit && allowed) states.set(key, keptOf(step.state))
+    if (commit && allowed) states.set(key, storedState(step.state))
     last = step
     if (!commit || !allowed || !dice.chance(0.1)) continue
     await store.refund([{ limit, key, cost }])
-    const kept = keptOf(step.state)
-    if (algorithm.refund && kept) states.set(key, keptOf(algorithm.refund(kept, nowMs, cost, limit)))
+    const before = storedState(step.state)
+    if (algorithm.refund && before) states.set(key, storedState(algorithm.refund(before, nowMs, cost, limit)))
   }
 }

@@ -8,7 +8,13 @@ import type { Store } from '../../src/stores/store.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { random } from '../support/random.ts'
 import { playCustomHistory } from './algorithm-history.ts'
-import { answersOf, limitsFor, type Trial, walkForward, walkStumbling } from './algorithm-walk.ts'
+import {
+  answersOf,
+  generateTrials,
+  type Trial,
+  walkForward,
+  walkWithClockStepsBack,
+} from './algorithm-walk.ts'
 
 export interface AlgorithmOptions {
   /** Histories of each kind. Default: 40. */
@@ -35,12 +41,13 @@ export function algorithmConformance(algorithm: CustomAlgorithm, options: Algori
   const stores: NonNullable<AlgorithmOptions['stores']> = options.stores ?? {
     memory: clock => new MemoryStore({ clock }),
   }
-  const each = (): Iterable<[seed: number, trial: Trial]> => limitsFor(histories, trials, shortestPeriodMs)
+  const each = (): Iterable<[seed: number, trial: Trial]> =>
+    generateTrials(histories, trials, shortestPeriodMs)
 
   describe(`the algorithm ${algorithm.name}`, () => {
     it('is pure: equal input gives equal output, and the given state is not modified', () => {
       for (const [seed, trial] of each()) {
-        walkStumbling(algorithm, seed, trial, ({ before, nowMs, cost, limit, step }) => {
+        walkWithClockStepsBack(algorithm, seed, trial, ({ before, nowMs, cost, limit, step }) => {
           const frozen = before && Object.freeze([...before])
           expect(checkedStep(algorithm, frozen, nowMs, cost, limit)).toEqual(step)
         })
@@ -78,27 +85,27 @@ export function algorithmConformance(algorithm: CustomAlgorithm, options: Algori
     it('a clock that steps back admits no more', () => {
       for (const [seed, trial] of each()) {
         const cost = random(seed).int(1, trial.burst ?? trial.count)
-        let stumbling = 0
+        let admittedSoFar = 0
         const admitted: number[] = []
-        const moments = walkStumbling(
+        const moments = walkWithClockStepsBack(
           algorithm,
           seed,
           trial,
           ({ step }) => {
-            if (step.allowed) stumbling++
-            admitted.push(stumbling)
+            if (step.allowed) admittedSoFar++
+            admitted.push(admittedSoFar)
           },
           cost,
         )
-        let steady = 0
+        let admittedInOrder = 0
         let latestMs = 0
         walkForward(
           algorithm,
           seed,
           trial,
           ({ step }) => {
-            if (step.allowed) steady++
-            expect(admitted.shift(), `seed ${seed}`).toBeLessThanOrEqual(steady)
+            if (step.allowed) admittedInOrder++
+            expect(admitted.shift(), `seed ${seed}`).toBeLessThanOrEqual(admittedInOrder)
           },
           { cost, moments: moments.map(ms => (latestMs = Math.max(ms, latestMs))) },
         )

@@ -27,8 +27,8 @@ const TRIALS: readonly Trial[] = [
 const STEPS = 40
 const STARTS_MS = [0, 1, 999, 1_699_999_999_999, 1_700_000_000_000, 4_102_444_800_000]
 
-/** Returns a seed and limit numbers for each history. */
-export function* limitsFor(
+/** Yields a seed and limit numbers for each history. Throws RangeError if no trial has a period that is long enough. */
+export function* generateTrials(
   histories: number,
   trials: readonly Trial[] = TRIALS,
   shortestPeriodMs: number,
@@ -38,8 +38,8 @@ export function* limitsFor(
   for (let seed = 1; seed <= histories; seed++) yield [seed, usable[seed % usable.length]!]
 }
 
-/** Limit of a trial and the start of its history. */
-export function begin(
+/** Returns the limit of a trial, and the time at which its history starts. */
+export function startHistory(
   algorithm: CustomAlgorithm,
   seed: number,
   trial: Trial,
@@ -49,7 +49,7 @@ export function begin(
 }
 
 /** One step of a history. */
-export interface CustomStride {
+export interface HistoryStep {
   readonly before: CustomState | undefined
   readonly nowMs: number
   readonly cost: number
@@ -57,30 +57,30 @@ export interface CustomStride {
   readonly step: StepResult<CustomState>
 }
 
-/** Plays one key on a clock that steps back and forth, always at the same `cost` if given; returns the times. */
-export function walkStumbling(
+/** Plays one key on a clock that also steps back. Uses the same `cost` in every step if given. Returns the times. */
+export function walkWithClockStepsBack(
   algorithm: CustomAlgorithm,
   seed: number,
   trial: Trial,
-  visit: (stride: CustomStride) => void,
+  visit: (step: HistoryStep) => void,
   cost?: number,
 ): readonly number[] {
-  return walk(algorithm, seed, trial, visit, { stumbling: true, ...(cost !== undefined && { cost }) })
+  return walk(algorithm, seed, trial, visit, { clockStepsBack: true, ...(cost !== undefined && { cost }) })
 }
 
-/** Plays one key on a clock that never steps back, at the given times if any. */
+/** Plays one key on a clock that never steps back, at the given times and cost if any. */
 export function walkForward(
   algorithm: CustomAlgorithm,
   seed: number,
   trial: Trial,
-  visit: (stride: CustomStride) => void,
+  visit: (step: HistoryStep) => void,
   given: { readonly cost?: number; readonly moments?: readonly number[] } = {},
 ): void {
-  walk(algorithm, seed, trial, visit, { stumbling: false, ...given })
+  walk(algorithm, seed, trial, visit, { clockStepsBack: false, ...given })
 }
 
-interface Way {
-  readonly stumbling: boolean
+interface WalkOptions {
+  readonly clockStepsBack: boolean
   readonly cost?: number | undefined
   readonly moments?: readonly number[] | undefined
 }
@@ -89,33 +89,33 @@ function walk(
   algorithm: CustomAlgorithm,
   seed: number,
   trial: Trial,
-  visit: (stride: CustomStride) => void,
-  way: Way,
+  visit: (step: HistoryStep) => void,
+  options: WalkOptions,
 ): readonly number[] {
-  const { limit, startMs } = begin(algorithm, seed, trial)
+  const { limit, startMs } = startHistory(algorithm, seed, trial)
   const dice = random(seed)
   const rule = { ...trial, name: '', algorithm: 'token-bucket' } as const
   const moments: number[] = []
   let before: CustomState | undefined
   let last: StepResult<CustomState> | undefined
   let nowMs = startMs
-  for (let place = 0; place < STEPS; place++) {
+  for (let index = 0; index < STEPS; index++) {
     const move = rollMove(dice)
     const movedMs = moveTime(move, nowMs, rule, last)
-    nowMs = way.moments?.[place] ?? (way.stumbling ? movedMs : Math.max(nowMs, movedMs))
+    nowMs = options.moments?.[index] ?? (options.clockStepsBack ? movedMs : Math.max(nowMs, movedMs))
     moments.push(nowMs)
-    // Times on a grid on which stores count.
-    const cost = way.cost ?? toGrains(chooseCost(move, rule), limit) / limit.scale
+    // A cost in whole grains, the unit in which stores count.
+    const cost = options.cost ?? toGrains(chooseCost(move, rule), limit) / limit.scale
     const step = checkedStep(algorithm, before, nowMs, cost, limit)
     visit({ before, nowMs, cost, limit, step })
-    if (step.allowed) before = keptOf(step.state)
+    if (step.allowed) before = storedState(step.state)
     last = step
   }
   return moments
 }
 
-/** Returns the state that a store passes to the next step: an empty state is none. */
-export function keptOf(state: CustomState): CustomState | undefined {
+/** Returns the state that a store passes to the next step: undefined for an empty state. */
+export function storedState(state: CustomState): CustomState | undefined {
   return state.length > 0 ? state : undefined
 }
 

@@ -14,7 +14,7 @@ import { FakeClock } from '../support/fake-clock.ts'
 import { startRedis } from '../support/redis.ts'
 import { openIoredis } from '../support/redis-clients.ts'
 import { algorithmConformance } from './algorithm-suite.ts'
-import { journal } from './journal.ts'
+import { slidingLog } from './sliding-log-algorithm.ts'
 
 const example = new URL('../../examples/two-speeds.js', import.meta.url).href
 const { twoSpeeds } = (await import(/* @vite-ignore */ example)) as { twoSpeeds: CustomAlgorithm }
@@ -40,7 +40,7 @@ const stores: Readonly<Record<string, (clock: Clock) => MaybePromise<Store>>> = 
 }
 
 algorithmConformance(twoSpeeds, { stores, mostPerPeriod: ({ capacity, count }) => capacity + count })
-algorithmConformance(journal, { stores, mostPerPeriod: ({ capacity }) => capacity })
+algorithmConformance(slidingLog, { stores, mostPerPeriod: ({ capacity }) => capacity })
 
 describe('an incomplete algorithm', () => {
   const limitOf = (algorithm: CustomAlgorithm): ReturnType<typeof createLimit> =>

@@ -17,8 +17,8 @@ type Event =
 interface Moment {
   /** Time of the clock; may be earlier than before. */
   readonly atMs: number
-  /** True if the time until then passes normally, so that timers run and idle keys are swept. */
-  readonly isLived: boolean
+  /** True if time passes normally until then, so that timers run and idle keys are swept. Otherwise the clock jumps. */
+  readonly runsTimers: boolean
   readonly event: Event
 }
 
@@ -61,9 +61,9 @@ export async function playOnAll(
   }
   const [[reference, expected] = ['', []]] = answers
   for (const [name, got] of answers) {
-    got.forEach((decision, place) => {
-      const told = JSON.stringify({ seed, place, policy: first, moments: moments.slice(0, place + 1) })
-      expect(decision, `${name} decides otherwise than ${reference}: ${told}`).toEqual(expected[place])
+    got.forEach((decision, index) => {
+      const context = JSON.stringify({ seed, index, policy: first, moments: moments.slice(0, index + 1) })
+      expect(decision, `${name} decides otherwise than ${reference}: ${context}`).toEqual(expected[index])
     })
   }
 }
@@ -73,8 +73,8 @@ async function play(open: OpenStore, policy: object, moments: readonly Moment[])
   const store = await open(clock)
   const gate = await Gate.fromPolicy(policy, { clock, store })
   const decisions: unknown[] = []
-  for (const { atMs, isLived, event } of moments) {
-    if (isLived && atMs > clock.now()) await clock.advanceAsync(atMs - clock.now())
+  for (const { atMs, runsTimers, event } of moments) {
+    if (runsTimers && atMs > clock.now()) await clock.advanceAsync(atMs - clock.now())
     else clock.set(atMs)
     if (event.kind === 'apply') decisions.push(await gate.apply(event.policy))
     else decisions.push({ ...(await gate.check(event.message)) })
@@ -117,11 +117,11 @@ function rollMoments(dice: Random, first: Policy, features: Features): readonly 
   let policy = first
   return Array.from({ length: 60 }, () => {
     atMs += dice.pick([0, 0, 1, 499, 1_000, 2_000, 7_000, 29_999, 60_000])
-    const isLived = dice.chance(0.2)
+    const runsTimers = dice.chance(0.2)
     if (!features.reload || !dice.chance(0.15))
-      return { atMs, isLived, event: { kind: 'message', message: rollMessage(dice) } }
+      return { atMs, runsTimers, event: { kind: 'message', message: rollMessage(dice) } }
     policy = changePolicy(dice, policy, features)
-    return { atMs, isLived, event: { kind: 'apply', policy } }
+    return { atMs, runsTimers, event: { kind: 'apply', policy } }
   })
 }
 

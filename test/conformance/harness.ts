@@ -71,7 +71,7 @@ export interface HistoryOptions {
   readonly steps: number
   readonly shortestPeriodMs: number
   /** True if the clock steps back; otherwise the store's timers run and sweep idle keys. */
-  readonly stumbling: boolean
+  readonly clockStepsBack: boolean
 }
 
 /** Plays one seeded history of several rules, keys and charges per step, and compares each verdict with the model's. */
@@ -92,7 +92,7 @@ export async function playHistory(
   for (let step = 0; step < options.steps; step++) {
     const move = rollMove(dice)
     const nowMs = moveTime(move, clock.now(), last?.rule ?? rules[0]!, last?.answer)
-    moveTo(clock, options.stumbling ? nowMs : Math.max(nowMs, clock.now()), !options.stumbling)
+    moveTo(clock, options.clockStepsBack ? nowMs : Math.max(nowMs, clock.now()), !options.clockStepsBack)
     const charges = rollCharges(dice, rules)
     const commit = dice.chance(0.85)
     const expected = model.decide(charges, clock.now(), commit)

@@ -6,7 +6,7 @@ import { NatsKvStore } from '../../src/stores/nats-kv/index.ts'
 import { usualOrLong } from '../support/long-run.ts'
 import { startNats } from '../support/nats.ts'
 import { algorithmConformance } from './algorithm-suite.ts'
-import { journal } from './journal.ts'
+import { slidingLog } from './sliding-log-algorithm.ts'
 import { storeConformance } from './store-suite.ts'
 
 const server = await startNats({ jetstream: true })
@@ -32,7 +32,7 @@ const open = (clock: Clock): NatsKvStore => {
 storeConformance('nats-kv', open, { histories: usualOrLong(15, 40) })
 
 // Custom algorithms need no Lua code: their steps run locally.
-algorithmConformance(journal, {
+algorithmConformance(slidingLog, {
   stores: { memory: clock => new MemoryStore({ clock }), 'nats-kv': open },
   mostPerPeriod: ({ capacity }) => capacity,
 })

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import { captureOf, POLICY, record } from '../conformance/recorded.ts'
+import { captureOf, generateTraffic, TRAFFIC_POLICY } from '../conformance/generated-traffic.ts'
 import { Folder } from '../src/cli/folder.ts'
 import { CLI, ensureBuilt } from '../support/built.ts'
 import { runNode } from '../support/program.ts'
@@ -20,9 +20,9 @@ async function replay(folder: Folder, args: readonly string[], zone: string | un
 describe('a capture that is replayed again, by another process in another zone,', () => {
   it('gives the same bytes, as JSON and as a table, without load and under it', async () => {
     using folder = new Folder()
-    folder.file('policy.yaml', POLICY)
+    folder.file('policy.yaml', TRAFFIC_POLICY)
     folder.file('adaptive.yaml', ADAPTIVE)
-    folder.file('capture.jsonl', captureOf(record(43, COUNT)))
+    folder.file('capture.jsonl', captureOf(generateTraffic(43, COUNT)))
     const again = async (args: readonly string[], ...zones: readonly string[]): Promise<string> => {
       const first = await replay(folder, args, undefined)
       for (const zone of zones) expect(await replay(folder, args, zone), zone).toBe(first)

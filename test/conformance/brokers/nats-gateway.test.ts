@@ -1,6 +1,6 @@
 import { GENERATIONS } from '../../brokers/nats/client-versions.ts'
-import { natsGatewayDeliveryDriver, natsGatewayDriver } from '../broker-nats-gateway.ts'
-import { brokerConformance } from '../broker-suite.ts'
+import { brokerConformance } from './broker-suite.ts'
+import { natsGatewayDeliveryDriver, natsGatewayDriver } from './drivers/nats-gateway.ts'
 
 const newest = GENERATIONS.at(-1)!
 

@@ -1,6 +1,6 @@
 import { GENERATIONS } from '../../brokers/nats/client-versions.ts'
-import { natsDriver } from '../broker-nats.ts'
-import { brokerConformance } from '../broker-suite.ts'
+import { brokerConformance } from './broker-suite.ts'
+import { natsDriver } from './drivers/nats.ts'
 
 const [second, third] = GENERATIONS
 

@@ -1,17 +1,17 @@
 import { describe, expect, it } from 'vitest'
 import type { Decision } from '../../../src/core/decision.ts'
-import { captureOf, POLICY, record } from '../../conformance/recorded.ts'
+import { captureOf, generateTraffic, TRAFFIC_POLICY } from '../../conformance/generated-traffic.ts'
 import { runCommand } from './fake-terminal.ts'
 import { Folder } from './folder.ts'
 
-const LINES = record(41, 1_500)
+const LINES = generateTraffic(41, 1_500)
 
 const kindOf = ({ allowed, reason, rule }: Decision): string => `${allowed} ${reason} ${rule}`
 
 describe('explain after a capture', () => {
   it('tells of a message at its point what a replay decides there', async () => {
     using folder = new Folder()
-    const policy = folder.file('policy.yaml', POLICY)
+    const policy = folder.file('policy.yaml', TRAFFIC_POLICY)
     const ran = await runCommand(['replay', policy, folder.file('capture.jsonl', captureOf(LINES)), '--json'])
     const replayed = ran.out.trimEnd().split('\n')
     // Of each kind of decision, the last there was.

@@ -1,21 +1,21 @@
-import type { Generation, TestConnection } from '../brokers/nats/client-versions.ts'
-import { startGateway } from '../brokers/nats-gateway/harness.ts'
-import { until } from '../support/wait.ts'
-import { type Cell, ROOM, SENT } from './broker-cells.ts'
-import type { Arrival, BrokerDriver, BrokerScene, Told } from './broker-suite.ts'
+import type { Generation, TestConnection } from '../../../brokers/nats/client-versions.ts'
+import { startGateway } from '../../../brokers/nats-gateway/harness.ts'
+import { until } from '../../../support/wait.ts'
+import type { Arrival, BrokerDriver, BrokerScene, SenderAnswers } from '../broker-suite.ts'
+import { BURST, MESSAGE_COUNT, type OutcomeCase } from '../outcome-cases.ts'
 
 const PUBLISH = 'publish'
 const REQUEST = 'request'
 const JETSTREAM = 'JetStream publish'
 
-/** Keeps what a connection receives, and answers requests if told to: a publish to a stream is answered by the server. */
-async function receive(nc: TestConnection, answers = false): Promise<readonly Arrival[]> {
+/** Subscribes a connection and returns its arrivals. The server itself answers publishes to a stream. */
+async function receive(nc: TestConnection, answersRequests = false): Promise<readonly Arrival[]> {
   const arrivals: Arrival[] = []
   for (const subject of ['in.>', 'dead.>', 'end']) {
     nc.subscribe(subject, {
       callback: (_error, message) => {
         arrivals.push({ topic: message.subject, text: Buffer.from(message.data).toString() })
-        if (answers) message.respond?.('done')
+        if (answersRequests) message.respond?.('done')
       },
     })
   }
@@ -31,16 +31,17 @@ function hasEnded(arrivals: readonly Arrival[]): boolean {
 export function natsGatewayDriver(generation: Generation): BrokerDriver {
   return {
     dialect: 'nats',
-    ways: [PUBLISH, REQUEST, JETSTREAM],
-    cannot: outcome => (outcome === 'retry' ? /the NATS gateway cannot enact "retry" on publish/ : undefined),
-    told: ({ outcome, refused }: Cell, way): Told => {
-      const closed: Told = outcome === 'disconnect' ? { disconnected: 1 } : {}
-      if (way === PUBLISH) return closed
-      if (outcome === 'disconnect') return { answered: ROOM, ...closed }
-      return { answered: SENT - refused, ...(refused > 0 && { refused }) }
+    modes: [PUBLISH, REQUEST, JETSTREAM],
+    unsupportedReason: outcome =>
+      outcome === 'retry' ? /the NATS gateway cannot enact "retry" on publish/ : undefined,
+    expectedAnswers: ({ outcome, refused }: OutcomeCase, mode): SenderAnswers => {
+      const closed: SenderAnswers = outcome === 'disconnect' ? { disconnected: 1 } : {}
+      if (mode === PUBLISH) return closed
+      if (outcome === 'disconnect') return { answered: BURST, ...closed }
+      return { answered: MESSAGE_COUNT - refused, ...(refused > 0 && { refused }) }
     },
-    async open(gate, way): Promise<BrokerScene> {
-      const scene = await startGateway({ gate, server: { jetstream: way === JETSTREAM } })
+    async open(gate, mode): Promise<BrokerScene> {
+      const scene = await startGateway({ gate, server: { jetstream: mode === JETSTREAM } })
       try {
         const [receiver, sender] = await Promise.all([
           generation.connect(scene.server.url),
@@ -48,7 +49,7 @@ export function natsGatewayDriver(generation: Generation): BrokerDriver {
         ])
         const counts = { answered: 0, refused: 0, disconnected: 0 }
         let send: (payload: string) => unknown = payload => sender.publish('in.a', Buffer.from(payload))
-        if (way === JETSTREAM) {
+        if (mode === JETSTREAM) {
           const js = await generation.jetstream(sender)
           await js.addStream('in', ['in.>'])
           await js.addStream('dead', ['dead.>'])
@@ -59,7 +60,7 @@ export function natsGatewayDriver(generation: Generation): BrokerDriver {
                 if (error.message === 'too many requests') counts.refused++
               },
             )
-        } else if (way === REQUEST) {
+        } else if (mode === REQUEST) {
           send = payload =>
             sender.request('in.a', payload, { timeout: 8_000 }).then(
               reply => {
@@ -69,20 +70,20 @@ export function natsGatewayDriver(generation: Generation): BrokerDriver {
               () => {},
             )
         }
-        const arrivals = await receive(receiver, way === REQUEST)
+        const arrivals = await receive(receiver, mode === REQUEST)
         void sender.closed().then(() => counts.disconnected++)
         return {
           arrivals,
           send: async payloads => {
             for (const [index, payload] of payloads.entries()) {
-              // Answers on their way when a connection ends are lost, which is not part of the cell.
-              if (index === ROOM && way !== PUBLISH && gate.outcomes('publish').has('disconnect'))
-                await until(() => counts.answered === ROOM)
+              // Answers on their way when a connection ends are lost, which is not part of the case.
+              if (index === BURST && mode !== PUBLISH && gate.outcomes('publish').has('disconnect'))
+                await until(() => counts.answered === BURST)
               void send(payload)
             }
           },
-          told: () => Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0)),
-          settle: async () => {
+          answers: () => Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0)),
+          waitForPending: async () => {
             // Behind the others on their connection, if it still exists.
             const from = sender.isClosed() ? receiver : sender
             from.publish('end', Buffer.from('{}'))
@@ -108,12 +109,13 @@ export function natsGatewayDeliveryDriver(generation: Generation): BrokerDriver 
   return {
     dialect: 'nats',
     on: 'deliver',
-    ways: ['subscription'],
-    cannot: outcome =>
+    modes: ['subscription'],
+    unsupportedReason: outcome =>
       CANNOT_BE_DELIVERED.has(outcome)
         ? new RegExp(`the NATS gateway cannot enact "${outcome}" on deliver`)
         : undefined,
-    told: ({ outcome }): Told => (outcome === 'disconnect' ? { 'subscriber disconnected': 1 } : {}),
+    expectedAnswers: ({ outcome }): SenderAnswers =>
+      outcome === 'disconnect' ? { 'subscriber disconnected': 1 } : {},
     async open(gate): Promise<BrokerScene> {
       const scene = await startGateway({ gate })
       try {
@@ -130,8 +132,8 @@ export function natsGatewayDeliveryDriver(generation: Generation): BrokerDriver 
             for (const payload of payloads) sender.publish('in.a', Buffer.from(payload))
             await sender.flush()
           },
-          told: (): Told => (disconnected > 0 ? { 'subscriber disconnected': disconnected } : {}),
-          settle: async () => {
+          answers: (): SenderAnswers => (disconnected > 0 ? { 'subscriber disconnected': disconnected } : {}),
+          waitForPending: async () => {
             sender.publish('end', Buffer.from('{}'))
             await sender.flush()
             await until(() => hasEnded(arrivals) || receiver.isClosed())

@@ -1,25 +1,26 @@
-import { startGateway } from '../brokers/mqtt-gateway/harness.ts'
-import { until } from '../support/wait.ts'
-import { type Cell, ROOM, SENT } from './broker-cells.ts'
-import type { BrokerDriver, BrokerScene, Told } from './broker-suite.ts'
+import { startGateway } from '../../../brokers/mqtt-gateway/harness.ts'
+import { until } from '../../../support/wait.ts'
+import type { BrokerDriver, BrokerScene, SenderAnswers } from '../broker-suite.ts'
+import { BURST, MESSAGE_COUNT, type OutcomeCase } from '../outcome-cases.ts'
 
-const WAYS = ['QoS 0', 'QoS 1', 'QoS 2']
+const MODES = ['QoS 0', 'QoS 1', 'QoS 2']
 
 /** Driver of the MQTT gateway in front of Mosquitto: the rule limits what a client publishes through it. */
-export function gatewayDriver(version: 4 | 5): BrokerDriver {
+export function mqttGatewayDriver(version: 4 | 5): BrokerDriver {
   return {
     dialect: 'mqtt',
-    ways: WAYS,
-    cannot: outcome => (outcome === 'retry' ? /the MQTT gateway cannot enact "retry" on publish/ : undefined),
-    told: ({ outcome, refused }: Cell, way): Told => {
-      const closed: Told = outcome === 'disconnect' ? { disconnected: 1 } : {}
-      if (way === 'QoS 0') return closed
-      const no = version === 5 && outcome === 'reject' ? refused : 0
-      const acknowledged = outcome === 'disconnect' ? ROOM : SENT - no
-      return { acknowledged, ...(no > 0 && { refused: no }), ...closed }
+    modes: MODES,
+    unsupportedReason: outcome =>
+      outcome === 'retry' ? /the MQTT gateway cannot enact "retry" on publish/ : undefined,
+    expectedAnswers: ({ outcome, refused }: OutcomeCase, mode): SenderAnswers => {
+      const closed: SenderAnswers = outcome === 'disconnect' ? { disconnected: 1 } : {}
+      if (mode === 'QoS 0') return closed
+      const rejected = version === 5 && outcome === 'reject' ? refused : 0
+      const acknowledged = outcome === 'disconnect' ? BURST : MESSAGE_COUNT - rejected
+      return { acknowledged, ...(rejected > 0 && { refused: rejected }), ...closed }
     },
-    async open(gate, way): Promise<BrokerScene> {
-      const qos = WAYS.indexOf(way) as 0 | 1 | 2
+    async open(gate, mode): Promise<BrokerScene> {
+      const qos = MODES.indexOf(mode) as 0 | 1 | 2
       const scene = await startGateway({ gate })
       try {
         const [receiver, sender] = await Promise.all([
@@ -35,9 +36,9 @@ export function gatewayDriver(version: 4 | 5): BrokerDriver {
           arrivals: receiver.messages,
           send: async payloads => {
             for (const [index, payload] of payloads.entries()) {
-              // A QoS 2 exchange in progress when its connection ends gets no answer, which is not part of the cell.
-              if (index === ROOM && qos > 0 && gate.outcomes('publish').has('disconnect'))
-                await until(() => acknowledged === ROOM)
+              // A QoS 2 exchange in progress when its connection ends gets no answer, which is not part of the case.
+              if (index === BURST && qos > 0 && gate.outcomes('publish').has('disconnect'))
+                await until(() => acknowledged === BURST)
               sender.client.publish('in/a', payload, { qos }, error => {
                 if (qos === 0) return
                 if (!error) acknowledged++
@@ -45,12 +46,12 @@ export function gatewayDriver(version: 4 | 5): BrokerDriver {
               })
             }
           },
-          told: () => ({
+          answers: () => ({
             ...(acknowledged > 0 && { acknowledged }),
             ...(refused > 0 && { refused }),
             ...(disconnected > 0 && { disconnected }),
           }),
-          settle: async () => {
+          waitForPending: async () => {
             const before = receiver.messages.length
             // After the others on their connection, if it still exists.
             const from = sender.client.connected ? sender : receiver
@@ -70,18 +71,19 @@ export function gatewayDriver(version: 4 | 5): BrokerDriver {
 const CANNOT_BE_DELIVERED = new Set(['degrade', 'redirect', 'retry'])
 
 /** Driver of deliveries through the MQTT gateway: the rule limits the messages to one subscriber. */
-export function gatewayDeliveryDriver(version: 4 | 5): BrokerDriver {
+export function mqttGatewayDeliveryDriver(version: 4 | 5): BrokerDriver {
   return {
     dialect: 'mqtt',
     on: 'deliver',
-    ways: WAYS,
-    cannot: outcome =>
+    modes: MODES,
+    unsupportedReason: outcome =>
       CANNOT_BE_DELIVERED.has(outcome)
         ? new RegExp(`the MQTT gateway cannot enact "${outcome}" on deliver`)
         : undefined,
-    told: ({ outcome }): Told => (outcome === 'disconnect' ? { 'subscriber disconnected': 1 } : {}),
-    async open(gate, way): Promise<BrokerScene> {
-      const qos = WAYS.indexOf(way) as 0 | 1 | 2
+    expectedAnswers: ({ outcome }): SenderAnswers =>
+      outcome === 'disconnect' ? { 'subscriber disconnected': 1 } : {},
+    async open(gate, mode): Promise<BrokerScene> {
+      const qos = MODES.indexOf(mode) as 0 | 1 | 2
       const scene = await startGateway({ gate })
       try {
         const [receiver, sender] = await Promise.all([
@@ -96,12 +98,13 @@ export function gatewayDeliveryDriver(version: 4 | 5): BrokerDriver {
           send: async payloads => {
             for (const [index, payload] of payloads.entries()) {
               // As above: an exchange in progress delivers nothing.
-              if (index === ROOM && gate.outcomes('deliver').has('disconnect')) await receiver.received(ROOM)
+              if (index === BURST && gate.outcomes('deliver').has('disconnect'))
+                await receiver.received(BURST)
               await sender.publish('in/a', payload, { qos: qos === 0 ? 1 : qos })
             }
           },
-          told: (): Told => (disconnected > 0 ? { 'subscriber disconnected': disconnected } : {}),
-          settle: async () => {
+          answers: (): SenderAnswers => (disconnected > 0 ? { 'subscriber disconnected': disconnected } : {}),
+          waitForPending: async () => {
             const before = receiver.messages.length
             await sender.publish('end', '{}', { qos: 1 })
             if (receiver.client.connected) await receiver.received(before + 1)

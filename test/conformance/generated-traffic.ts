@@ -4,7 +4,7 @@ import { random } from '../support/random.ts'
  * Policy with tiers, roles, quotas, penalties, exemptions, warnings, a shadow rule and every algorithm. Topics have
  * one level, so that patterns mean the same in MQTT and NATS. No rule holds messages, because a replay does not.
  */
-export const POLICY = `
+export const TRAFFIC_POLICY = `
 version: 1
 senders:
   device: "{topic.device}"
@@ -31,21 +31,21 @@ rules:
 penalties: { block: 2s, after: 4 refusals in 2s, grow: x2 up to 20s, per: device }
 `
 
-/** Its rules and tiers that can refuse. */
-export const REFUSING = ['device', 'bytes', 'weight', 'log', 'window', 'daily', 'tier:small', 'tier:d4']
+/** Rules and tiers of the policy that can refuse. */
+export const REFUSING_RULES = ['device', 'bytes', 'weight', 'log', 'window', 'daily', 'tier:small', 'tier:d4']
 
 /** Message with its time in whole milliseconds since the epoch. */
-export interface Line {
+export interface TrafficMessage {
   readonly at: number
   readonly topic: string
   readonly payload: object
 }
 
-/** Starts before midnight in Berlin, so that a day's quota ends during the traffic. */
+/** Start of the traffic: before midnight in Berlin, so that the day of a quota ends during the traffic. */
 export const START_MS = Date.UTC(2026, 0, 1, 22, 48)
 
 /** Returns seeded traffic of seven devices: bursts, gaps, and several messages in one millisecond. */
-export function record(seed: number, count: number): readonly Line[] {
+export function generateTraffic(seed: number, count: number): readonly TrafficMessage[] {
   const chance = random(seed)
   let at = START_MS
   return Array.from({ length: count }, () => {
@@ -59,7 +59,7 @@ export function record(seed: number, count: number): readonly Line[] {
   })
 }
 
-/** Returns the lines of a capture. */
-export function captureOf(lines: readonly Line[]): string {
-  return lines.map(line => JSON.stringify(line)).join('\n')
+/** Returns the messages as the text of a capture. */
+export function captureOf(traffic: readonly TrafficMessage[]): string {
+  return traffic.map(message => JSON.stringify(message)).join('\n')
 }

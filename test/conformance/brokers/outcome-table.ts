@@ -1,20 +1,20 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
-import { CELLS, SENT, type Seen } from './broker-cells.ts'
-import type { Told } from './broker-suite.ts'
+import type { SenderAnswers } from './broker-suite.ts'
+import { MESSAGE_COUNT, OUTCOME_CASES, type Received } from './outcome-cases.ts'
 
-const PAGE = join(import.meta.dirname, '../../docs/outcomes.md')
+const PAGE = join(import.meta.dirname, '../../../docs/outcomes.md')
 
-/** Result of a cell as text. */
-export function describeCell({ whole, degraded, elsewhere }: Seen, told: Told): string {
+/** Returns the text of a table cell: received messages and answers to the sender. */
+export function describeCell({ whole, degraded, redirected }: Received, answers: SenderAnswers): string {
   const got = [
     whole.length > 0 ? `${whole.length} delivered` : '',
     degraded.length > 0 ? `${degraded.length} degraded` : '',
-    elsewhere.length > 0 ? `${elsewhere.length} redirected` : '',
+    redirected.length > 0 ? `${redirected.length} redirected` : '',
   ]
-  const answers = Object.entries(told).map(([word, times]) => `${times} ${word}`)
-  const answer = answers.length > 0 ? answers.join(', ') : 'no answer'
+  const answerTexts = Object.entries(answers).map(([word, times]) => `${times} ${word}`)
+  const answer = answerTexts.length > 0 ? answerTexts.join(', ') : 'no answer'
   return `${got.filter(text => text !== '').join(', ')}; ${answer}`
 }
 
@@ -22,16 +22,20 @@ export function describeCell({ whole, degraded, elsewhere }: Seen, told: Told): 
  * Compares the table of a broker in docs/outcomes.md with the results; with TOPICGATE_OUTCOMES=write it writes the
  * table. The table is between two comments that name the broker; a new broker's table is appended to the page.
  */
-export function checkTable(name: string, ways: readonly string[], seen: ReadonlyMap<string, string>): void {
-  const rows = CELLS.map(({ outcome }) => [
+export function checkTable(
+  name: string,
+  modes: readonly string[],
+  results: ReadonlyMap<string, string>,
+): void {
+  const rows = OUTCOME_CASES.map(({ outcome }) => [
     outcome === 'a function' ? outcome : `\`${outcome}\``,
-    ...ways.map(way => seen.get(`${outcome}\n${way}`) ?? 'not seen'),
+    ...modes.map(mode => results.get(`${outcome}\n${mode}`) ?? 'not seen'),
   ])
   const table = [
     `### ${name}`,
     '',
-    `| ${SENT} sent | ${ways.join(' | ')} |`,
-    `|---|${'---|'.repeat(ways.length)}`,
+    `| ${MESSAGE_COUNT} sent | ${modes.join(' | ')} |`,
+    `|---|${'---|'.repeat(modes.length)}`,
     ...rows.map(row => `| ${row.join(' | ')} |`),
   ].join('\n')
   const [begin, end] = [`<!-- seen: ${name} -->`, `<!-- end: ${name} -->`]

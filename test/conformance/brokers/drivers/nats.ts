@@ -1,11 +1,11 @@
-import { limitNats } from '../../brokers/nats/index.ts'
-import type { Generation } from '../brokers/nats/client-versions.ts'
-import { startNats } from '../support/nats.ts'
-import { until } from '../support/wait.ts'
-import { type Cell, SENT, SLOW } from './broker-cells.ts'
-import type { Arrival, BrokerDriver, BrokerScene, Told } from './broker-suite.ts'
+import { limitNats } from '../../../../brokers/nats/index.ts'
+import type { Generation } from '../../../brokers/nats/client-versions.ts'
+import { startNats } from '../../../support/nats.ts'
+import { until } from '../../../support/wait.ts'
+import type { Arrival, BrokerDriver, BrokerScene, SenderAnswers } from '../broker-suite.ts'
+import { BURST, MESSAGE_COUNT, NO_REFILL_RATE, type OutcomeCase } from '../outcome-cases.ts'
 
-const NOBODY: Told = {}
+const NO_ANSWERS: SenderAnswers = {}
 const CORE = 'subscription'
 const REQUESTS = 'requests'
 const JETSTREAM = 'JetStream, explicit ack'
@@ -14,29 +14,29 @@ const JETSTREAM = 'JetStream, explicit ack'
 export function natsDriver(generation: Generation): BrokerDriver {
   return {
     dialect: 'nats',
-    ways: [CORE, REQUESTS, JETSTREAM],
-    cannot: (outcome, way) => {
+    modes: [CORE, REQUESTS, JETSTREAM],
+    unsupportedReason: (outcome, mode) => {
       if (outcome === 'disconnect') return /a consumer has no connection to the publisher/
-      return outcome === 'retry' && way === CORE ? /core NATS does not redeliver/ : undefined
+      return outcome === 'retry' && mode === CORE ? /core NATS does not redeliver/ : undefined
     },
-    rate: ({ outcome }, way) => (outcome === 'retry' && way === REQUESTS ? SLOW : undefined),
+    rate: ({ outcome }, mode) => (outcome === 'retry' && mode === REQUESTS ? NO_REFILL_RATE : undefined),
     // A refused request is answered with a retry hint; its sender has to repeat it.
-    expected: ({ outcome, expected }, way) =>
-      outcome === 'retry' && way === REQUESTS
-        ? { ...expected, whole: expected.whole.slice(0, 10) }
+    expected: ({ outcome, expected }, mode) =>
+      outcome === 'retry' && mode === REQUESTS
+        ? { ...expected, whole: expected.whole.slice(0, BURST) }
         : undefined,
-    told: ({ outcome, refused }: Cell, way) => {
-      if (way === CORE) return NOBODY
-      if (way === JETSTREAM) return { acknowledged: SENT }
+    expectedAnswers: ({ outcome, refused }: OutcomeCase, mode) => {
+      if (mode === CORE) return NO_ANSWERS
+      if (mode === JETSTREAM) return { acknowledged: MESSAGE_COUNT }
       // A redirected request is answered by subscribers of the redirect subject, of which there are none here.
-      const answered = outcome === 'redirect' ? 10 : SENT - refused
+      const answered = outcome === 'redirect' ? BURST : MESSAGE_COUNT - refused
       return { answered, ...(refused > 0 && { refused }) }
     },
-    async open(gate, way): Promise<BrokerScene> {
+    async open(gate, mode): Promise<BrokerScene> {
       const server = await startNats({ jetstream: true })
       const [nc, sender] = [await generation.connect(server.url), await generation.connect(server.url)]
       const arrivals: Arrival[] = []
-      const note = (message: { readonly subject: string; readonly data: Uint8Array }): void => {
+      const addArrival = (message: { readonly subject: string; readonly data: Uint8Array }): void => {
         arrivals.push({ topic: message.subject, text: Buffer.from(message.data).toString() })
       }
       const limits = (() => {
@@ -56,17 +56,17 @@ export function natsDriver(generation: Generation): BrokerDriver {
         if (limits instanceof Error) throw limits
         const js = await generation.jetstream(sender)
         const counts = { answered: 0, refused: 0 }
-        let told: () => Told | Promise<Told> = () => ({})
+        let answers: () => SenderAnswers | Promise<SenderAnswers> = () => ({})
         let send: (subject: string, payload: string) => unknown = (subject, payload) =>
           sender.publish(subject, Buffer.from(payload))
-        nc.subscribe('dead.>', { callback: (_error, message) => note(message) })
-        if (way === CORE) limits.subscribe(nc, 'in.>', { callback: note })
-        else if (way === REQUESTS) {
+        nc.subscribe('dead.>', { callback: (_error, message) => addArrival(message) })
+        if (mode === CORE) limits.subscribe(nc, 'in.>', { callback: addArrival })
+        else if (mode === REQUESTS) {
           limits.respond(nc, 'in.>', message => {
-            note(message)
+            addArrival(message)
             message.respond?.(Buffer.from('done'))
           })
-          told = () => Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0))
+          answers = () => Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0))
           send = (subject, payload) => {
             sender.request(subject, payload, { timeout: 8_000 }).then(
               reply => {
@@ -81,27 +81,27 @@ export function natsDriver(generation: Generation): BrokerDriver {
           // A redirected message must be stored before the original is acknowledged.
           await js.addStream('dead', ['dead.>'])
           const consumer = await js.addConsumer('s', 'c')
-          await limits.consume(consumer, note)
-          told = async () => {
+          await limits.consume(consumer, addArrival)
+          answers = async () => {
             const { num_ack_pending, num_pending } = await js.state('s', 'c')
-            const acknowledged = SENT - num_ack_pending - num_pending
+            const acknowledged = MESSAGE_COUNT - num_ack_pending - num_pending
             return { acknowledged }
           }
           send = (subject, payload) => js.publish(subject, payload)
         }
-        nc.subscribe('end', { callback: (_error, message) => note(message) })
+        nc.subscribe('end', { callback: (_error, message) => addArrival(message) })
         await nc.flush()
         return {
           arrivals,
           send: async payloads => {
             await Promise.all(
               payloads.map(payload =>
-                way === REQUESTS ? void send('in.a', payload) : send('in.a', payload),
+                mode === REQUESTS ? void send('in.a', payload) : send('in.a', payload),
               ),
             )
           },
-          told,
-          settle: async () => {
+          answers,
+          waitForPending: async () => {
             sender.publish('end', Buffer.from('{}'))
             await until(() => arrivals.some(({ topic }) => topic === 'end'))
           },
