@@ -57,6 +57,14 @@ export class CaptureReader {
   }
 
   /**
+   * Number of the line that was read last, counted from 0. Lines of the same number differ only in time and size. Undefined
+   * for a line that is not cached.
+   */
+  get lineNumber(): number | undefined {
+    return this.#lines.number
+  }
+
+  /**
    * Reads the line that starts at an index; undefined for an empty line and for the header of a capture. Throws LineError for
    * an invalid line, also for one that is earlier than one before it.
    */

@@ -10,6 +10,7 @@ interface KnownLine {
   readonly tailBytes: number
   /** Its message, of any size. */
   readonly message: CapturedMessage
+  readonly number: number
 }
 
 const AT = '{"at":'
@@ -50,6 +51,9 @@ export class CaptureLineCache {
   /** Bytes of all known lines, up to `#knownEnd`. Why one array: one for each line costs a cache miss. */
   #knownBytes: DataView<ArrayBuffer> = new DataView(new ArrayBuffer(0))
   #knownEnd = 0
+  /** Number of lines that were added, and of those that were forgotten since. */
+  #added = 0
+  #forgotten = 0
   #lines: Buffer = Buffer.alloc(0)
   /** View of `#lines`. */
   #view: DataView<ArrayBufferLike> = new DataView(new ArrayBuffer(0))
@@ -60,6 +64,7 @@ export class CaptureLineCache {
   #sizeStart = 0
   #sizeEnd = 0
   #end = 0
+  #number: number | undefined
 
   /** Time of the line that was found last, in milliseconds. */
   get atMs(): number {
@@ -71,17 +76,28 @@ export class CaptureLineCache {
     return this.#end
   }
 
+  /**
+   * Number of the line that was found or added last, counted from 0; undefined if it was not. Only the last
+   * `MAX_SIZES.cachedCaptureLines` numbers are found.
+   */
+  get number(): number | undefined {
+    return this.#number
+  }
+
   /** Returns a new message for the line that starts at an index; undefined if the line is not known. */
   find(lines: Buffer, from: number): CapturedMessage | undefined {
+    this.#number = undefined
     if (!this.#split(lines, from)) return undefined
     const known = this.#known.get(this.#hash())
     if (known === undefined || !this.#equals(known)) return undefined
+    this.#number = known.number
     // Always a copy: a gate remembers connects by their message.
     return known.message.withSize(this.#sizeEnd === this.#end ? known.message.size : this.#size)
   }
 
   /** Adds the message of a line that was parsed, unless it is one of those that are not cached. */
   add(lines: Buffer, from: number, message: CapturedMessage): void {
+    this.#number = undefined
     if (!this.#split(lines, from) || lines[this.#atEnd] !== COMMA) return
     const head = lines.subarray(this.#atEnd, this.#sizeStart)
     const tail = lines.subarray(this.#sizeEnd, this.#end)
@@ -90,16 +106,20 @@ export class CaptureLineCache {
     const fields = tail.length > 0 ? head.subarray(0, -SIZE.length) : head
     if (UNCACHED.test(fields.toString()) || UNCACHED.test(tail.toString())) return
     const start = this.#store(head, tail)
-    this.#known.set(this.#hash(), { start, headBytes: head.length, tailBytes: tail.length, message })
+    const number = this.#added++
+    this.#number = number
+    this.#known.set(this.#hash(), { start, headBytes: head.length, tailBytes: tail.length, message, number })
   }
 
   /** Copies the bytes of a line. Returns their index. */
   #store(head: Buffer, tail: Buffer): number {
     const { cachedCaptureLines, cachedCaptureLineBytes } = MAX_SIZES
     const bytes = head.length + tail.length
-    if (this.#known.size >= cachedCaptureLines || this.#knownEnd + bytes > cachedCaptureLineBytes) {
+    const lines = this.#added - this.#forgotten
+    if (lines >= cachedCaptureLines || this.#knownEnd + bytes > cachedCaptureLineBytes) {
       this.#known.clear()
       this.#knownEnd = 0
+      this.#forgotten = this.#added
     }
     const start = this.#knownEnd
     this.#knownEnd += bytes

@@ -1,24 +1,16 @@
-import { HeavyHitters } from '../../analytics/heavy-hitters.ts'
-import type { Decision } from '../../core/decision.ts'
-import { MAX_SIZES } from '../../core/max-sizes.ts'
-import { andThen } from '../../core/maybe-promise.ts'
 import type { Dialect, MaybePromise } from '../../core/message.ts'
-import { Gate, MemoryStore } from '../../index.ts'
-import { CaptureFileReader, type CaptureLineReader } from '../capture-file.ts'
+import { CaptureFileReader } from '../capture-file.ts'
 import { CaptureReader, type CaptureRecord } from '../capture-format.ts'
 import { CommandError, EXIT } from '../command-error.ts'
 import { formatCount, formatTable, printable } from '../format.ts'
-import { endOfLine } from '../line-splitter.ts'
 import { ProgressLine } from '../progress-line.ts'
-import { ReplayEngine } from '../replay-engine.ts'
-import { nameSender } from '../replay-totals.ts'
 import { type Terminal, write } from '../terminal.ts'
-import { VIRTUAL_SWEEP_MS, VirtualClock } from '../virtual-clock.ts'
 import { writeOutputFile } from '../write-output-file.ts'
+import { CompactCopy } from './compact-copy.ts'
 import { defineGroups } from './define-groups.ts'
 import { fitLimit, type Outlier } from './fit-limit.ts'
+import { LimitVerifier } from './limit-verifier.ts'
 import { MessageGroups } from './message-groups.ts'
-import { StdinCopy } from './stdin-copy.ts'
 import {
   describeBasis,
   describeVerification,
@@ -36,10 +28,9 @@ import { CaptureSurvey } from './survey-capture.ts'
 const FITTED_SHARE = 0.7
 /** Share of the messages of ordinary senders that the verified part may lose. */
 const MAX_LOST_SHARE = 0.001
-const WORST_SHOWN = 3
 
 export interface SuggestOptions {
-  /** Path of a capture; `-` is the standard input, which is copied to a temporary file. */
+  /** Path of a capture; `-` is the standard input. */
   readonly capture: string
   /** Name of the standard input in what is printed. Default: `the standard input`. */
   readonly source?: string | undefined
@@ -61,19 +52,12 @@ export interface SuggestOptions {
 }
 
 /**
- * Suggests limits from a capture: fits them to its first 70 % and replays the last 30 % with them. Reads the capture three
- * times, in bounded memory. Exit code 1 if ordinary senders would lose 0.1 % of their messages. Rejects with CommandError
+ * Suggests limits from a capture: fits them to its first 70 % and replays the last 30 % with them. Reads the capture once, with
+ * a compact copy in a temporary file, in bounded memory. Exit code 1 if ordinary senders would lose 0.1 % of their messages. Rejects with CommandError
  * for a capture that cannot be read or is too short.
  */
 export async function suggest(options: SuggestOptions, terminal: Terminal): Promise<number> {
-  const input = options.capture === '-' ? await StdinCopy.copy(terminal.stdin) : undefined
-  let suggestion: Awaited<ReturnType<Suggestion['run']>>
-  try {
-    suggestion = await new Suggestion(options, terminal, input).run()
-  } finally {
-    await input?.remove()
-  }
-  const { policy, verification } = suggestion
+  const { policy, verification } = await new Suggestion(options, terminal).run()
   const text = formatPolicy(policy, verification)
   if (options.write !== undefined) await writeOutputFile(options.write, 'the policy', text)
   if (options.plot !== undefined) await writeOutputFile(options.plot, 'the plot', renderSuggestion(policy))
@@ -91,43 +75,48 @@ export async function suggest(options: SuggestOptions, terminal: Terminal): Prom
   return EXIT.failed
 }
 
+interface Suggested {
+  readonly policy: SuggestedPolicy
+  readonly verification: Verification
+}
+
 class Suggestion {
   readonly #options: SuggestOptions
   readonly #terminal: Terminal
-  readonly #input: StdinCopy | undefined
   readonly #name: string
   readonly #progress: ProgressLine
 
-  constructor(options: SuggestOptions, terminal: Terminal, input: StdinCopy | undefined) {
-    this.#input = input
-    this.#name = input === undefined ? options.capture : (options.source ?? 'the standard input')
+  constructor(options: SuggestOptions, terminal: Terminal) {
     this.#options = options
     this.#terminal = terminal
+    this.#name = options.capture === '-' ? (options.source ?? 'the standard input') : options.capture
     this.#progress = new ProgressLine(terminal.stderr)
   }
 
-  async run(): Promise<{ readonly policy: SuggestedPolicy; readonly verification: Verification }> {
+  async run(): Promise<Suggested> {
+    const copy = await CompactCopy.create()
     try {
-      const survey = await this.#survey()
-      const { firstMs, lastMs, dialect } = survey
-      const cutMs = firstMs + Math.ceil(FITTED_SHARE * (lastMs - firstMs))
-      const groups = new MessageGroups(defineGroups(this.#options, survey), dialect)
-      const firstLine = await this.#record(groups, cutMs)
-      const policy = this.#fit(groups, survey, cutMs)
-      return { policy, verification: await this.#verify(policy, groups, firstLine) }
+      const survey = await this.#survey(copy)
+      return await this.#fitAndVerify(copy, survey)
     } finally {
       this.#progress.clear()
+      await copy.close()
     }
   }
 
-  async #survey(): Promise<CaptureSurvey> {
+  /** Reads the capture, and copies it. */
+  async #survey(copy: CompactCopy): Promise<CaptureSurvey> {
     const survey = new CaptureSurvey(this.#options.dialect)
     // The dialect of the messages is not known yet, nor used.
     const reader = new CaptureReader('mqtt', this.#options)
-    await this.#read(reader, 'read', record => {
-      survey.record(record)
-      return true
-    })
+    const capture = new CaptureFileReader(this.#options.capture, this.#terminal.stdin, reader)
+    await capture.readMessages(
+      record => {
+        survey.record(record)
+        return copy.add(record, reader.lineNumber)
+      },
+      () => this.#showProgress(capture, 'read'),
+    )
     if (survey.lastMs > survey.firstMs) {
       const outOfOrder = reader.describeOutOfOrder()
       if (outOfOrder !== undefined) await write(this.#terminal.stderr, `${outOfOrder}\n`)
@@ -139,27 +128,37 @@ class Suggestion {
     )
   }
 
-  /** Records the messages before a time. Returns the number of the line after them. */
-  #record(groups: MessageGroups, cutMs: number): Promise<number> {
-    return this.#read(new CaptureReader(groups.dialect, this.#options), 'fitted', ({ atMs, message }) => {
-      if (atMs >= cutMs) return false
-      groups.visit(message, (group, key) => group.needs.record(key, atMs))
-      return true
-    })
+  /** Fits limits to the first part of the messages, and verifies them with the rest. */
+  async #fitAndVerify(copy: CompactCopy, survey: CaptureSurvey): Promise<Suggested> {
+    const { firstMs, lastMs, dialect } = survey
+    const cutMs = firstMs + Math.ceil(FITTED_SHARE * (lastMs - firstMs))
+    const groups = new MessageGroups(defineGroups(this.#options, survey), dialect)
+    const messages = await copy.read(dialect)
+    let policy: SuggestedPolicy | undefined
+    let verifier: LimitVerifier | undefined
+    const use = (record: CaptureRecord): MaybePromise<void> => {
+      if (verifier !== undefined) return verifier.decide(record)
+      if (record.atMs >= cutMs) return beginVerification(record)
+      groups.visit(record.message, (group, key) => group.needs.record(key, record.atMs))
+    }
+    const beginVerification = async (record: CaptureRecord): Promise<void> => {
+      policy = this.#fit(groups, survey, cutMs)
+      verifier = await LimitVerifier.create(policy, groups)
+      await verifier.decide(record)
+    }
+    try {
+      await messages.readMessages(use, () =>
+        this.#showProgress(messages, verifier === undefined ? 'fitted' : 'verified'),
+      )
+      // The last message is not before the cut.
+      return { policy: policy!, verification: verifier!.verification }
+    } finally {
+      await verifier?.close()
+    }
   }
 
-  /** Reads the capture until `use` returns false. Returns the number of the last line. */
-  async #read(
-    reader: CaptureLineReader<CaptureRecord>,
-    action: string,
-    use: (record: CaptureRecord) => MaybePromise<boolean>,
-  ): Promise<number> {
-    const stdin = this.#input?.open() ?? this.#terminal.stdin
-    const capture = new CaptureFileReader(this.#options.capture, stdin, reader)
-    await capture.readMessages(use, () =>
-      this.#progress.show(() => `${formatCount(capture.line)} lines ${action}`),
-    )
-    return capture.line
+  #showProgress(capture: CaptureFileReader, action: string): void {
+    this.#progress.show(() => `${formatCount(capture.line)} lines ${action}`)
   }
 
   #fit(
@@ -185,63 +184,6 @@ class Suggestion {
       throw new CommandError(`${capture}: the first 70 % have no such message (${remedy})`, EXIT.failed)
     }
     return { capture, messages, firstMs, lastMs, dialect, quantile, rules }
-  }
-
-  /** Decides the messages from a line on with the rules in force, from full buckets on. */
-  async #verify(policy: SuggestedPolicy, groups: MessageGroups, firstLine: number): Promise<Verification> {
-    const clock = new VirtualClock()
-    const gate = await Gate.fromPolicy(formatPolicy(policy), {
-      clock,
-      store: new MemoryStore({ clock, sweepMs: VIRTUAL_SWEEP_MS }),
-    })
-    const engine = new ReplayEngine(gate, clock)
-    const outliers = new Map(
-      policy.rules.map(({ name, fit }) => [name, new Set(fit.outliers.map(({ key }) => key))]),
-    )
-    const counts = { ordinary: { messages: 0, refused: 0 }, outliers: { messages: 0, refused: 0 } }
-    const worst = new HeavyHitters(MAX_SIZES.countedSenders)
-    const count = ({ message }: CaptureRecord, { allowed }: Decision): true => {
-      let isOutlier = false
-      groups.visit(message, (group, key) => {
-        isOutlier ||= outliers.get(group.name)?.has(key) ?? false
-      })
-      const total = isOutlier ? counts.outliers : counts.ordinary
-      total.messages++
-      if (allowed) return true
-      total.refused++
-      if (!isOutlier) worst.add(nameSender(message.sender), 1)
-      return true
-    }
-    const reader = new CaptureReader(groups.dialect, this.#options)
-    try {
-      await this.#read(new ReaderFromLine(reader, firstLine), 'verified', record =>
-        andThen(engine.decide(record), decision => count(record, decision)),
-      )
-    } finally {
-      await gate.close()
-    }
-    return { ...counts, worst: worst.top(WORST_SHOWN) }
-  }
-}
-
-/** Reads no message before a line. */
-class ReaderFromLine implements CaptureLineReader<CaptureRecord> {
-  end = 0
-  readonly #reader: CaptureReader
-  readonly #firstLine: number
-  #line = 0
-
-  /** Lines are numbered from 1. */
-  constructor(reader: CaptureReader, firstLine: number) {
-    this.#reader = reader
-    this.#firstLine = firstLine
-  }
-
-  read(lines: Buffer, from: number): CaptureRecord | undefined {
-    const isBefore = ++this.#line < this.#firstLine
-    const record = isBefore ? undefined : this.#reader.read(lines, from)
-    this.end = isBefore ? endOfLine(lines, from) : this.#reader.end
-    return record
   }
 }
 

@@ -105,6 +105,20 @@ describe('CaptureLineCache', () => {
     expect(cache.find(other, 0)).toEqual(message.withSize(1))
   })
 
+  it('numbers its lines', () => {
+    const cache = new CaptureLineCache()
+    const line = (n: number) => Buffer.from(`{"at":0,"topic":"${n}"}`)
+    for (let n = 0; n < 9; n++) cache.add(line(n), 0, message)
+    cache.find(line(5), 0)
+    expect(cache.number).toBe(5)
+    cache.find(line(9), 0)
+    expect(cache.number).toBeUndefined()
+    cache.add(line(9), 0, message)
+    expect(cache.number).toBe(9)
+    cache.add(Buffer.from('{"at":0,"topic":"a","payload":1}'), 0, message)
+    expect(cache.number).toBeUndefined()
+  })
+
   it('returns a new message each time', () => {
     const cache = new CaptureLineCache()
     const line = Buffer.from('{"at":5,"topic":"connect","on":"connect"}')
@@ -136,10 +150,10 @@ describe('CaptureLineCache', () => {
   ])('forgets its lines when they are too %s', (_, most, chars) => {
     const cache = new CaptureLineCache()
     const line = (n: number) => Buffer.from(`{"at":0,"topic":"${n}${' '.repeat(chars)}"}`)
-    // A line may replace one of the same hash.
     const last = Math.ceil(most * 1.01)
     for (let n = 0; n <= last; n++) cache.add(line(n), 0, message)
     expect(cache.find(line(0), 0)).toBeUndefined()
     expect(cache.find(line(last), 0)).toEqual(message)
+    expect(cache.number).toBe(last)
   })
 })

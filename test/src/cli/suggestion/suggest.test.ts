@@ -149,6 +149,6 @@ describe('suggest', () => {
       1,
       expect.stringContaining('(standard input):2: this is not'),
     ])
-    expect(readdirSync(folder.path).filter(name => name.startsWith('topicgate-input-'))).toEqual([])
+    expect(readdirSync(folder.path).sort()).toEqual(['capture.jsonl', 'fleet.yaml'])
   })
 })
