@@ -84,7 +84,7 @@ export class GateChain {
   /** Exemptions added at run time, by name. Call `rebuild` after a change. */
   readonly runtimeExemptions = new Map<string, AddedExemption>()
   /** Bans, overrides, tiers and behaviour of senders. Call `invalidatePlans` after a change. */
-  readonly senderOverrides = new SenderRuntimeSettings()
+  readonly senderSettings = new SenderRuntimeSettings()
   readonly handlerMonitor: HandlerMonitor
   readonly held: ResourceCounts
   /** Payloads that `unchanged` rules compare with. They survive every change of the chain. */
@@ -92,7 +92,7 @@ export class GateChain {
   readonly #gate: ChainHost
   readonly #senderStates: SenderStateCache
   readonly #usageWarnings: UsageWarnings
-  readonly #limitScaler: AdaptiveMiddlewareLifecycle
+  readonly #adaptiveLifecycle: AdaptiveMiddlewareLifecycle
   readonly #codeOptions: Pick<CompiledPolicy, 'tiers' | 'penalty' | 'compiledBehaviour'>
   #policy: ActivePolicy | undefined
   /** Router of `registry`, if it was prepared. */
@@ -125,7 +125,7 @@ export class GateChain {
       },
     })
     const { sharedEntries } = store
-    this.#limitScaler = new AdaptiveMiddlewareLifecycle({
+    this.#adaptiveLifecycle = new AdaptiveMiddlewareLifecycle({
       clock,
       logger,
       loadSources,
@@ -199,14 +199,14 @@ export class GateChain {
   /** Returns the state of adaptive limits, feedback and circuit breakers. */
   stats(): Pick<GateStats, 'adaptive' | 'handlers'> {
     return {
-      adaptive: this.#limitScaler.stats(this.registry.entries),
+      adaptive: this.#adaptiveLifecycle.stats(this.registry.entries),
       handlers: this.handlerMonitor.stats(),
     }
   }
 
   /** Stops measuring load. */
   close(): void {
-    this.#limitScaler.close()
+    this.#adaptiveLifecycle.close()
   }
 
   /**
@@ -234,9 +234,9 @@ export class GateChain {
   #setSenderOptions(): void {
     const policy = this.#policy
     const { tiers, penalty, compiledBehaviour } = this.#codeOptions
-    this.senderOverrides.tiers = policy?.tiers ?? tiers
-    this.senderOverrides.compiledBehaviour = policy?.compiledBehaviour ?? compiledBehaviour
-    this.senderOverrides.penalty = policy?.penalty ?? penalty
+    this.senderSettings.tiers = policy?.tiers ?? tiers
+    this.senderSettings.compiledBehaviour = policy?.compiledBehaviour ?? compiledBehaviour
+    this.senderSettings.penalty = policy?.penalty ?? penalty
   }
 
   /** Forgets the payloads of `unchanged` rules that are gone or disabled, or have another topic or scope. */
@@ -264,7 +264,7 @@ export class GateChain {
     let count = await this.#gate.store.forget(selector)
     if (selector.key === undefined) count += this.lastPayloads.forgetRule(selector.rule)
     const rule = selector.rule === undefined ? undefined : this.registry.countedRule(selector.rule)
-    const selectors = rule === undefined ? [] : overrideSelectors(this.senderOverrides, rule, selector.key)
+    const selectors = rule === undefined ? [] : overrideSelectors(this.senderSettings, rule, selector.key)
     for (let first = 0; first < selectors.length; first += MAX_CONCURRENT_FORGETS) {
       const some = selectors.slice(first, first + MAX_CONCURRENT_FORGETS)
       for (const forgotten of await Promise.all(some.map(each => this.#gate.store.forget(each))))
@@ -275,7 +275,7 @@ export class GateChain {
 
   /** Returns the refusal of a banned sender, as far as its connect identifies it. */
   banOf(sender: Sender): Decision | undefined {
-    if (this.senderOverrides.bans.isEmpty) return undefined
+    if (this.senderSettings.bans.isEmpty) return undefined
     const message: Message = { topic: 'connect', on: 'connect', sender, size: 0 }
     const senderState = new SenderState(sender, sender)
     // Bans do not depend on the tier, so a pending lookup does not matter.
@@ -297,7 +297,7 @@ export class GateChain {
 
   /** True if refusals have to be recorded for penalties. */
   get hasPenalties(): boolean {
-    return this.senderOverrides.penalty !== undefined || this.registry.hasPenalties
+    return this.senderSettings.penalty !== undefined || this.registry.hasPenalties
   }
 
   /** Adds to the chain in force. Throws PolicyError. */
@@ -332,8 +332,8 @@ export class GateChain {
   #collectLimits(): Generator<void, readonly Limit[]> {
     this.#limitReports++
     // Why: an adaptive limit that continues under a new policy needs its factor at once.
-    if (this.#isRouted) this.#limitScaler.setEntries(this.registry.statefulEntries)
-    return collectActiveLimits(this.registry, this.senderOverrides)
+    if (this.#isRouted) this.#adaptiveLifecycle.setEntries(this.registry.statefulEntries)
+    return collectActiveLimits(this.registry, this.senderSettings)
   }
 
   /** Makes every sender resolve its plan again before its next message. Compiles nothing. */
@@ -367,7 +367,7 @@ export class GateChain {
   }
 
   currentRoutes(): TopicRouteTable {
-    if (this.routes === null) this.#limitScaler.setEntries(this.registry.statefulEntries)
+    if (this.routes === null) this.#adaptiveLifecycle.setEntries(this.registry.statefulEntries)
     this.#isRouted = true
     this.#router ??= runAtOnce(buildRuleRouter(this.registry))
     this.routes ??= new TopicRouteTable(
@@ -376,7 +376,7 @@ export class GateChain {
         registry: this.registry,
         identity: this.#policy?.identity,
         store: this.#gate.store,
-        senderOverrides: this.senderOverrides,
+        senderSettings: this.senderSettings,
         usageWarnings: this.#usageWarnings,
         lastPayloads: this.lastPayloads,
       },

@@ -51,7 +51,7 @@ const OVERRIDE: KnownOptions<OverrideOptions> = { ...SUBJECT, limit: true, rules
 const TIER: KnownOptions<TierAssignmentOptions> = { ...SUBJECT, tier: true }
 
 /** Returns the entry type of bans. */
-export function banEntryType(senderOverrides: SenderRuntimeSettings): RuntimeEntryType<BanOptions> {
+export function banEntryType(senderSettings: SenderRuntimeSettings): RuntimeEntryType<BanOptions> {
   return {
     kind: 'ban',
     parse(options) {
@@ -70,15 +70,15 @@ export function banEntryType(senderOverrides: SenderRuntimeSettings): RuntimeEnt
     apply({ outcome = 'reject', ...rest }, { id, reason, expiresAtMs }) {
       const subjectKey = subjectKeyOf(rest)
       const ban = { id, reason, outcome, expiresAtMs }
-      senderOverrides.bans.add(subjectKey, ban)
-      return () => senderOverrides.bans.remove(subjectKey, ban)
+      senderSettings.bans.add(subjectKey, ban)
+      return () => senderSettings.bans.remove(subjectKey, ban)
     },
   }
 }
 
 /** Returns the entry type of overrides. `rules` returns the current rules, in the unit in which they are counted. */
 export function overrideEntryType(
-  senderOverrides: SenderRuntimeSettings,
+  senderSettings: SenderRuntimeSettings,
   rules: () => readonly Rule[],
 ): RuntimeEntryType<OverrideOptions> {
   let serial = 0
@@ -126,15 +126,15 @@ export function overrideEntryType(
         kind: `${limit}\n${names?.join('\n') ?? ''}`,
         rules: names === undefined ? undefined : new Set(names),
       }
-      senderOverrides.overrides.add(subjectKey, override)
-      return () => senderOverrides.overrides.remove(subjectKey, override)
+      senderSettings.overrides.add(subjectKey, override)
+      return () => senderSettings.overrides.remove(subjectKey, override)
     },
   }
 }
 
 /** Returns the entry type of tiers assigned at run time. */
 export function tierEntryType(
-  senderOverrides: SenderRuntimeSettings,
+  senderSettings: SenderRuntimeSettings,
 ): RuntimeEntryType<TierAssignmentOptions> {
   return {
     kind: 'tier',
@@ -142,7 +142,7 @@ export function tierEntryType(
       checkOptionNames(options, TIER)
       const { tier, ...subject } = options
       const subjectKey = subjectKeyOf(subject)
-      const known = [...(senderOverrides.tiers?.byName.keys() ?? [])]
+      const known = [...(senderSettings.tiers?.byName.keys() ?? [])]
       if (!known.includes(tier)) {
         const remedy =
           known.length > 0
@@ -155,8 +155,8 @@ export function tierEntryType(
     apply({ tier, ...rest }, { id, addedAtMs, sequence = 0 }) {
       const subjectKey = subjectKeyOf(rest)
       const assigned = { id, tier, addedAtMs, sequence }
-      senderOverrides.assignedTiers.add(subjectKey, assigned)
-      return () => senderOverrides.assignedTiers.remove(subjectKey, assigned)
+      senderSettings.assignedTiers.add(subjectKey, assigned)
+      return () => senderSettings.assignedTiers.remove(subjectKey, assigned)
     },
   }
 }

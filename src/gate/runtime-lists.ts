@@ -75,7 +75,7 @@ export class RuntimeConfig {
     tierOf: ChainOptions['tierOf'],
   ) {
     const { clock, logger, store } = gate
-    const { senderOverrides, handlerMonitor } = chain
+    const { senderSettings, handlerMonitor } = chain
     this.#clock = clock
     this.#logger = logger
     this.#store = store
@@ -92,9 +92,9 @@ export class RuntimeConfig {
       isShared: (kind, id) =>
         store.sharedEntries?.isVolatile !== true && (this.#configSync?.isWritten(kind, id) ?? false),
     }
-    this.bans = new RuntimeList(banEntryType(senderOverrides), hooks)
+    this.bans = new RuntimeList(banEntryType(senderSettings), hooks)
     this.overrides = new RuntimeList(
-      overrideEntryType(senderOverrides, () => this.#countedRules()),
+      overrideEntryType(senderSettings, () => this.#countedRules()),
       hooks,
     )
     this.exemptions = new RuntimeList(
@@ -104,9 +104,9 @@ export class RuntimeConfig {
       }),
       hooks,
     )
-    this.tiers = new RuntimeList(tierEntryType(senderOverrides), hooks)
+    this.tiers = new RuntimeList(tierEntryType(senderSettings), hooks)
     // Sender states read behaviour levels and breakers themselves.
-    const abusiveSenders = new RuntimeList(behaviourEntryType(senderOverrides.behaviourTracker, clock), {
+    const abusiveSenders = new RuntimeList(behaviourEntryType(senderSettings.behaviourTracker, clock), {
       ...hooks,
       changed: () => emitter.emit('changed'),
     })
@@ -125,7 +125,7 @@ export class RuntimeConfig {
       breaker: this.#openBreakers,
     }
     const unshared = new ThrottledLog(clock, logger, UNSHARED)
-    senderOverrides.behaviourTracker.onAbusive = (whom, reason, untilMs) => {
+    senderSettings.behaviourTracker.onAbusive = (whom, reason, untilMs) => {
       const entry = { whom, reason, addedBy: 'behaviour', for: untilMs - clock.now() }
       abusiveSenders.add(entry).catch((err: unknown) => unshared.log({ err }))
     }
@@ -134,12 +134,12 @@ export class RuntimeConfig {
       this.bans,
       new ThrottledLog(clock, logger, 'a sender could not be blocked'),
     )
-    senderOverrides.connectCounter = this.#penalties
+    senderSettings.connectCounter = this.#penalties
     if (tierOf !== undefined) {
       const lookup = typeof tierOf === 'function' ? { of: tierOf } : tierOf
       const tierCache = new TierCache(lookup, clock, logger, () => this.#invalidatePlans())
       this.#tierCache = tierCache
-      senderOverrides.lookUpTier = sender => tierCache.tierOf(sender)
+      senderSettings.lookUpTier = sender => tierCache.tierOf(sender)
     }
     this.#configSync =
       store.sharedEntries &&
@@ -157,7 +157,7 @@ export class RuntimeConfig {
   /** Records a refusal for penalties. Never throws. */
   recordRefusal(decision: Decision, message: Message): void {
     const own = decision.rule === undefined ? undefined : this.#chain.registry.penaltyOf(decision.rule)
-    const penalty = own ?? this.#chain.senderOverrides.penalty
+    const penalty = own ?? this.#chain.senderSettings.penalty
     if (penalty === undefined) return
     const name = own === undefined ? '' : decision.rule!
     const sender = this.#chain.identityOf(message)
@@ -166,11 +166,11 @@ export class RuntimeConfig {
 
   /** Returns the bans, overrides and assigned tiers that cover a sender, each in the order in which they apply. */
   entriesOf(sender: Sender): SenderEntries {
-    const { senderOverrides } = this.#chain
+    const { senderSettings } = this.#chain
     return {
-      bans: present(senderOverrides.bansOf(sender).map(({ id }) => this.bans.get(id))),
-      overrides: present(senderOverrides.ratesOf(sender).map(({ id }) => this.overrides.get(id))),
-      tiers: present(senderOverrides.tiersOf(sender).map(({ id }) => this.tiers.get(id))),
+      bans: present(senderSettings.bansOf(sender).map(({ id }) => this.bans.get(id))),
+      overrides: present(senderSettings.overridesOf(sender).map(({ id }) => this.overrides.get(id))),
+      tiers: present(senderSettings.tiersOf(sender).map(({ id }) => this.tiers.get(id))),
     }
   }
 
@@ -225,7 +225,7 @@ export class RuntimeConfig {
   /** Returns the rules, in thousandths if tiers make costs fractional. */
   #countedRules(): readonly Rule[] {
     const rules = this.#chain.registry.limits
-    if (this.#chain.senderOverrides.tiers?.fractional !== true) return rules
+    if (this.#chain.senderSettings.tiers?.fractional !== true) return rules
     return rules.map(ruleInThousandths)
   }
 

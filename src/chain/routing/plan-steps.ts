@@ -82,7 +82,7 @@ export function planSteps(entries: readonly ChainEntry[], action: string): reado
   const seen = new Set<Rule>()
   let rules: RuleInPlan[] = []
   let count = 0
-  const limitScaler = findScales(entries)
+  const scaleOf = findScales(entries)
   for (const entry of ordered(entries)) {
     const { pattern, middleware } = entry
     const meta = getMiddlewareMeta(middleware)
@@ -109,7 +109,7 @@ export function planSteps(entries: readonly ChainEntry[], action: string): reado
     } else if (planned !== undefined && planned.rule.on === action && !seen.has(planned.rule)) {
       seen.add(planned.rule)
       count++
-      const scaled = limitScaler.get(entry)?.scaled()
+      const scaled = scaleOf.get(entry)?.scaled()
       const placed = scaled === undefined ? planned : { ...planned, rule: scaleRule(planned.rule, scaled) }
       const last = steps.at(-1)
       if (last?.kind === 'limits') rules.push(placed)
@@ -157,14 +157,14 @@ function startOf(steps: readonly PlanStep[], kinds: readonly PlanStep['kind'][])
 
 /** Returns the nearest adaptive middleware before each entry in policy order, regardless of priorities. */
 export function findScales(entries: readonly ChainEntry[]): ReadonlyMap<ChainEntry, ScaleMeta> {
-  const limitScaler = new Map<ChainEntry, ScaleMeta>()
+  const scaleOf = new Map<ChainEntry, ScaleMeta>()
   let nearest: ScaleMeta | undefined
   for (const entry of entries) {
     const meta = getMiddlewareMeta(entry.middleware)
     if (meta?.kind === 'scale') nearest = meta
-    else if (nearest !== undefined) limitScaler.set(entry, nearest)
+    else if (nearest !== undefined) scaleOf.set(entry, nearest)
   }
-  return limitScaler
+  return scaleOf
 }
 
 /**

@@ -23,7 +23,7 @@ import type { SenderResolver } from '../senders/sender-identity-templates.ts'
 import {
   type Ban,
   banDecision,
-  type EffectiveOverrides,
+  type EffectiveSettings,
   type SenderRuntimeSettings,
 } from '../senders/sender-runtime-settings.ts'
 import type {
@@ -54,7 +54,7 @@ export interface RouteTableInputs {
   readonly registry: RuleRegistry
   readonly identity: SenderResolver | undefined
   readonly store: Store
-  readonly senderOverrides: SenderRuntimeSettings
+  readonly senderSettings: SenderRuntimeSettings
   readonly usageWarnings: UsageWarnings
   readonly lastPayloads: LastPayloads
 }
@@ -138,15 +138,15 @@ export class TopicRouteTable {
     const route = this.#routeOf(message)
     const plan = this.#actionPlan(route, on)
     const known = this.#identityOf(message, route)
-    const effectiveOverrides = this.#chain.senderOverrides.overridesOf(known)
-    const { ban, tier, tierLookup } = effectiveOverrides
+    const effectiveSettings = this.#chain.senderSettings.settingsOf(known)
+    const { ban, tier, tierLookup } = effectiveSettings
     // If tiers are defined, unknown names are ignored. Why: otherwise a client could get new counters by
     // inventing names.
-    const tierName = this.#chain.senderOverrides.tiers === undefined ? known.tier : tier?.name
+    const tierName = this.#chain.senderSettings.tiers === undefined ? known.tier : tier?.name
     const identity = tierName === known.tier ? known : withTier(known, tierName)
     const senderPlan =
       ban === undefined
-        ? senderPlanOf(this.#variantFor(plan, message, effectiveOverrides, identity), topic, identity)
+        ? senderPlanOf(this.#variantFor(plan, message, effectiveSettings, identity), topic, identity)
         : banPlan(ban)
     senderState.setTopic(this.stateRoutes, topic, on, senderPlan, identity)
     // The next message resolves the sender again.
@@ -165,7 +165,7 @@ export class TopicRouteTable {
   #actionPlan(plan: RoutePlan, on: Operation): OperationPlan {
     let action = plan.actions.get(on)
     if (action === undefined) {
-      const steps = inThousandthsIfFractional(planSteps(plan.entries, on), this.#chain.senderOverrides.tiers)
+      const steps = inThousandthsIfFractional(planSteps(plan.entries, on), this.#chain.senderSettings.tiers)
       action = this.#planOf(steps, on)
       plan.actions.set(on, action)
     }
@@ -176,7 +176,7 @@ export class TopicRouteTable {
   #variantFor(
     plan: OperationPlan,
     message: Message,
-    effectiveOverrides: EffectiveOverrides,
+    effectiveSettings: EffectiveSettings,
     identity: Sender,
   ): OperationPlan {
     const { selective, partial } = plan
@@ -184,14 +184,14 @@ export class TopicRouteTable {
     const notFor = selective.length === 0 ? selective : selective.filter(rule => !rule.covers!(identity))
     const enforced =
       partial.length === 0 ? partial : partial.filter(rule => isEnforcedFor(rule, message, identity))
-    if (effectiveOverrides.key === '' && notFor.length === 0 && enforced.length === 0) return plan
+    if (effectiveSettings.key === '' && notFor.length === 0 && enforced.length === 0) return plan
     const omitted = notFor.map(rule => selective.indexOf(rule)).join()
     const refusing = enforced.map(rule => partial.indexOf(rule)).join()
-    const key = `${omitted}:${refusing}:${effectiveOverrides.key}`
+    const key = `${omitted}:${refusing}:${effectiveSettings.key}`
     let variant = plan.variants.get(key)
     if (variant === undefined) {
       const rules = enforceRules(withoutRules(plan.steps, notFor), enforced)
-      const { steps, passed } = applyOverrides(rules, on, effectiveOverrides)
+      const { steps, passed } = applyOverrides(rules, on, effectiveSettings)
       variant = this.#planOf(steps, on, passed, notFor)
       if (plan.variants.size >= MAX_SIZES.senderPlansPerRoute) plan.variants.clear()
       plan.variants.set(key, variant)
@@ -224,7 +224,7 @@ export class TopicRouteTable {
 
   /** Returns the evaluator of a plan, including connect counting and behaviour levels. */
   #evaluatorFor(steps: readonly PlanStep[], on: Operation, passed: PassDecision): Evaluator {
-    const { compiledBehaviour, connectCounter, penalty } = this.#chain.senderOverrides
+    const { compiledBehaviour, connectCounter, penalty } = this.#chain.senderSettings
     // Deliveries to a client are not its behaviour.
     if (compiledBehaviour !== undefined && on === 'publish')
       return this.#behaviourEvaluator(steps, compiledBehaviour, passed)
@@ -245,7 +245,7 @@ export class TopicRouteTable {
       return { steps: levelSteps, evaluator: this.#stepsEvaluator(levelSteps, passed) }
     }
     const plans = { good: planOf('good'), usual: planOf('usual'), abusive: planOf('abusive') }
-    return new BehaviourLevelEvaluator(plans, this.#chain.senderOverrides.behaviourTracker, compiledBehaviour)
+    return new BehaviourLevelEvaluator(plans, this.#chain.senderSettings.behaviourTracker, compiledBehaviour)
   }
 
   #stepsEvaluator(steps: readonly PlanStep[], passed: PassDecision): MemoryEvaluator | StoreEvaluator {
@@ -277,10 +277,10 @@ const ENTRIES_PER_STEP = 256
 /** Returns the limits that the plans of a chain use now, including those changed by overrides. */
 export function* collectActiveLimits(
   registry: RuleRegistry,
-  senderOverrides: SenderRuntimeSettings,
+  senderSettings: SenderRuntimeSettings,
 ): Generator<void, readonly Limit[]> {
-  const { tiers, compiledBehaviour } = senderOverrides
-  const overrides = distinctOverrides(senderOverrides)
+  const { tiers, compiledBehaviour } = senderSettings
+  const overrides = distinctOverrides(senderSettings)
   const limits = new Set<Limit>()
   for (const on of ACTIONS) {
     const isWatched = compiledBehaviour !== undefined && on === 'publish'

@@ -124,7 +124,7 @@ export const QUOTA_OPTIONS: KnownOptions<QuotaOptions> = {
 }
 
 /** Key of the metadata on built-in middleware. */
-export const MIDDLEWARE_META: unique symbol = Symbol('topicgate.station')
+export const MIDDLEWARE_META: unique symbol = Symbol('topicgate.middlewareMeta')
 
 /**
  * Creates a rate limit: `limit({ name: 'telemetry', limit: '10/s burst 20', per: 'device', exceeded:

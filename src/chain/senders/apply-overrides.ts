@@ -7,7 +7,7 @@ import { type PlanStep, type RuleInPlan, recordingOnly } from '../routing/plan-s
 import type { Rule } from '../rules/create-limit-middleware.ts'
 import { applyOverrideToRule, type Override, overrideAppliesToRule } from '../rules/rate-override.ts'
 import { multiplyCost, type Tiers } from '../rules/tiers.ts'
-import type { EffectiveOverrides } from './sender-runtime-settings.ts'
+import type { EffectiveSettings } from './sender-runtime-settings.ts'
 
 /** The steps of a route for senders with the same overrides, and the decision if none applies. */
 export interface PlanWithOverrides {
@@ -23,9 +23,9 @@ export interface PlanWithOverrides {
 export function applyOverrides(
   steps: readonly PlanStep[],
   on: string,
-  effectiveOverrides: EffectiveOverrides,
+  effectiveSettings: EffectiveSettings,
 ): PlanWithOverrides {
-  const { tier, overrides } = effectiveOverrides
+  const { tier, overrides } = effectiveSettings
   const lifted: Rule[] = []
   let count = 0
   const place = ({ rule, pattern }: Omit<RuleInPlan, 'index'>): RuleInPlan[] => {

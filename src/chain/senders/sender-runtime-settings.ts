@@ -24,7 +24,7 @@ export interface AssignedTier extends EntryAge {
 }
 
 /** Ban, tier and overrides of a sender. Resolved once for each sender and topic. */
-export interface EffectiveOverrides {
+export interface EffectiveSettings {
   readonly ban?: Ban | undefined
   readonly tier?: Tier | undefined
   /** Pending lookup of the tier. Until it resolves, `tier` is the sender's own or the default. */
@@ -35,7 +35,7 @@ export interface EffectiveOverrides {
   readonly key: string
 }
 
-const PLAIN: EffectiveOverrides = { overrides: [], key: '' }
+const PLAIN: EffectiveSettings = { overrides: [], key: '' }
 
 /** Counts connects and returns a refusal if a sender connects too often. */
 export interface ConnectCounter {
@@ -81,7 +81,7 @@ export class SenderRuntimeSettings {
   }
 
   /** Returns the overrides of a sender, the one that applies first. */
-  ratesOf(sender: Sender): readonly Override[] {
+  overridesOf(sender: Sender): readonly Override[] {
     return this.overrides.entriesOf(sender).toSorted(newestFirst)
   }
 
@@ -90,11 +90,11 @@ export class SenderRuntimeSettings {
     return this.assignedTiers.entriesOf(sender).toSorted((a, b) => compareAge(b, a))
   }
 
-  overridesOf(sender: Sender): EffectiveOverrides {
+  settingsOf(sender: Sender): EffectiveSettings {
     const { bans, overrides, tiers } = this
     if (bans.isEmpty && overrides.isEmpty && tiers === undefined) return PLAIN
     const [ban] = this.bansOf(sender)
-    const applied = this.ratesOf(sender)
+    const applied = this.overridesOf(sender)
     const foundTier = tiers && this.#findTier(sender)
     const tierLookup = foundTier instanceof Promise ? foundTier : undefined
     const tierName = foundTier instanceof Promise ? sender.tier : (foundTier ?? sender.tier)

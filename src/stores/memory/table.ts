@@ -178,11 +178,11 @@ export class KeyTable {
     let best = -1
     let bestWholeAt = Infinity
     const { slots } = this
-    const ephemeral = Math.ceil(slots / 4)
+    const stride = Math.ceil(slots / 4)
     for (let left = MAX_SIZES.evictionProbe / 4; left > 0; left--) {
       this.#turnHand()
       for (let place = 0; place < 4; place++) {
-        const slot = (this.#hand + place * ephemeral) % slots
+        const slot = (this.#hand + place * stride) % slots
         if (this.#keys.get(slot) === undefined) continue
         const wholeAt = this.records.wholeAt(slot)
         if (wholeAt <= nowMs) {

@@ -81,7 +81,7 @@ export class NatsKvStore implements Store {
   readonly #timeoutMs: number
   readonly #link: NatsConnectionWrapper
   readonly #bucket: KvBucket
-  readonly #chargeEntries: KvEntryUpdater
+  readonly #entryUpdater: KvEntryUpdater
   readonly #onClose: (() => Promise<void>) | undefined
   #pending = 0
   #closed = false
@@ -107,7 +107,7 @@ export class NatsKvStore implements Store {
       ttlMs: checkWhole('ttlMs', options.ttlMs ?? DAY_MS, 100),
       maxKeys: checkWhole('maxKeys', options.maxKeys ?? MAX_SIZES.natsBucketKeys, 1),
     })
-    this.#chargeEntries = new KvEntryUpdater(this.#bucket, options.random ?? Math.random, err =>
+    this.#entryUpdater = new KvEntryUpdater(this.#bucket, options.random ?? Math.random, err =>
       logger.warn({ err }, 'charges of a refused message could not be refunded'),
     )
     this.#onClose = options.onClose
@@ -123,17 +123,17 @@ export class NatsKvStore implements Store {
       return Promise.reject(new StoreError(message))
     }
     return this.#withDeadline(deadlineMs =>
-      this.#chargeEntries.decide(charges, options.commit, nowMs, deadlineMs),
+      this.#entryUpdater.decide(charges, options.commit, nowMs, deadlineMs),
     )
   }
 
   adopt(limits: readonly Limit[], nowMs: number): void {
-    this.#chargeEntries.adopt(limits, nowMs)
+    this.#entryUpdater.adopt(limits, nowMs)
   }
 
   refund(charges: readonly Charge[]): Promise<void> {
     const nowMs = this.#clock.now()
-    return this.#withDeadline(deadlineMs => this.#chargeEntries.refund(charges, nowMs, deadlineMs))
+    return this.#withDeadline(deadlineMs => this.#entryUpdater.refund(charges, nowMs, deadlineMs))
   }
 
   /** Returns how many keys were forgotten. */
@@ -146,7 +146,7 @@ export class NatsKvStore implements Store {
   }
 
   async health(): Promise<NatsKvHealth> {
-    const own = { conflicts: this.#chargeEntries.conflicts, pending: this.#pending }
+    const own = { conflicts: this.#entryUpdater.conflicts, pending: this.#pending }
     try {
       // Another node may have changed the bucket, so its settings are checked again.
       this.#bucket.stream.recheck()
