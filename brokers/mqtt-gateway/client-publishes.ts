@@ -1,6 +1,6 @@
 import type { Decision } from '../../src/core/decision.ts'
 import type { Sender } from '../../src/core/message.ts'
-import { EARLY_BYTES, EarlyDecision } from '../../src/gateway/early-decision.ts'
+import { MAX_WHOLE_MESSAGE_BYTES, EarlyDecision } from '../../src/gateway/early-decision.ts'
 import { PASS, type PacketVerdict, SKIP, STOP } from '../../src/gateway/packet-walker.ts'
 import { passesAtOnce } from '../../src/gateway/pass-or-hold.ts'
 import { TopicDecoder } from '../../src/gateway/topic-decoder.ts'
@@ -121,7 +121,7 @@ export class ClientPublishes {
     if (topic === '') return this.#refuseWithoutTopic(bytes)
     const message = new PublishPacket('publish', this.#sender, topic, bytes, start, end, layout, this.#isV5)
     if (!isWhole) return this.#decideEarly(message, alias, sizeBytes)
-    const early = sizeBytes > EARLY_BYTES ? this.#early.takeKept() : undefined
+    const early = sizeBytes > MAX_WHOLE_MESSAGE_BYTES ? this.#early.takePendingDecision() : undefined
     return passesAtOnce(message, this.#guard, this.#queue, this.#enact, early)
       ? this.#pass(message, alias)
       : SKIP

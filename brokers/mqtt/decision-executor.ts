@@ -115,7 +115,7 @@ export class DecisionExecutor {
   }
 
   readonly #dispatch = (message: ReceivedMessage): Promise<void> | undefined =>
-    this.#gate.handlerMonitor.isBounded ? this.#runInSlot(message) : this.#runHandler(message)
+    this.#gate.handlerMonitor.hasInFlightLimits ? this.#runInSlot(message) : this.#runHandler(message)
 
   /** Runs the handler within the in-flight limits: waits for a slot, or discards the message. */
   #runInSlot(message: ReceivedMessage, keyInFlight?: KeyInFlight): Promise<void> | undefined {

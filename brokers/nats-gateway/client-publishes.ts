@@ -1,5 +1,5 @@
 import type { Decision } from '../../src/core/decision.ts'
-import { EARLY_BYTES, EarlyDecision } from '../../src/gateway/early-decision.ts'
+import { MAX_WHOLE_MESSAGE_BYTES, EarlyDecision } from '../../src/gateway/early-decision.ts'
 import { PASS, type PacketVerdict, SKIP, STOP } from '../../src/gateway/packet-walker.ts'
 import { passesAtOnce } from '../../src/gateway/pass-or-hold.ts'
 import { TopicDecoder } from '../../src/gateway/topic-decoder.ts'
@@ -69,7 +69,7 @@ export class ClientPublishes {
     }
     const message = new PublishMessage('publish', connection.sender, subject, bytes, start, body, end, layout)
     if (!isWhole) return this.#decideEarly(message, sizeBytes)
-    const early = sizeBytes > EARLY_BYTES ? this.#early.takeKept() : undefined
+    const early = sizeBytes > MAX_WHOLE_MESSAGE_BYTES ? this.#early.takePendingDecision() : undefined
     return passesAtOnce(message, context.guard, this.#queue, this.#enact, early) ? PASS : SKIP
   }
 

@@ -172,7 +172,7 @@ export abstract class BaseMessageProcessor<M extends NatsMessage> implements Del
 
   #deliver(decision: Decision, message: ReceivedMessage, keyInFlight?: KeyInFlight): void {
     if (this.#inFlight >= this.#maxInFlight) this.#queueForHandler(decision, message)
-    else if (this.limiter.gate.handlerMonitor.isBounded && this.hasHandler)
+    else if (this.limiter.gate.handlerMonitor.hasInFlightLimits && this.hasHandler)
       this.#runInSlot(decision, message, keyInFlight)
     else this.#handle(decision, message)
   }

@@ -177,7 +177,7 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
 
   /** Throws UnsupportedError if handlers are limited, because the end of a caller's loop cannot be observed. */
   function assertHandlersUnlimited(method: string): void {
-    if (!gate.handlerMonitor.isBounded) return
+    if (!gate.handlerMonitor.hasInFlightLimits) return
     throw new UnsupportedError(
       `${method} cannot apply \`inFlight\` limits: it does not see when a message is done (use consume, subscribe or gate.run)`,
     )
@@ -247,7 +247,7 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
       const { info, capabilities, pullBatchSize } = await attach(consumer)
       const processor = new JetStreamMessageProcessor(limiter, handler, processorOptions(info, settings))
       // A paced source pulls only as many messages as have room.
-      const isBounded = settings.isMaxInFlightSet || gate.handlerMonitor.isBounded
+      const isBounded = settings.isMaxInFlightSet || gate.handlerMonitor.hasInFlightLimits
       if (isPull(consumer) && (isBounded || pullBatchSize.rules().size > 0))
         return new PacedPullConsumer(
           limiter,

@@ -1,6 +1,6 @@
 import { type ChainEntry, getMiddlewareMeta } from '../chain/routing/plan-steps.ts'
 import type { HandlerFeedbackMeta, HandlerResult } from '../chain/rules/handler-feedback-types.ts'
-import type { InFlightBound, KeyInFlight } from '../chain/rules/in-flight-slots.ts'
+import type { InFlightLimit, KeyInFlight } from '../chain/rules/in-flight-slots.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
 import type { Logger } from '../core/logger.ts'
@@ -21,10 +21,10 @@ export interface HandlerSlot {
 export interface NoHandlerSlot {
   readonly decision: Decision
   /**
-   * Calls back when there may be room, with a turn to pass to `beginHandler`. The returned function cancels
+   * Calls back when there may be room, with an argument to pass to `beginHandler`. The returned function cancels
    * the wait.
    */
-  wait(again: (turn: KeyInFlight) => void): () => void
+  wait(onSlotFree: (keyInFlight: KeyInFlight) => void): () => void
 }
 
 interface HandlerEntry {
@@ -50,9 +50,9 @@ export class HandlerMonitor {
   readonly #senderOf: (message: Message) => Sender
   /** Called when a breaker opens for a key until a time. `breaker` is its id on all nodes. */
   onOpened: (breaker: string, key: string, untilMs: number) => void = () => {}
-  #inFlightEntries: readonly (HandlerEntry & { readonly bound: InFlightBound })[] = []
+  #inFlightEntries: readonly (HandlerEntry & { readonly limit: InFlightLimit })[] = []
   /** True if `inFlight` limits are in force. Each handler then has to call `beginHandler` before it starts. */
-  isBounded = false
+  hasInFlightLimits = false
 
   constructor(clock: Clock, logger: Logger, senderOf: (message: Message) => Sender) {
     this.#senderOf = senderOf
@@ -81,18 +81,18 @@ export class HandlerMonitor {
   }
 
   /** Begins a handler under all `inFlight` limits. If one has no room, begins under none and returns the refusal. */
-  beginHandler(message: Message, turn?: KeyInFlight): HandlerSlot | NoHandlerSlot {
-    const begun: (readonly [InFlightBound, string])[] = []
-    for (const { bound, filter, dialect, pattern } of this.#inFlightEntries) {
+  beginHandler(message: Message, keyInFlight?: KeyInFlight): HandlerSlot | NoHandlerSlot {
+    const begun: (readonly [InFlightLimit, string])[] = []
+    for (const { limit, filter, dialect, pattern } of this.#inFlightEntries) {
       if (filter !== undefined && !matches(filter, message.topic, dialect)) continue
-      const key = bound.keyOf(message, this.#senderOf(message), pattern)
-      if (!bound.hasRoom(key, turn)) return { decision: bound.refusal, wait: again => bound.wait(key, again) }
-      begun.push([bound, key])
+      const key = limit.keyOf(message, this.#senderOf(message), pattern)
+      if (!limit.hasRoom(key, keyInFlight)) return { decision: limit.refusal, wait: onSlotFree => limit.wait(key, onSlotFree) }
+      begun.push([limit, key])
     }
-    for (const [bound, key] of begun) bound.begin(key)
+    for (const [limit, key] of begun) limit.begin(key)
     return {
       release() {
-        for (const [bound, key] of begun) bound.end(key)
+        for (const [limit, key] of begun) limit.end(key)
       },
     }
   }
@@ -151,15 +151,15 @@ export class HandlerMonitor {
   }
 
   /** Puts `inFlight` limits in force. Waiting handlers check again, because their limit may have changed or gone. */
-  #updateBounds(previous: readonly HandlerFeedbackMeta[]): void {
+  #updateInFlightLimits(previous: readonly HandlerFeedbackMeta[]): void {
     this.#inFlightEntries = this.#entries.flatMap(entry => {
-      const { bound } = entry.meta
-      return bound === undefined ? [] : [{ ...entry, bound }]
+      const { limit } = entry.meta
+      return limit === undefined ? [] : [{ ...entry, limit }]
     })
-    this.isBounded = this.#inFlightEntries.length > 0
-    const current = new Set(this.#inFlightEntries.map(({ bound }) => bound.state.value))
-    for (const { bound } of previous) if (bound !== undefined && !current.has(bound.state.value)) bound.lift()
-    for (const { bound } of this.#inFlightEntries) bound.apply()
+    this.hasInFlightLimits = this.#inFlightEntries.length > 0
+    const current = new Set(this.#inFlightEntries.map(({ limit }) => limit.state.value))
+    for (const { limit } of previous) if (limit !== undefined && !current.has(limit.state.value)) limit.lift()
+    for (const { limit } of this.#inFlightEntries) limit.apply()
   }
 
   /** Follows the chain now in force. */
@@ -185,7 +185,7 @@ export class HandlerMonitor {
         },
       })
     }
-    this.#updateBounds(previous)
+    this.#updateInFlightLimits(previous)
     this.#updateFlags()
   }
 

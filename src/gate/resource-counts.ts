@@ -2,7 +2,7 @@ import { type ChainEntry, getMiddlewareMeta } from '../chain/routing/plan-steps.
 import { isCompleteKey } from '../chain/rules/key-scope.ts'
 import {
   describeResourceLimit,
-  HELD_RESOURCE_KINDS,
+  RESOURCE_KINDS,
   RESOURCE_OPERATIONS,
   type ResourceKind,
   type ResourceLimit,
@@ -20,16 +20,16 @@ export interface BrokerResource {
   readonly bytes: number
   /** True if its sender is known. Other items count only under rules whose key names no part of a sender. */
   readonly isOwned: boolean
-  shares: readonly HeldShare[]
+  shares: readonly ResourceCount[]
 }
 
-interface HeldShare {
-  readonly rule: HeldRule
+interface ResourceCount {
+  readonly rule: CountedRule
   readonly key: string
   readonly amount: number
 }
 
-interface HeldRule {
+interface CountedRule {
   readonly limit: ResourceLimit
   readonly pattern: Pattern | undefined
   /** The pattern without names of captures. */
@@ -47,7 +47,7 @@ export interface ResourceHolder {
 }
 
 /** The parts of a gate that the counts need. */
-interface HeldHost {
+interface ResourceCountsHost {
   senderOf(message: Message): Sender
   /** Returns true if an exemption without a limit lets a message pass. */
   isExempt(message: Message): boolean
@@ -70,13 +70,13 @@ export interface ResourceToCount {
  * of held items.
  */
 export class ResourceCounts {
-  readonly #host: HeldHost
-  #limits: readonly HeldRule[] = []
+  readonly #host: ResourceCountsHost
+  #limits: readonly CountedRule[] = []
   readonly #items = new Set<BrokerResource>()
   readonly #sources = new Set<ResourceHolder>()
   #kinds: ReadonlySet<ResourceKind> = new Set()
 
-  constructor(host: HeldHost) {
+  constructor(host: ResourceCountsHost) {
     this.#host = host
   }
 
@@ -84,7 +84,7 @@ export class ResourceCounts {
   get names(): ReadonlyMap<ResourceKind, readonly string[]> {
     const names = new Map<ResourceKind, string[]>()
     for (const { limit } of this.#limits)
-      names.set(limit.held, [...(names.get(limit.held) ?? []), limit.name])
+      names.set(limit.resource, [...(names.get(limit.resource) ?? []), limit.name])
     return names
   }
 
@@ -104,7 +104,7 @@ export class ResourceCounts {
     for (const kind of this.#kinds) source.count(kind)
     return () => {
       if (!this.#sources.delete(source)) return
-      for (const kind of HELD_RESOURCE_KINDS) source.forget(kind)
+      for (const kind of RESOURCE_KINDS) source.forget(kind)
     }
   }
 
@@ -141,8 +141,8 @@ export class ResourceCounts {
   /** Returns a description of each rule that applies to a message, with the current amount. */
   describe(message: Message): readonly { readonly name: string; readonly description: string }[] {
     return this.#limits
-      .filter(rule => RESOURCE_OPERATIONS[rule.limit.held] === message.on && covers(rule, message))
-      .filter(({ limit }) => limit.held !== 'retained' || message.retain === true)
+      .filter(rule => RESOURCE_OPERATIONS[rule.limit.resource] === message.on && covers(rule, message))
+      .filter(({ limit }) => limit.resource !== 'retained' || message.retain === true)
       .map(rule => {
         const held = rule.counts.get(this.#keyOf(rule, message)) ?? 0
         return {
@@ -154,23 +154,23 @@ export class ResourceCounts {
 
   /** Follows the chain now in force and counts all held items again, even if they exceed a limit. */
   setEntries(entries: readonly ChainEntry[]): void {
-    const limits = entries.flatMap(({ pattern, middleware }): HeldRule[] => {
+    const limits = entries.flatMap(({ pattern, middleware }): CountedRule[] => {
       const meta = getMiddlewareMeta(middleware)
-      if (meta?.kind !== 'held' || !meta.enabled) return []
+      if (meta?.kind !== 'resource' || !meta.enabled) return []
       const filter = pattern?.levels.join(pattern.dialect === 'mqtt' ? '/' : '.')
       return [{ limit: meta.limit, pattern, filter, counts: new Map() }]
     })
     if (limits.length === 0 && this.#limits.length === 0) return
     const before = this.#kinds
     this.#limits = limits
-    this.#kinds = new Set(limits.map(({ limit }) => limit.held))
+    this.#kinds = new Set(limits.map(({ limit }) => limit.resource))
     for (const item of this.#items) {
       item.shares = []
       if (this.#kinds.has(item.kind)) this.#share(item)
       else this.#items.delete(item)
     }
     for (const source of this.#sources) {
-      for (const kind of HELD_RESOURCE_KINDS) {
+      for (const kind of RESOURCE_KINDS) {
         if (before.has(kind) && !this.#kinds.has(kind)) source.forget(kind)
         else if (!before.has(kind) && this.#kinds.has(kind)) source.count(kind)
       }
@@ -190,7 +190,7 @@ export class ResourceCounts {
       const freed = replaced?.shares.find(share => share.rule === rule && share.key === key)?.amount ?? 0
       const held = (rule.counts.get(key) ?? 0) - freed + amount
       // An item smaller than the one it replaces passes, even after a limit was lowered.
-      if (held <= rule.limit.most || amount <= freed) continue
+      if (held <= rule.limit.max || amount <= freed) continue
       const other = rule.limit.refusal
       if (refusal === undefined || HARSHNESS[other.outcome] > HARSHNESS[refusal.outcome]) refusal = other
     }
@@ -211,10 +211,10 @@ export class ResourceCounts {
       rule.counts.set(key, (rule.counts.get(key) ?? 0) + amount)
   }
 
-  #sharesOf(item: BrokerResource): HeldShare[] {
-    const shares: HeldShare[] = []
+  #sharesOf(item: BrokerResource): ResourceCount[] {
+    const shares: ResourceCount[] = []
     for (const rule of this.#limits) {
-      if (rule.limit.held !== item.kind || !covers(rule, item.message)) continue
+      if (rule.limit.resource !== item.kind || !covers(rule, item.message)) continue
       const key = this.#keyOf(rule, item.message)
       if (!item.isOwned && !isCompleteKey(rule.limit.keys.scopes, key)) continue
       shares.push({ rule, key, amount: rule.limit.isBytes ? item.bytes : 1 })
@@ -222,13 +222,13 @@ export class ResourceCounts {
     return shares
   }
 
-  #keyOf({ limit, pattern }: HeldRule, message: Message): string {
+  #keyOf({ limit, pattern }: CountedRule, message: Message): string {
     const captures = pattern === undefined ? new Map<string, string>() : captureLevels(pattern, message.topic)
     const sender = this.#host.senderOf(message)
     return limit.keys.keyOf({ message, sender, pattern: pattern?.text ?? '', captures })
   }
 }
 
-function covers({ filter, pattern }: HeldRule, message: Message): boolean {
+function covers({ filter, pattern }: CountedRule, message: Message): boolean {
   return filter === undefined || matches(filter, message.topic, pattern?.dialect)
 }

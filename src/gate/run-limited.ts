@@ -53,7 +53,7 @@ export async function runMessageHandler<T>(
     decision = await gate.check(message)
   }
   let slot: HandlerSlot | undefined
-  if (handlerMonitor.isBounded) {
+  if (handlerMonitor.hasInFlightLimits) {
     const result = await waitForSlot(gate, message, deadlineMs)
     if (!('release' in result)) {
       gate.forgetPayload(message)
@@ -87,8 +87,8 @@ function waitForSlot(
       cancelWait?.()
       resolve(refusal!)
     })
-    const attempt = (turn?: KeyInFlight): void => {
-      const result = handlerMonitor.beginHandler(message, turn)
+    const attempt = (keyInFlight?: KeyInFlight): void => {
+      const result = handlerMonitor.beginHandler(message, keyInFlight)
       if (!('release' in result) && result.decision.outcome === 'throttle') {
         refusal = result.decision
         cancelWait = result.wait(attempt)

@@ -8,7 +8,7 @@ import {
   PacketWalker,
   STOP,
 } from './packet-walker.ts'
-import { type OvertakingPackets, ReadAhead } from './read-ahead.ts'
+import { type OvertakeDecider, ReadAhead } from './read-ahead.ts'
 
 /** Most bytes of one direction that are read while a packet waits. */
 export const READ_AHEAD_BYTES = 65_536
@@ -20,7 +20,7 @@ const FULL_CHUNK_BYTES = 65_536
 const UNSENT_BYTES = 65_536
 
 /** Decides about the packets of one direction. */
-export interface PacketDecider extends OvertakingPackets {
+export interface PacketDecider extends OvertakeDecider {
   /** Decides about the packet that is next in order; see {@link PacketHandler}. */
   decidePacket(bytes: Buffer, start: number, body: number, end: number): PacketVerdict
   /** Called when so much waits that the socket is not read any more. */

@@ -8,7 +8,7 @@ import {
 } from './packet-walker.ts'
 
 /** Decides about packets that arrive while earlier ones wait. */
-export interface OvertakingPackets {
+export interface OvertakeDecider {
   /** Returns SKIP if the packet was handled at once, PASS if it has to wait, or the number of bytes that it needs. */
   overtake(bytes: Buffer, start: number, body: number, end: number): PacketVerdict
   onProblem(problem: PacketProblem): void
@@ -19,14 +19,14 @@ export interface OvertakingPackets {
  * them: a keepalive, which would be stuck behind a held publish, and acknowledgements.
  */
 export class ReadAhead implements PacketHandler {
-  readonly #packets: OvertakingPackets
+  readonly #decider: OvertakeDecider
   readonly #walker: PacketWalker
   #chunks: Buffer[] = []
   #bytes = 0
   isActive = false
 
-  constructor(packets: OvertakingPackets, header: PacketHeader, maxPacketBytes: number) {
-    this.#packets = packets
+  constructor(decider: OvertakeDecider, header: PacketHeader, maxPacketBytes: number) {
+    this.#decider = decider
     this.#walker = new PacketWalker(this, header, maxPacketBytes)
   }
 
@@ -68,7 +68,7 @@ export class ReadAhead implements PacketHandler {
   }
 
   decidePacket(bytes: Buffer, start: number, body: number, end: number): PacketVerdict {
-    return this.isActive ? this.#packets.overtake(bytes, start, body, end) : PASS
+    return this.isActive ? this.#decider.overtake(bytes, start, body, end) : PASS
   }
 
   forward(bytes: Buffer): void {
@@ -77,6 +77,6 @@ export class ReadAhead implements PacketHandler {
   }
 
   onProblem(problem: PacketProblem): void {
-    this.#packets.onProblem(problem)
+    this.#decider.onProblem(problem)
   }
 }

@@ -4,7 +4,7 @@ import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Message } from '../core/message.ts'
 import { type SlicedTask, SlicedWork } from '../core/sliced-work.ts'
 import type { RuleInfoSource } from '../outcomes/rule-info.ts'
-import { type HeldMessageAccount, HoldShares } from './hold-shares.ts'
+import { type HeldMessageAccount, HoldEvictionPolicy } from './hold-shares.ts'
 import { checkPositive, type GuardOptions } from './options.ts'
 import type { SafeGate } from './safe-gate.ts'
 
@@ -56,7 +56,7 @@ export class HoldBudget {
   readonly #bytesPerSender: number
   readonly #bytesTotal: number
   readonly #holdingQueues = new Set<HeldQueue>()
-  readonly #shares = new HoldShares()
+  readonly #evictionPolicy = new HoldEvictionPolicy()
   #isMakingRoom = false
   #isListening = false
   #held = 0
@@ -99,7 +99,7 @@ export class HoldBudget {
     this.#held++
     this.#heldBytes += sizeBytes
     if (this.#held > this.#heldPeak) this.#heldPeak = this.#held
-    this.#shares.addHeld(account, 1, sizeBytes, message.sender.ip)
+    this.#evictionPolicy.addHeld(account, 1, sizeBytes, message.sender.ip)
     if (queue.held === 0) {
       queue.askedVersion = this.work.version
       this.#holdingQueues.add(queue)
@@ -116,8 +116,8 @@ export class HoldBudget {
       const victim = this.#isMakingRoom
         ? undefined
         : lacksMessages
-          ? this.#shares.victimFor(account, 'messages', 1, sender.ip)
-          : this.#shares.victimFor(account, 'bytes', sizeBytes, sender.ip)
+          ? this.#evictionPolicy.victimFor(account, 'messages', 1, sender.ip)
+          : this.#evictionPolicy.victimFor(account, 'bytes', sizeBytes, sender.ip)
       if (victim === undefined || !this.#refuseNewestOf(victim)) {
         // A message that its client resends must not be lost. Its connection is not read meanwhile.
         const isBelowMinimum = account.messages < MAX_SIZES.heldWhenFull
@@ -151,15 +151,15 @@ export class HoldBudget {
     toBytes: number,
     { sender }: Message,
   ): void {
-    this.#shares.addHeld(to, 1, toBytes, sender.ip)
-    this.#shares.addHeld(from, -1, -fromBytes, undefined)
+    this.#evictionPolicy.addHeld(to, 1, toBytes, sender.ip)
+    this.#evictionPolicy.addHeld(from, -1, -fromBytes, undefined)
   }
 
   /** Releases room. The queue's own counts no longer include the message. */
   release(queue: HeldQueue, account: HeldMessageAccount, sizeBytes: number): void {
     this.#held--
     this.#heldBytes -= sizeBytes
-    this.#shares.addHeld(account, -1, -sizeBytes, undefined)
+    this.#evictionPolicy.addHeld(account, -1, -sizeBytes, undefined)
     if (queue.held === 0) this.#holdingQueues.delete(queue)
   }
 

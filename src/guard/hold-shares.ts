@@ -33,7 +33,7 @@ const MAX_COMPARED = 16
  * Shares of a guard's room, by sender and by address. If the room is full, the largest sender gives way. If that is
  * the newcomer itself, a sender of the largest address gives way.
  */
-export class HoldShares {
+export class HoldEvictionPolicy {
   readonly #senders = {
     messages: new LargestHolders<HeldMessageAccount>('messages'),
     bytes: new LargestHolders<HeldMessageAccount>('bytes'),

@@ -21,10 +21,10 @@ class SenderAccount<E extends SharedEntry<E>> extends HeldAmount {
 }
 
 /**
- * Shares of a rule queue's room. If the room is full, the newest message of the longest sub-queue of the lowest rank
+ * Chooses the message that gives way if a rule queue is full: the newest message of the longest sub-queue of the lowest rank
  * gives way. Without ranks, it is the newest message of the largest sender. So no sender crowds out another.
  */
-export class QueueShares<E extends SharedEntry<E>> {
+export class QueueEvictionPolicy<E extends SharedEntry<E>> {
   readonly #ruleQueue: object
   /** Index: rank. Undefined without ranks. */
   readonly #lengthsByRank: readonly SubQueueLengths<E>[] | undefined

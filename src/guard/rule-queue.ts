@@ -9,7 +9,7 @@ import { type Ask, createOverflowRefusal, type Enact, isIdentified, isPassing } 
 import type { HeldQueue, HoldBudget } from './hold-budget.ts'
 import { KeyQueue, type KeyQueueEntry, type SubQueue } from './key-queue.ts'
 import type { QueueHeadChecks } from './queue-head-checks.ts'
-import { QueueShares } from './queue-shares.ts'
+import { QueueEvictionPolicy } from './queue-shares.ts'
 import type { SenderQueuedMessages } from './sender-queued-messages.ts'
 
 /** Message for a rule's queue, with the callbacks that continue it. */
@@ -103,7 +103,7 @@ export class RuleQueue implements HeldQueue {
   readonly #clock: Clock
   /** Messages in order of arrival. */
   readonly #byAge = new Set<QueuedItem>()
-  readonly #shares: QueueShares<QueuedItem>
+  readonly #evictionPolicy: QueueEvictionPolicy<QueuedItem>
   #cancelExpiry: (() => void) | undefined
   #insertsInProgress = 0
 
@@ -120,7 +120,7 @@ export class RuleQueue implements HeldQueue {
     this.#queueHeadChecks = queueHeadChecks
     this.#onEmpty = onEmpty
     this.#clock = holdBudget.clock
-    this.#shares = new QueueShares<QueuedItem>(this, plan.order === 'priority')
+    this.#evictionPolicy = new QueueEvictionPolicy<QueuedItem>(this, plan.order === 'priority')
   }
 
   get maxHeld(): number {
@@ -335,7 +335,7 @@ export class RuleQueue implements HeldQueue {
   ): boolean {
     while (!this.#holdBudget.reserve(this, queuedMessages.account, message, sizeOf(message))) {
       const own = this.keyQueues.get(key)?.subQueueOf(subQueueKey, rank).count ?? 0
-      const victim = this.#shares.victimFor(queuedMessages, rank, own)
+      const victim = this.#evictionPolicy.victimFor(queuedMessages, rank, own)
       if (victim === undefined) return false
       this.refuse(victim, victim.refusal)
     }
@@ -360,7 +360,7 @@ export class RuleQueue implements HeldQueue {
     item.queuedMessages.add(item)
     this.#byAge.add(item)
     subQueue.keyQueue.append(item)
-    this.#shares.add(item)
+    this.#evictionPolicy.add(item)
     this.#scheduleExpiry()
   }
 
@@ -377,7 +377,7 @@ export class RuleQueue implements HeldQueue {
     item.queuedMessages.remove(item)
     this.#byAge.delete(item)
     keyQueue.remove(item)
-    this.#shares.remove(item)
+    this.#evictionPolicy.remove(item)
     if (keyQueue.count > 0) return
     keyQueue.endWait()
     if (this.keyQueues.get(keyQueue.key) === keyQueue) this.keyQueues.delete(keyQueue.key)
@@ -407,7 +407,7 @@ export class RuleQueue implements HeldQueue {
     for (const item of raised.reverse()) {
       const from = item.subQueue
       keyQueue.move(item, to)
-      this.#shares.move(from, to)
+      this.#evictionPolicy.move(from, to)
     }
   }
 

@@ -2,7 +2,7 @@ import type { CustomAlgorithm } from '../algorithms/custom-algorithm-types.ts'
 import { ALGORITHM_NAMES, type AlgorithmName } from '../algorithms/limit-types.ts'
 import { limit, quota } from '../chain/rules/create-limit-middleware.ts'
 import { BUILT_IN_SCOPES, findScopeProblem } from '../chain/rules/key-scope.ts'
-import { HELD_RESOURCE_KINDS, heldKindOf, type ResourceKind } from '../chain/rules/resource-limit.ts'
+import { RESOURCE_KINDS, resourceKindOf, type ResourceKind } from '../chain/rules/resource-limit.ts'
 import type {
   ExceededSpec,
   InFlightOptions,
@@ -61,11 +61,11 @@ export function compileRule(
   if (topic === undefined || pattern) checkScopes(rule.per, captures, report)
   if (topic === undefined || pattern) checkRedirect(rule.exceeded, dialect, captures, report)
   const options = commonOptions(rule, context)
-  const held = heldKindOf(rule)
+  const resource = resourceKindOf(rule)
   const isCounted = rule.limit !== undefined || rule.quota !== undefined
   const made =
-    held !== undefined
-      ? compileHeld(rule, held, context)
+    resource !== undefined
+      ? compileResourceRule(rule, resource, context)
       : rule.inFlight !== undefined && !isCounted
         ? compileInFlight(rule, rule.inFlight, context)
         : rule.maxSize !== undefined && !isCounted
@@ -191,7 +191,7 @@ function compileInFlight(
  * Options of a limit of connections, subscriptions or retained messages, apart from its kind. `shadow: false` keeps it
  * in a policy in shadow.
  */
-const HELD_OPTIONS: ReadonlySet<string> = new Set([
+const RESOURCE_OPTIONS: ReadonlySet<string> = new Set([
   'name',
   'description',
   'enabled',
@@ -201,32 +201,32 @@ const HELD_OPTIONS: ReadonlySet<string> = new Set([
   'on',
 ])
 
-function compileHeld(
+function compileResourceRule(
   rule: Partial<PolicyRule>,
-  held: ResourceKind,
+  resource: ResourceKind,
   { dialect, defaultName: placeholder, report }: RuleCompileContext,
 ): CompiledMiddleware | undefined {
   for (const [word, value] of Object.entries(rule)) {
-    if (value === undefined || HELD_OPTIONS.has(word) || word === held) continue
+    if (value === undefined || RESOURCE_OPTIONS.has(word) || word === resource) continue
     if (word === 'shadow' && value === false) continue
     const remedy = 'remove it, or write a second rule: every matching rule is applied'
-    report({ path: word, message: `\`${word}\` has no effect on \`${held}\``, remedy })
+    report({ path: word, message: `\`${word}\` has no effect on \`${resource}\``, remedy })
   }
-  if (held === 'connections' && rule.topic !== undefined)
+  if (resource === 'connections' && rule.topic !== undefined)
     report({ path: 'topic', message: 'a connection has no topic', remedy: 'remove `topic`' })
   const { name = placeholder, description, per, exceeded, enabled, on } = rule
   const options = {
     name,
     dialect,
-    [held]: rule[held],
+    [resource]: rule[resource],
     description,
     per,
     exceeded,
     enabled,
     on,
   } as ResourceLimitOptions
-  const middleware = createCollectingProblems(limit, options, { exceeded: 'reject', [held]: 1 }, report)
-  return middleware && { middleware, rule: { kind: 'held', options } }
+  const middleware = createCollectingProblems(limit, options, { exceeded: 'reject', [resource]: 1 }, report)
+  return middleware && { middleware, rule: { kind: 'resource', options } }
 }
 
 /** Options of a maximum size. */
@@ -291,7 +291,7 @@ function checkCombination(rule: Partial<PolicyRule>, sound: boolean, report: Rep
     const remedy = `use 1 to 200 printable characters, not beginning with ${RESERVED_PREFIXES.join(' or ')}`
     report({ path: 'name', message, remedy })
   }
-  if (heldKindOf(rule) !== undefined) return
+  if (resourceKindOf(rule) !== undefined) return
   const isLimit = rule.limit !== undefined
   const isQuota = rule.quota !== undefined
   const bound = (['inFlight', 'maxSize', 'unchanged'] as const).find(word => rule[word] !== undefined)
@@ -314,7 +314,7 @@ function checkCombination(rule: Partial<PolicyRule>, sound: boolean, report: Rep
     report({ path: 'quota', message: '`limit` and `quota` cannot be combined', remedy })
   } else if (!isLimit && !isQuota) {
     if (sound) {
-      const remedy = `add one, such as limit: 10/s, quota: 10000/day, maxSize: 256kB, unchanged: drop or inFlight: 5; or one of ${HELD_RESOURCE_KINDS.join(', ')}`
+      const remedy = `add one, such as limit: 10/s, quota: 10000/day, maxSize: 256kB, unchanged: drop or inFlight: 5; or one of ${RESOURCE_KINDS.join(', ')}`
       report({ path: '', message: 'the rule has neither `limit` nor `quota`', remedy })
     }
     return

@@ -36,7 +36,7 @@ export type CompiledRuleOptions =
   | { readonly kind: 'limit'; readonly topic?: string; readonly options: LimitOptions }
   | { readonly kind: 'quota'; readonly topic?: string; readonly options: QuotaOptions }
   | { readonly kind: 'inFlight'; readonly topic?: string; readonly options: InFlightOptions }
-  | { readonly kind: 'held'; readonly topic?: string; readonly options: ResourceLimitOptions }
+  | { readonly kind: 'resource'; readonly topic?: string; readonly options: ResourceLimitOptions }
   | { readonly kind: 'maxSize'; readonly topic?: string; readonly options: MessageSizeOptions }
   | { readonly kind: 'unchanged'; readonly topic?: string; readonly options: UnchangedPayloadOptions }
 

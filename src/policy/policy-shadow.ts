@@ -1,5 +1,5 @@
 import type { CompiledPenalty } from '../chain/rules/compile-penalty.ts'
-import { heldKindOf } from '../chain/rules/resource-limit.ts'
+import { resourceKindOf } from '../chain/rules/resource-limit.ts'
 import type { Warn } from './condition-warnings.ts'
 import type { PolicyDocument, PolicyRule } from './schema.ts'
 
@@ -12,8 +12,8 @@ export function isInShadow(shadow: PolicyShadow): boolean {
 }
 
 /** Returns true for rules that cannot only observe: limits of what is held or handled at once. */
-export function isUnobservable(rule: Partial<PolicyRule>): boolean {
-  return heldKindOf(rule) !== undefined || rule.inFlight !== undefined
+export function isUnsupportedInShadow(rule: Partial<PolicyRule>): boolean {
+  return resourceKindOf(rule) !== undefined || rule.inFlight !== undefined
 }
 
 /**
@@ -22,7 +22,7 @@ export function isUnobservable(rule: Partial<PolicyRule>): boolean {
  */
 export function applyPolicyShadow(rule: Partial<PolicyRule>, shadow: PolicyShadow): Partial<PolicyRule> {
   if (!isInShadow(shadow) || rule.shadow !== undefined) return rule
-  return isUnobservable(rule) ? { ...rule, enabled: false } : { ...rule, shadow }
+  return isUnsupportedInShadow(rule) ? { ...rule, enabled: false } : { ...rule, shadow }
 }
 
 /** Returns the penalty of a policy in shadow, which limits no connects. */
@@ -35,7 +35,7 @@ export function warnOfPolicyShadow(document: PolicyDocument, warn: Warn): void {
   const { shadow, rules = [], breaker, feedback, penalties } = document
   if (!isInShadow(shadow)) return
   rules.forEach((rule, index) => {
-    if (rule.enabled === false || rule.shadow === false || !isUnobservable(rule)) return
+    if (rule.enabled === false || rule.shadow === false || !isUnsupportedInShadow(rule)) return
     const remedy = 'write shadow: false in the rule to keep it on'
     warn(`rules[${index}]`, 'the rule is off while the policy is in shadow: it cannot only observe', remedy)
   })

@@ -4,7 +4,7 @@ import { type LimitMeta, MIDDLEWARE_META, type Rule } from '../rules/create-limi
 import type { CompiledExemption } from '../rules/exemption.ts'
 import type { HandlerFeedbackMeta } from '../rules/handler-feedback-types.ts'
 import { type ScaleMeta, scaleRule } from '../rules/load-scaling.ts'
-import type { HeldMeta } from '../rules/resource-limit.ts'
+import type { ResourceLimitMeta } from '../rules/resource-limit.ts'
 import type { SizeLimitMeta, SizeRule } from '../rules/size-limit.ts'
 import type { UnchangedMiddlewareMeta, UnchangedRuleInPlan } from '../rules/unchanged-payload-rule.ts'
 
@@ -65,7 +65,7 @@ type BuiltInMeta =
   | CompiledExemption
   | ScaleMeta
   | HandlerFeedbackMeta
-  | HeldMeta
+  | ResourceLimitMeta
   | UnchangedMiddlewareMeta
 
 /** Returns the metadata of built-in middleware; undefined for custom middleware. */
@@ -90,7 +90,7 @@ export function planSteps(entries: readonly ChainEntry[], action: string): reado
       steps.push({ kind: 'custom', middleware, pattern, handler: meta })
       continue
     }
-    if (!meta.enabled || meta.kind === 'scale' || meta.kind === 'held') continue
+    if (!meta.enabled || meta.kind === 'scale' || meta.kind === 'resource') continue
     if (meta.kind === 'size') {
       if (meta.size.on === action) addSize(steps, meta.size)
       continue

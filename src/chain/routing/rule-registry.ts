@@ -11,7 +11,7 @@ import type { CompiledPenalty } from '../rules/compile-penalty.ts'
 import type { Rule } from '../rules/create-limit-middleware.ts'
 import type { HandlerFeedbackMeta } from '../rules/handler-feedback-types.ts'
 import { findScopeProblem } from '../rules/key-scope.ts'
-import type { HeldMeta } from '../rules/resource-limit.ts'
+import type { ResourceLimitMeta } from '../rules/resource-limit.ts'
 import { ruleInfoOf, ruleInfoOfSizeRule, unchangedInfoOf } from '../rules/rule-info.ts'
 import { shadowShareOf } from '../rules/shadow.ts'
 import type { SizeRule } from '../rules/size-limit.ts'
@@ -19,7 +19,7 @@ import type { UnchangedRule } from '../rules/unchanged-payload-rule.ts'
 import { type ChainEntry, getMiddlewareMeta } from './plan-steps.ts'
 
 /** Kinds of middleware with state: handler results, load, held items and last payloads. */
-const STATEFUL: ReadonlySet<string> = new Set(['handler', 'scale', 'held', 'unchanged'])
+const STATEFUL: ReadonlySet<string> = new Set(['handler', 'scale', 'resource', 'unchanged'])
 
 /** All middleware of a gate in order, with the checks that involve several rules. */
 export class RuleRegistry {
@@ -32,7 +32,7 @@ export class RuleRegistry {
   readonly #limits = new Set<Rule>()
   readonly #ruleInfos = new Map<string, RuleInfo>()
   /** Names of limits of held items. */
-  readonly #held = new Set<string>()
+  readonly #resources = new Set<string>()
   readonly #sizes = new Map<string, SizeRule>()
   readonly #unchanged = new Map<string, UnchangedRule>()
   /** Known answers of `usesPayload`, until an entry is added. */
@@ -47,7 +47,7 @@ export class RuleRegistry {
     const meta = getMiddlewareMeta(middleware)
     this.#usesPayload.clear()
     if (meta?.kind === 'handler') this.handlers.push(meta)
-    if (meta?.kind === 'held') this.#addHeld(meta, pattern)
+    if (meta?.kind === 'resource') this.#addResource(meta, pattern)
     if (meta?.rule !== undefined) {
       this.#addRule(meta.rule, pattern)
       if (meta.kind === 'limit') this.#limits.add(meta.rule)
@@ -141,15 +141,15 @@ export class RuleRegistry {
     })
   }
 
-  #addHeld({ name, limit }: HeldMeta, pattern: Pattern | undefined): void {
-    if (this.#rules.has(name) || this.#held.has(name) || this.#isUncounted(name))
+  #addResource({ name, limit }: ResourceLimitMeta, pattern: Pattern | undefined): void {
+    if (this.#rules.has(name) || this.#resources.has(name) || this.#isUncounted(name))
       throw policyError('name', `two rules are called "${name}"`, 'give each its own name')
     const captures = pattern?.captures.map(capture => capture.name) ?? []
     for (const scope of limit.keys.scopes) {
       const problem = findScopeProblem(scope, captures)
       if (problem !== undefined) throw policyError('per', problem)
     }
-    this.#held.add(name)
+    this.#resources.add(name)
   }
 
   #addSize(size: SizeRule, pattern: Pattern | undefined): void {
@@ -179,7 +179,7 @@ export class RuleRegistry {
   #checkNameAndCount(rule: Rule | SizeRule | UnchangedRule): void {
     const { name } = rule
     const other = this.#rules.get(name) ?? this.#sizes.get(name) ?? this.#unchanged.get(name)
-    if ((other !== undefined && other !== rule) || this.#held.has(rule.name)) {
+    if ((other !== undefined && other !== rule) || this.#resources.has(rule.name)) {
       throw policyError('name', `two rules are called "${rule.name}"`, 'give each its own name')
     }
     if (this.#rules.size + this.#sizes.size + this.#unchanged.size >= MAX_SIZES.rules) {

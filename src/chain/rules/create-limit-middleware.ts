@@ -23,7 +23,7 @@ import { type CompiledPenalty, compilePenalty } from './compile-penalty.ts'
 import { type CostMeter, compileCost, costUsesPayload, countsBytes } from './cost.ts'
 import { compileInFlightRule } from './in-flight-rule.ts'
 import { createKeyMaker, type KeyMaker } from './key-scope.ts'
-import { compileResourceLimit, heldKindOf, type ResourceKind } from './resource-limit.ts'
+import { compileResourceLimit, resourceKindOf, type ResourceKind } from './resource-limit.ts'
 import type {
   InFlightOptions,
   LimitOptions,
@@ -142,8 +142,8 @@ export function limit(
     | MessageSizeOptions
     | UnchangedPayloadOptions,
 ): Middleware {
-  const held = typeof options === 'object' && options !== null ? heldKindOf(options) : undefined
-  if (held !== undefined) return heldLimit(options as ResourceLimitOptions, held)
+  const resource = typeof options === 'object' && options !== null ? resourceKindOf(options) : undefined
+  if (resource !== undefined) return resourceLimit(options as ResourceLimitOptions, resource)
   if (
     typeof options === 'object' &&
     options !== null &&
@@ -169,9 +169,9 @@ export function limit(
 }
 
 /** Lets all messages pass; brokers enforce the limit. */
-function heldLimit(options: ResourceLimitOptions, held: ResourceKind): Middleware {
+function resourceLimit(options: ResourceLimitOptions, resource: ResourceKind): Middleware {
   const middleware: Middleware = (_message, next) => next()
-  return Object.assign(middleware, { [MIDDLEWARE_META]: compileResourceLimit(options, held) })
+  return Object.assign(middleware, { [MIDDLEWARE_META]: compileResourceLimit(options, resource) })
 }
 
 /** Lets all messages pass; consumers and `gate.run` enforce the limit. */

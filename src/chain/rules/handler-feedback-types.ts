@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/clock.ts'
 import type { Decision, Outcome } from '../../core/decision.ts'
 import type { Message } from '../../core/message.ts'
-import type { InFlightBound } from './in-flight-slots.ts'
+import type { InFlightLimit } from './in-flight-slots.ts'
 import type { StateKeptAcrossReload } from './reload-state.ts'
 
 /** Result of a message handler. */
@@ -36,7 +36,7 @@ export interface HandlerFeedbackMeta {
   /** Returns the number of keys whose circuit is not closed, if it is a circuit breaker. */
   openKeys?(): number
   /** Limit of concurrent handlers, if it is one. */
-  readonly bound?: InFlightBound | undefined
+  readonly limit?: InFlightLimit | undefined
   /** Applies an open breaker found by another node. */
   applyOpened?(key: string, untilMs: number): void
 }

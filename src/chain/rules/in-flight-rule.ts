@@ -1,7 +1,7 @@
 import { checkWord, policyError } from '../../core/errors.ts'
 import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import type { HandlerFeedbackMeta } from './handler-feedback-types.ts'
-import { InFlightBound, type InFlightOutcome } from './in-flight-slots.ts'
+import { InFlightLimit, type InFlightOutcome } from './in-flight-slots.ts'
 import { createKeyMaker } from './key-scope.ts'
 import type { InFlightOptions } from './rule-options.ts'
 
@@ -21,7 +21,7 @@ const OPTIONS: KnownOptions<InFlightOptions> = {
 
 /** Metadata of a limit of concurrent handlers. */
 export interface InFlightMiddlewareMeta extends HandlerFeedbackMeta {
-  readonly bound: InFlightBound
+  readonly limit: InFlightLimit
 }
 
 /** Compiles a limit of concurrent handlers, which consumers and `gate.run` enforce. Throws PolicyError. */
@@ -48,18 +48,18 @@ export function compileInFlightRule(options: InFlightOptions): InFlightMiddlewar
     )
   const stateKey = JSON.stringify(['inFlight', name, per])
   const max = enabled ? inFlight : Infinity
-  const bound = new InFlightBound(name, max, createKeyMaker(per), exceeded, stateKey)
+  const limit = new InFlightLimit(name, max, createKeyMaker(per), exceeded, stateKey)
   return {
     kind: 'handler',
     name,
     enabled: true,
     priority: 0,
     outcome: exceeded,
-    bound,
-    state: bound.state,
+    limit,
+    state: limit.state,
     observe() {},
     refusal: () => undefined,
-    describe: () => `passes: at most ${bound.max} concurrent handlers per ${String(per ?? 'global')}`,
+    describe: () => `passes: at most ${limit.max} concurrent handlers per ${String(per ?? 'global')}`,
     attach() {},
   }
 }

@@ -13,7 +13,7 @@ export type InFlightOutcome = 'throttle' | 'retry' | 'drop' | 'reject'
 /** Running handlers of one key, and the queue of those that wait for a slot. */
 export interface KeyInFlight {
   count: number
-  readonly waiting: ((turn: KeyInFlight) => void)[]
+  readonly waiting: ((keyInFlight: KeyInFlight) => void)[]
   /** True while waiting handlers are called. Why: handlers that end at once would otherwise recurse. */
   isWaking: boolean
 }
@@ -26,7 +26,7 @@ export interface InFlightCounts {
 }
 
 /** A limit of concurrent handlers, per key. */
-export class InFlightBound {
+export class InFlightLimit {
   readonly name: string
   readonly refusal: Decision
   readonly state: StateKeptAcrossReload<InFlightCounts>
@@ -55,10 +55,10 @@ export class InFlightBound {
     return this.#keys.keyOf({ message, sender, pattern: pattern?.text ?? '', captures })
   }
 
-  /** Returns true if one more handler may begin. Waiting ones go first; `turn` identifies the first of them. */
-  hasRoom(key: string, turn?: KeyInFlight): boolean {
+  /** Returns true if one more handler may begin. Waiting ones go first; `keyInFlight` identifies the first of them. */
+  hasRoom(key: string, keyInFlight?: KeyInFlight): boolean {
     const known = this.state.value.byKey.get(key)
-    return known === undefined || (known.count < this.max && (known.waiting.length === 0 || known === turn))
+    return known === undefined || (known.count < this.max && (known.waiting.length === 0 || known === keyInFlight))
   }
 
   begin(key: string): void {
@@ -72,12 +72,12 @@ export class InFlightBound {
     this.#wake(key, known)
   }
 
-  /** Calls `again` when a slot is free. The returned function cancels the wait. */
-  wait(key: string, again: (turn: KeyInFlight) => void): () => void {
+  /** Calls `onSlotFree` when a slot is free. The returned function cancels the wait. */
+  wait(key: string, onSlotFree: (keyInFlight: KeyInFlight) => void): () => void {
     const known = this.#getOrCreate(key)
-    known.waiting.push(again)
+    known.waiting.push(onSlotFree)
     return () => {
-      const at = known.waiting.indexOf(again)
+      const at = known.waiting.indexOf(onSlotFree)
       if (at >= 0) known.waiting.splice(at, 1)
       this.#wake(key, known)
     }

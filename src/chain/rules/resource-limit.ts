@@ -7,8 +7,8 @@ import { createKeyMaker, type KeyMaker } from './key-scope.ts'
 import type { ResourceLimitOptions } from './rule-options.ts'
 
 /** Kinds of items that a broker holds for its clients, as named in rules. */
-export const HELD_RESOURCE_KINDS = ['connections', 'subscriptions', 'retained'] as const
-export type ResourceKind = (typeof HELD_RESOURCE_KINDS)[number]
+export const RESOURCE_KINDS = ['connections', 'subscriptions', 'retained'] as const
+export type ResourceKind = (typeof RESOURCE_KINDS)[number]
 
 /** Action that adds an item of each kind. */
 export const RESOURCE_OPERATIONS: Readonly<Record<ResourceKind, Operation>> = {
@@ -46,8 +46,8 @@ const ASK_AGAIN_MS = 1_000
 /** A limit of items held at once, per key. Brokers count them. */
 export interface ResourceLimit {
   readonly name: string
-  readonly held: ResourceKind
-  readonly most: number
+  readonly resource: ResourceKind
+  readonly max: number
   /** True if it counts bytes of retained messages. */
   readonly isBytes: boolean
   readonly keys: KeyMaker
@@ -55,8 +55,8 @@ export interface ResourceLimit {
 }
 
 /** Metadata of a limit of held items. It takes no part in the chain. */
-export interface HeldMeta {
-  readonly kind: 'held'
+export interface ResourceLimitMeta {
+  readonly kind: 'resource'
   readonly name: string
   readonly enabled: boolean
   readonly priority: 0
@@ -65,28 +65,28 @@ export interface HeldMeta {
 }
 
 /** Returns the kind of items that a rule limits; undefined for other rules. */
-export function heldKindOf(options: object): ResourceKind | undefined {
-  return HELD_RESOURCE_KINDS.find(kind => (options as Readonly<Record<string, unknown>>)[kind] !== undefined)
+export function resourceKindOf(options: object): ResourceKind | undefined {
+  return RESOURCE_KINDS.find(kind => (options as Readonly<Record<string, unknown>>)[kind] !== undefined)
 }
 
 /** Compiles a limit of held items. Throws PolicyError. */
-export function compileResourceLimit(options: ResourceLimitOptions, held: ResourceKind): HeldMeta {
+export function compileResourceLimit(options: ResourceLimitOptions, resource: ResourceKind): ResourceLimitMeta {
   const { name, per, exceeded = 'reject', enabled = true } = options
   if (typeof name !== 'string' || name === '')
     throw policyError('name', 'a rule needs a name', 'its refusals contain it: give each rule its own')
-  const others = ['rate', 'limit', 'quota', 'inFlight', 'cost', 'burst', 'algorithm', ...HELD_RESOURCE_KINDS]
+  const others = ['rate', 'limit', 'quota', 'inFlight', 'cost', 'burst', 'algorithm', ...RESOURCE_KINDS]
   for (const word of others)
-    if (word !== held && (options as unknown as Readonly<Record<string, unknown>>)[word] !== undefined)
+    if (word !== resource && (options as unknown as Readonly<Record<string, unknown>>)[word] !== undefined)
       throw policyError(
         word,
-        `\`${held}\` limits what is held at once and does not support \`${word}\``,
+        `\`${resource}\` limits what is held at once and does not support \`${word}\``,
         'write two rules: every matching rule is applied',
       )
   checkOptionNames(options, OPTIONS)
-  if (options.on !== undefined && options.on !== RESOURCE_OPERATIONS[held])
+  if (options.on !== undefined && options.on !== RESOURCE_OPERATIONS[resource])
     throw policyError(
       'on',
-      `\`${held}\` applies to the action ${RESOURCE_OPERATIONS[held]} only`,
+      `\`${resource}\` applies to the action ${RESOURCE_OPERATIONS[resource]} only`,
       'remove `on`',
     )
   if (!OUTCOMES.includes(exceeded))
@@ -95,35 +95,35 @@ export function compileResourceLimit(options: ResourceLimitOptions, held: Resour
       `${quote(exceeded)} is not possible here`,
       `use one of ${OUTCOMES.join(', ')}`,
     )
-  const { most, isBytes } = readMost(options[held], held)
+  const { max, isBytes } = readMax(options[resource], resource)
   const refusal = Object.freeze({
     allowed: false,
     outcome: exceeded,
-    reason: REASONS[held],
+    reason: REASONS[resource],
     rule: name,
-    limit: most,
+    limit: max,
     remaining: 0,
     retryAfterMs: ASK_AGAIN_MS,
   } as const)
-  const limit = { name, held, most, isBytes, keys: createKeyMaker(per), refusal }
-  return { kind: 'held', name, enabled, priority: 0, limit }
+  const limit = { name, resource, max, isBytes, keys: createKeyMaker(per), refusal }
+  return { kind: 'resource', name, enabled, priority: 0, limit }
 }
 
-function readMost(written: unknown, held: ResourceKind): Pick<ResourceLimit, 'most' | 'isBytes'> {
+function readMax(written: unknown, resource: ResourceKind): Pick<ResourceLimit, 'max' | 'isBytes'> {
   if (typeof written === 'number' && Number.isSafeInteger(written) && written >= 1)
-    return { most: written, isBytes: false }
-  if (held === 'retained' && typeof written === 'string' && /^\d.*(?:B|bytes?)$/.test(written.trim())) {
-    const most = parseBytes(written)
-    if (most >= 1) return { most, isBytes: true }
+    return { max: written, isBytes: false }
+  if (resource === 'retained' && typeof written === 'string' && /^\d.*(?:B|bytes?)$/.test(written.trim())) {
+    const max = parseBytes(written)
+    if (max >= 1) return { max, isBytes: true }
   }
   const remedy =
-    held === 'retained' ? 'write messages as retained: 1000, or bytes as retained: 10MB' : `write ${held}: 20`
-  throw policyError(held, `${quote(written)} is not a whole number from 1`, remedy)
+    resource === 'retained' ? 'write messages as retained: 1000, or bytes as retained: 10MB' : `write ${resource}: 20`
+  throw policyError(resource, `${quote(written)} is not a whole number from 1`, remedy)
 }
 
 /** Returns a description such as `at most 20 connections per ip`. */
-export function describeResourceLimit({ held, most, isBytes, keys }: ResourceLimit): string {
+export function describeResourceLimit({ resource, max, isBytes, keys }: ResourceLimit): string {
   const per = keys.scopes.join('+')
-  const what = held !== 'retained' ? held : isBytes ? 'bytes of retained messages' : 'retained messages'
-  return `at most ${most} ${what}${per === 'global' ? ' in all' : ` per ${per}`}`
+  const what = resource !== 'retained' ? resource : isBytes ? 'bytes of retained messages' : 'retained messages'
+  return `at most ${max} ${what}${per === 'global' ? ' in all' : ` per ${per}`}`
 }
