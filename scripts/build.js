@@ -40,7 +40,7 @@ const LICENSES = join('dist', 'THIRD-PARTY-LICENSES.txt')
 const ALIASES = { yaml: join(dirname(require.resolve('yaml/package.json')), 'browser/index.js') }
 
 /** Modules that almost every entry point needs: one chunk of them loads faster than twenty. */
-const CORE = /\/src\/(?:core|algorithms|conditions|topic|outcomes|chain|adapt|gate)\//
+const CORE = /\/src\/(?:core|algorithms|conditions|topic|outcomes|chain|adaptive|gate)\//
 
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const tsconfig = JSON.parse(readFileSync(join(root, 'tsconfig.json'), 'utf8'))

@@ -27,8 +27,7 @@ export {
   type Signal,
   type SignalName,
   type SignalWord,
-} from './adapt/index.ts'
-export { keyOfSender, SenderCache } from './adapter/sender-cache.ts'
+} from './adaptive/index.ts'
 export {
   type AuditChange,
   type AuditLog,
@@ -47,6 +46,7 @@ export type {
   StepResult,
 } from './algorithms/custom-algorithm-types.ts'
 export { ALGORITHM_NAMES, type AlgorithmName } from './algorithms/limit-types.ts'
+export { keyOfSender, SenderCache } from './broker-support/sender-cache.ts'
 export type {
   ExemptionTrace,
   Explanation,

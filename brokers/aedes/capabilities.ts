@@ -1,4 +1,4 @@
-import { describeUnsupported } from '../../src/adapter/unsupported-outcomes.ts'
+import { describeUnsupported } from '../../src/broker-support/unsupported-outcomes.ts'
 import type { Outcome } from '../../src/core/decision.ts'
 import type { Operation } from '../../src/core/message.ts'
 import type { Gate } from '../../src/gate/gate.ts'

@@ -1,5 +1,5 @@
 import type { Client, ConnectPacket } from 'aedes'
-import { findForwardedIp, type TrustProxy } from '../../src/adapter/trusted-proxies.ts'
+import { findForwardedIp, type TrustProxy } from '../../src/broker-support/trusted-proxies.ts'
 import { createSender } from '../../src/chain/senders/sender-state.ts'
 import { canonicalIp } from '../../src/conditions/cidr.ts'
 import type { Logger } from '../../src/core/logger.ts'

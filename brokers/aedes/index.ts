@@ -1,5 +1,5 @@
-export { CONNECT_TOPIC } from '../../src/adapter/connect-topic.ts'
-export { type TrustProxy, trustProxies } from '../../src/adapter/trusted-proxies.ts'
+export { CONNECT_TOPIC } from '../../src/broker-support/connect-topic.ts'
+export { type TrustProxy, trustProxies } from '../../src/broker-support/trusted-proxies.ts'
 export { type BrokerLimiter, type BrokerStats, limitBroker } from './limit-broker.ts'
 export { type LimitServerOptions, limitServer, type ServerLimiter } from './limit-sockets-before-connect.ts'
 export { NotAuthorizedError } from './not-authorized-error.ts'

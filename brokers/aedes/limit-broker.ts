@@ -1,5 +1,5 @@
 import type { Aedes, Client } from 'aedes'
-import { assertSupported, warnUnsupportedOnReload } from '../../src/adapter/unsupported-outcomes.ts'
+import { assertSupported, warnUnsupportedOnReload } from '../../src/broker-support/unsupported-outcomes.ts'
 import type { Sender } from '../../src/core/message.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import type { GuardStats } from '../../src/guard/guard.ts'

@@ -1,5 +1,5 @@
 import type { AuthenticateError, Client } from 'aedes'
-import { CONNECT_TOPIC } from '../../src/adapter/connect-topic.ts'
+import { CONNECT_TOPIC } from '../../src/broker-support/connect-topic.ts'
 import type { Decision } from '../../src/core/decision.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Message, Sender } from '../../src/core/message.ts'

@@ -1,7 +1,7 @@
 import type { Server, Socket } from 'node:net'
 import { Server as TlsServer } from 'node:tls'
-import { SilentSockets } from '../../src/adapter/silent-sockets.ts'
-import type { TrustProxy } from '../../src/adapter/trusted-proxies.ts'
+import { SilentSockets } from '../../src/broker-support/silent-sockets.ts'
+import type { TrustProxy } from '../../src/broker-support/trusted-proxies.ts'
 import { checkOptionNames, type KnownOptions } from '../../src/core/option-names.ts'
 import type { BrokerLimiter } from './limit-broker.ts'
 

@@ -1,4 +1,4 @@
-import { copyPayload } from '../../src/adapter/detach-payload.ts'
+import { copyPayload } from '../../src/broker-support/copy-payload.ts'
 import type { Decision } from '../../src/core/decision.ts'
 import type { FieldPath } from '../../src/core/field-path.ts'
 import type { Message, Operation, Sender } from '../../src/core/message.ts'

@@ -1,5 +1,5 @@
 import type { Aedes, Client, ConnectPacket } from 'aedes'
-import type { TrustProxy } from '../../src/adapter/trusted-proxies.ts'
+import type { TrustProxy } from '../../src/broker-support/trusted-proxies.ts'
 import { policyError } from '../../src/core/errors.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Sender } from '../../src/core/message.ts'

@@ -1,6 +1,6 @@
 import type { Decision } from '../../src/core/decision.ts'
 import type { Sender } from '../../src/core/message.ts'
-import { MAX_WHOLE_MESSAGE_BYTES, EarlyDecision } from '../../src/gateway/early-decision.ts'
+import { EarlyDecision, MAX_WHOLE_MESSAGE_BYTES } from '../../src/gateway/early-decision.ts'
 import { PASS, type PacketVerdict, SKIP, STOP } from '../../src/gateway/packet-walker.ts'
 import { passesAtOnce } from '../../src/gateway/pass-or-hold.ts'
 import { TopicDecoder } from '../../src/gateway/topic-decoder.ts'

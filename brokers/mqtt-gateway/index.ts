@@ -1,4 +1,4 @@
-export { CONNECT_TOPIC } from '../../src/adapter/connect-topic.ts'
+export { CONNECT_TOPIC } from '../../src/broker-support/connect-topic.ts'
 export type { ClientPeer } from '../../src/gateway/client-peer.ts'
 export {
   type MqttGateway,

@@ -1,4 +1,4 @@
-import { warnOfMissingInternals } from '../../src/adapter/warn-missing-internals.ts'
+import { warnOfMissingInternals } from '../../src/broker-support/warn-missing-internals.ts'
 import type { Logger } from '../../src/core/logger.ts'
 import type { Corkable, ReceivingClient } from './client-types.ts'
 

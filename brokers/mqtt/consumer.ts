@@ -1,5 +1,5 @@
-import { copyPayload } from '../../src/adapter/detach-payload.ts'
-import { ErrorLog } from '../../src/adapter/error-log.ts'
+import { copyPayload } from '../../src/broker-support/copy-payload.ts'
+import { ErrorLog } from '../../src/broker-support/error-log.ts'
 import type { Decision } from '../../src/core/decision.ts'
 import type { Logger } from '../../src/core/logger.ts'
 import type { MaybePromise } from '../../src/core/message.ts'

@@ -1,4 +1,4 @@
-import type { ErrorLog } from '../../src/adapter/error-log.ts'
+import type { ErrorLog } from '../../src/broker-support/error-log.ts'
 import type { KeyInFlight } from '../../src/chain/rules/in-flight-slots.ts'
 import type { Decision } from '../../src/core/decision.ts'
 import { isThenable } from '../../src/core/maybe-promise.ts'

@@ -1,4 +1,4 @@
-import { cacheKeyOfUnknownSender, keyOfSender, SenderCache } from '../../src/adapter/sender-cache.ts'
+import { cacheKeyOfUnknownSender, keyOfSender, SenderCache } from '../../src/broker-support/sender-cache.ts'
 import { createSender } from '../../src/chain/senders/sender-state.ts'
 import type { Sender } from '../../src/core/message.ts'
 import type { MqttJsPublishPacket } from './client-types.ts'

@@ -1,4 +1,4 @@
-import { NO_HEADERS, readHeaderBlock } from '../../src/adapter/nats-header-block.ts'
+import { NO_HEADERS, readHeaderBlock } from '../../src/broker-support/nats-header-block.ts'
 import type { FieldPath } from '../../src/core/field-path.ts'
 import type { Message, MessageHeaders, Operation, Sender } from '../../src/core/message.ts'
 import { PayloadReader } from '../../src/core/parse-payload.ts'

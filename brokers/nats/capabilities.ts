@@ -1,7 +1,7 @@
 import {
   describeUnsupported,
   describeUnsupportedResourceLimits,
-} from '../../src/adapter/unsupported-outcomes.ts'
+} from '../../src/broker-support/unsupported-outcomes.ts'
 import type { Outcome } from '../../src/core/decision.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import type { RuleInfo } from '../../src/outcomes/rule-info.ts'

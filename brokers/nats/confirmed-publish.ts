@@ -1,4 +1,4 @@
-import type { ErrorLog } from '../../src/adapter/error-log.ts'
+import type { ErrorLog } from '../../src/broker-support/error-log.ts'
 import type { Decision } from '../../src/core/decision.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Gate } from '../../src/gate/gate.ts'

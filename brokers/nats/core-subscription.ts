@@ -1,4 +1,4 @@
-import { assertSupported } from '../../src/adapter/unsupported-outcomes.ts'
+import { assertSupported } from '../../src/broker-support/unsupported-outcomes.ts'
 import { policyError } from '../../src/core/errors.ts'
 import { validPattern } from '../../src/topic/dialect.ts'
 import type { Handler } from './base-message-processor.ts'

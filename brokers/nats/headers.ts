@@ -1,4 +1,4 @@
-import { NO_HEADERS, readHeaderBlock } from '../../src/adapter/nats-header-block.ts'
+import { NO_HEADERS, readHeaderBlock } from '../../src/broker-support/nats-header-block.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { MessageHeaders } from '../../src/core/message.ts'
 import { headerBlockOf } from './client-internals.ts'

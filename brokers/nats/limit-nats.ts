@@ -1,4 +1,4 @@
-import { assertSupported, warnUnsupportedOnReload } from '../../src/adapter/unsupported-outcomes.ts'
+import { assertSupported, warnUnsupportedOnReload } from '../../src/broker-support/unsupported-outcomes.ts'
 import { policyError, UnsupportedError } from '../../src/core/errors.ts'
 import { checkOptionNames, type KnownOptions } from '../../src/core/option-names.ts'
 import type { Gate } from '../../src/gate/gate.ts'

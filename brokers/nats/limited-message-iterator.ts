@@ -1,4 +1,4 @@
-import { assertSupported } from '../../src/adapter/unsupported-outcomes.ts'
+import { assertSupported } from '../../src/broker-support/unsupported-outcomes.ts'
 import type { MaybePromise } from '../../src/core/message.ts'
 import { AsyncBuffer } from './async-buffer.ts'
 import type { BaseMessageProcessor, Handler } from './base-message-processor.ts'

@@ -1,4 +1,4 @@
-import { ErrorLog } from '../../src/adapter/error-log.ts'
+import { ErrorLog } from '../../src/broker-support/error-log.ts'
 import type { Decision } from '../../src/core/decision.ts'
 import type { Logger } from '../../src/core/logger.ts'
 import type { MaybePromise } from '../../src/core/message.ts'

@@ -86,7 +86,8 @@ export class HandlerMonitor {
     for (const { limit, filter, dialect, pattern } of this.#inFlightEntries) {
       if (filter !== undefined && !matches(filter, message.topic, dialect)) continue
       const key = limit.keyOf(message, this.#senderOf(message), pattern)
-      if (!limit.hasRoom(key, keyInFlight)) return { decision: limit.refusal, wait: onSlotFree => limit.wait(key, onSlotFree) }
+      if (!limit.hasRoom(key, keyInFlight))
+        return { decision: limit.refusal, wait: onSlotFree => limit.wait(key, onSlotFree) }
       begun.push([limit, key])
     }
     for (const [limit, key] of begun) limit.begin(key)

@@ -1,4 +1,7 @@
-import { describeUnsupported, describeUnsupportedResourceLimits } from '../adapter/unsupported-outcomes.ts'
+import {
+  describeUnsupported,
+  describeUnsupportedResourceLimits,
+} from '../broker-support/unsupported-outcomes.ts'
 import type { Outcome } from '../core/decision.ts'
 import type { Operation } from '../core/message.ts'
 import type { Gate } from '../gate/gate.ts'

@@ -1,4 +1,4 @@
-import { CONNECT_TOPIC } from '../adapter/connect-topic.ts'
+import { CONNECT_TOPIC } from '../broker-support/connect-topic.ts'
 import type { Decision } from '../core/decision.ts'
 import { isPromise } from '../core/maybe-promise.ts'
 import type { Dialect, Message, Operation, Sender } from '../core/message.ts'

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import { assertSupported, warnUnsupportedOnReload } from '../adapter/unsupported-outcomes.ts'
+import { assertSupported, warnUnsupportedOnReload } from '../broker-support/unsupported-outcomes.ts'
 import type { Sender } from '../core/message.ts'
 import type { Gate } from '../gate/gate.ts'
 import type { GuardStats } from '../guard/guard.ts'

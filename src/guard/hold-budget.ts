@@ -4,7 +4,7 @@ import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Message } from '../core/message.ts'
 import { type SlicedTask, SlicedWork } from '../core/sliced-work.ts'
 import type { RuleInfoSource } from '../outcomes/rule-info.ts'
-import { type HeldMessageAccount, HoldEvictionPolicy } from './hold-shares.ts'
+import { type HeldMessageAccount, HoldEvictionPolicy } from './hold-eviction-policy.ts'
 import { checkPositive, type GuardOptions } from './options.ts'
 import type { SafeGate } from './safe-gate.ts'
 

@@ -8,8 +8,8 @@ import type { QueuePlan } from '../outcomes/queue-plan.ts'
 import { type Ask, createOverflowRefusal, type Enact, isIdentified, isPassing } from './guard-types.ts'
 import type { HeldQueue, HoldBudget } from './hold-budget.ts'
 import { KeyQueue, type KeyQueueEntry, type SubQueue } from './key-queue.ts'
+import { QueueEvictionPolicy } from './queue-eviction-policy.ts'
 import type { QueueHeadChecks } from './queue-head-checks.ts'
-import { QueueEvictionPolicy } from './queue-shares.ts'
 import type { SenderQueuedMessages } from './sender-queued-messages.ts'
 
 /** Message for a rule's queue, with the callbacks that continue it. */

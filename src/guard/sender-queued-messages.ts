@@ -1,6 +1,6 @@
 import { hashLongPart } from '../core/hash-long-part.ts'
 import type { Message, Sender } from '../core/message.ts'
-import type { HeldMessageAccount } from './hold-shares.ts'
+import type { HeldMessageAccount } from './hold-eviction-policy.ts'
 
 /** Links of a queued message: its neighbours among all of its sender queue, and among those of its sender and topic. */
 export interface QueuedLinks<E> {

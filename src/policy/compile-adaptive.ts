@@ -1,4 +1,4 @@
-import { type AdaptiveOptions, adaptive } from '../adapt/index.ts'
+import { type AdaptiveOptions, adaptive } from '../adaptive/index.ts'
 import type { Middleware } from '../chain/middleware-types.ts'
 import { parseDuration } from '../core/units.ts'
 import { createCollectingProblems, type ReportProblem, tryOrReport } from './collect-compile-problems.ts'

@@ -5,7 +5,7 @@ import {
   type FeedbackLimiterOptions,
   gradient,
   type HandlerBreakerOptions,
-} from '../adapt/index.ts'
+} from '../adaptive/index.ts'
 import type { Middleware } from '../chain/middleware-types.ts'
 import { createKeyMaker } from '../chain/rules/key-scope.ts'
 import type { SenderResolver } from '../chain/senders/sender-identity-templates.ts'

@@ -2,7 +2,7 @@ import type { CustomAlgorithm } from '../algorithms/custom-algorithm-types.ts'
 import { ALGORITHM_NAMES, type AlgorithmName } from '../algorithms/limit-types.ts'
 import { limit, quota } from '../chain/rules/create-limit-middleware.ts'
 import { BUILT_IN_SCOPES, findScopeProblem } from '../chain/rules/key-scope.ts'
-import { RESOURCE_KINDS, resourceKindOf, type ResourceKind } from '../chain/rules/resource-limit.ts'
+import { RESOURCE_KINDS, type ResourceKind, resourceKindOf } from '../chain/rules/resource-limit.ts'
 import type {
   ExceededSpec,
   InFlightOptions,

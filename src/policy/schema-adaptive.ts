@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { MESSAGE_COUNT_SIGNALS, SIGNAL_NAMES } from '../adapt/index.ts'
+import { MESSAGE_COUNT_SIGNALS, SIGNAL_NAMES } from '../adaptive/index.ts'
 import { durationSchema, encodeSchemaError } from './schema-primitives.ts'
 
 const level = z

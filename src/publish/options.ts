@@ -1,4 +1,4 @@
-import { assertSupported, describeUnsupported } from '../adapter/unsupported-outcomes.ts'
+import { assertSupported, describeUnsupported } from '../broker-support/unsupported-outcomes.ts'
 import { limit } from '../chain/rules/create-limit-middleware.ts'
 import type { Clock } from '../core/clock.ts'
 import { policyError } from '../core/errors.ts'

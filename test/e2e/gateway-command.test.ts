@@ -1,7 +1,7 @@
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, connect as connectTcp, createServer, type Socket } from 'node:net'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { readProxyHeader } from '../../src/adapter/proxy-header.ts'
+import { readProxyHeader } from '../../src/broker-support/proxy-header.ts'
 import { Folder } from '../src/cli/folder.ts'
 import { ensureBuilt } from '../support/built.ts'
 import { startMosquitto } from '../support/mosquitto.ts'

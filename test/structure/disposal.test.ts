@@ -7,7 +7,7 @@ const ENTRY_POINTS = [
   ...['brokers/aedes/index.ts', 'brokers/mqtt/index.ts', 'brokers/nats/index.ts'],
   ...['brokers/mqtt-gateway/index.ts', 'brokers/nats-gateway/index.ts'],
   ...['src/stores/nats-kv/index.ts', 'src/stores/redis/index.ts', 'src/stores/sqlite/index.ts'],
-  ...['src/adapt/index.ts', 'src/metrics/index.ts'],
+  ...['src/adaptive/index.ts', 'src/metrics/index.ts'],
 ]
 
 /** Client types of other packages, and types that only gates use. */

@@ -23,7 +23,7 @@ import { type CompiledPenalty, compilePenalty } from './compile-penalty.ts'
 import { type CostMeter, compileCost, costUsesPayload, countsBytes } from './cost.ts'
 import { compileInFlightRule } from './in-flight-rule.ts'
 import { createKeyMaker, type KeyMaker } from './key-scope.ts'
-import { compileResourceLimit, resourceKindOf, type ResourceKind } from './resource-limit.ts'
+import { compileResourceLimit, type ResourceKind, resourceKindOf } from './resource-limit.ts'
 import type {
   InFlightOptions,
   LimitOptions,

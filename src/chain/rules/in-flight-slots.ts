@@ -58,7 +58,9 @@ export class InFlightLimit {
   /** Returns true if one more handler may begin. Waiting ones go first; `keyInFlight` identifies the first of them. */
   hasRoom(key: string, keyInFlight?: KeyInFlight): boolean {
     const known = this.state.value.byKey.get(key)
-    return known === undefined || (known.count < this.max && (known.waiting.length === 0 || known === keyInFlight))
+    return (
+      known === undefined || (known.count < this.max && (known.waiting.length === 0 || known === keyInFlight))
+    )
   }
 
   begin(key: string): void {

@@ -70,7 +70,10 @@ export function resourceKindOf(options: object): ResourceKind | undefined {
 }
 
 /** Compiles a limit of held items. Throws PolicyError. */
-export function compileResourceLimit(options: ResourceLimitOptions, resource: ResourceKind): ResourceLimitMeta {
+export function compileResourceLimit(
+  options: ResourceLimitOptions,
+  resource: ResourceKind,
+): ResourceLimitMeta {
   const { name, per, exceeded = 'reject', enabled = true } = options
   if (typeof name !== 'string' || name === '')
     throw policyError('name', 'a rule needs a name', 'its refusals contain it: give each rule its own')
@@ -117,13 +120,16 @@ function readMax(written: unknown, resource: ResourceKind): Pick<ResourceLimit, 
     if (max >= 1) return { max, isBytes: true }
   }
   const remedy =
-    resource === 'retained' ? 'write messages as retained: 1000, or bytes as retained: 10MB' : `write ${resource}: 20`
+    resource === 'retained'
+      ? 'write messages as retained: 1000, or bytes as retained: 10MB'
+      : `write ${resource}: 20`
   throw policyError(resource, `${quote(written)} is not a whole number from 1`, remedy)
 }
 
 /** Returns a description such as `at most 20 connections per ip`. */
 export function describeResourceLimit({ resource, max, isBytes, keys }: ResourceLimit): string {
   const per = keys.scopes.join('+')
-  const what = resource !== 'retained' ? resource : isBytes ? 'bytes of retained messages' : 'retained messages'
+  const what =
+    resource !== 'retained' ? resource : isBytes ? 'bytes of retained messages' : 'retained messages'
   return `at most ${max} ${what}${per === 'global' ? ' in all' : ` per ${per}`}`
 }

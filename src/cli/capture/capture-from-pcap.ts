@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { access } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
-import { CONNECT_TOPIC } from '../../adapter/connect-topic.ts'
+import { CONNECT_TOPIC } from '../../broker-support/connect-topic.ts'
 import { CommandError, EXIT } from '../command-error.ts'
 import type { CaptureTarget } from './captured-message.ts'
 

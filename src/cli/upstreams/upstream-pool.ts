@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Socket } from 'node:net'
-import { encodeProxyHeader, LOCAL_PROXY_HEADER } from '../../adapter/encode-proxy-header.ts'
 import type { ServerCheck } from '../../admin/index.ts'
+import { encodeProxyHeader, LOCAL_PROXY_HEADER } from '../../broker-support/encode-proxy-header.ts'
 import { canonicalIp } from '../../conditions/cidr.ts'
 import type { Dialect, Logger, MetricFamily } from '../../index.ts'
 import { PendingConnects, TurnTimeoutError } from './pending-connects.ts'

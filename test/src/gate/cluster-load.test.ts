@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { type Adaptive, type AdaptiveOptions, adaptive } from '../../../src/adapt/index.ts'
+import { type Adaptive, type AdaptiveOptions, adaptive } from '../../../src/adaptive/index.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import {
   type Decision,

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { aimd, circuitBreaker } from '../../../src/adapt/index.ts'
+import { aimd, circuitBreaker } from '../../../src/adaptive/index.ts'
 import { type Decision, Gate, type HandlerResult, limit, type Message } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 

@@ -30,8 +30,8 @@ type Resource = 'messages' | 'bytes'
 const MAX_COMPARED = 16
 
 /**
- * Shares of a guard's room, by sender and by address. If the room is full, the largest sender gives way. If that is
- * the newcomer itself, a sender of the largest address gives way.
+ * Chooses the sender that gives way if a guard holds its maximum: the largest sender. If that is
+ * the sender of the new message, a sender of the largest address gives way.
  */
 export class HoldEvictionPolicy {
   readonly #senders = {

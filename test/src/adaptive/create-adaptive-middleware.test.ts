@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { type AdaptiveOptions, adaptive, errorRate, queueDepth } from '../../../src/adapt/index.ts'
+import { type AdaptiveOptions, adaptive, errorRate, queueDepth } from '../../../src/adaptive/index.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import {
   type Decision,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ErrorLog } from '../../../src/adapter/error-log.ts'
+import { ErrorLog } from '../../../src/broker-support/error-log.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 const ignore = (): void => {}

@@ -2,9 +2,9 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
-import { type ContainerResources, openCgroup } from '../../../src/adapt/cgroup.ts'
-import { cpuSignal } from '../../../src/adapt/cpu-signal.ts'
-import { memorySignal } from '../../../src/adapt/memory-signal.ts'
+import { type ContainerResources, openCgroup } from '../../../src/adaptive/cgroup.ts'
+import { cpuSignal } from '../../../src/adaptive/cpu-signal.ts'
+import { memorySignal } from '../../../src/adaptive/memory-signal.ts'
 
 const folders: string[] = []
 afterEach(() => {

@@ -1,4 +1,4 @@
-import type { FeedbackLimiter } from '../../../src/adapt/rate-controller.ts'
+import type { FeedbackLimiter } from '../../../src/adaptive/rate-controller.ts'
 import { type Decision, Gate, type Message } from '../../../src/index.ts'
 import type { FakeClock } from '../../support/fake-clock.ts'
 

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { copyPayload } from '../../../src/adapter/detach-payload.ts'
+import { copyPayload } from '../../../src/broker-support/copy-payload.ts'
 
 it('a small part of a chunk is copied, and no longer keeps the chunk in memory', () => {
   const chunk = Buffer.alloc(65_536, 'x')

@@ -5,7 +5,7 @@ import {
   type FeedbackLimiter,
   type GradientOptions,
   gradient,
-} from '../../../src/adapt/index.ts'
+} from '../../../src/adaptive/index.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { capacityThatDrops, mean, runHandler, type Second } from './feedback-scene.ts'

@@ -4,7 +4,7 @@ import {
   describeUnsupported,
   describeUnsupportedResourceLimits,
   warnUnsupportedOnReload,
-} from '../../../src/adapter/unsupported-outcomes.ts'
+} from '../../../src/broker-support/unsupported-outcomes.ts'
 import { UnsupportedError } from '../../../src/core/errors.ts'
 import { Gate } from '../../../src/gate/gate.ts'
 

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { type Adaptive, type AdaptiveOptions, adaptive } from '../../../src/adapt/index.ts'
+import { type Adaptive, type AdaptiveOptions, adaptive } from '../../../src/adaptive/index.ts'
 import { Gate, limit, type Message } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 

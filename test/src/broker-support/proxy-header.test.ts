@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { readProxyHeader } from '../../../src/adapter/proxy-header.ts'
+import { readProxyHeader } from '../../../src/broker-support/proxy-header.ts'
 import { proxyV2 } from '../../brokers/aedes/proxy-header-bytes.ts'
 
 const MQTT = Buffer.from([0x10, 0xff, 0x80])

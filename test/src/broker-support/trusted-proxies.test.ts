@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { findForwardedIp, trustProxies } from '../../../src/adapter/trusted-proxies.ts'
+import { findForwardedIp, trustProxies } from '../../../src/broker-support/trusted-proxies.ts'
 
 const trust = trustProxies(['127.0.0.1', '10.0.0.0/8', 'fd00::/8'])
 

@@ -21,8 +21,9 @@ class SenderAccount<E extends SharedEntry<E>> extends HeldAmount {
 }
 
 /**
- * Chooses the message that gives way if a rule queue is full: the newest message of the longest sub-queue of the lowest rank
- * gives way. Without ranks, it is the newest message of the largest sender. So no sender crowds out another.
+ * Chooses the message that gives way if a rule queue is full. With ranks, it is the newest message of the longest
+ * sub-queue of the lowest rank.
+ * Without ranks, it is the newest message of the largest sender. So no sender crowds out another.
  */
 export class QueueEvictionPolicy<E extends SharedEntry<E>> {
   readonly #ruleQueue: object

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { Hysteresis } from '../../../src/adapt/hysteresis.ts'
+import { Hysteresis } from '../../../src/adaptive/hysteresis.ts'
 import { random } from '../../support/random.ts'
 
 function levels(): Hysteresis {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { encodeProxyHeader, LOCAL_PROXY_HEADER } from '../../../src/adapter/encode-proxy-header.ts'
-import { readProxyHeader } from '../../../src/adapter/proxy-header.ts'
+import { encodeProxyHeader, LOCAL_PROXY_HEADER } from '../../../src/broker-support/encode-proxy-header.ts'
+import { readProxyHeader } from '../../../src/broker-support/proxy-header.ts'
 
 const DESTINATION = { ip: '127.0.0.1', port: 1883 }
 

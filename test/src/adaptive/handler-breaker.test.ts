@@ -1,5 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { type CircuitBreaker, circuitBreaker, type HandlerBreakerOptions } from '../../../src/adapt/index.ts'
+import {
+  type CircuitBreaker,
+  circuitBreaker,
+  type HandlerBreakerOptions,
+} from '../../../src/adaptive/index.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { type Decision, Gate, type Message } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'

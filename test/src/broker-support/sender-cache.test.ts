@@ -1,5 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { cacheKeyOfUnknownSender, keyOfSender, SenderCache } from '../../../src/adapter/sender-cache.ts'
+import {
+  cacheKeyOfUnknownSender,
+  keyOfSender,
+  SenderCache,
+} from '../../../src/broker-support/sender-cache.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import type { Sender } from '../../../src/core/message.ts'
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { behaviour } from '../../../src/adapt/index.ts'
+import { behaviour } from '../../../src/adaptive/index.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { type Decision, Gate, type Message, PolicyError, type Sender } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { DEFAULT_LEVELS, parseLoadLevels, parseStages } from '../../../src/adapt/parse-levels.ts'
+import { DEFAULT_LEVELS, parseLoadLevels, parseStages } from '../../../src/adaptive/parse-levels.ts'
 
 describe('adaptive levels and stages', () => {
   it('parse levels with percentages or shares', () => {

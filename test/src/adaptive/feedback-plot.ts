@@ -1,4 +1,4 @@
-import { aimd, type FeedbackLimiter, gradient } from '../../../src/adapt/index.ts'
+import { aimd, type FeedbackLimiter, gradient } from '../../../src/adaptive/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { capacityThatDrops, runHandler, type Second } from './feedback-scene.ts'
 
