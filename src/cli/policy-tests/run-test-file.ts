@@ -36,8 +36,6 @@ export interface TestFileResult {
   /** Problems of the file or its policy; its tests then did not run to their end. */
   readonly problems: readonly Problem[]
   readonly tests: readonly TestResult[]
-  /** Files whose change may change the results. */
-  readonly readFiles: readonly string[]
 }
 
 /** Runs all tests of a file. Problems of the file, its policy or a capture are part of the result. */
@@ -48,12 +46,8 @@ export async function runTestFile(
   terminal: Terminal,
 ): Promise<TestFileResult> {
   const tests: TestResult[] = []
-  let readFiles: readonly string[] = [path]
   try {
-    const document = await readTestFile(path, terminal.env)
-    readFiles = [path, ...document.policyPaths, ...document.captures]
-    const file = await loadTestFile(document, terminal.env)
-    readFiles = [path, ...file.policy.files, ...document.captures]
+    const file = await loadTestFile(await readTestFile(path, terminal.env), terminal.env)
     const player = new TestPlayer(file, terminal)
     const recordCoverage = coverage.recorderFor(file)
     for (const [index, { name }] of file.tests.entries()) {
@@ -72,11 +66,10 @@ export async function runTestFile(
       const durationMs = performance.now() - startMs
       tests.push({ ...file.locate(`tests[${index}].name`), name, failures, firstWrong, durationMs })
     }
-    return { file: path, problems: [], tests, readFiles }
+    return { file: path, problems: [], tests }
   } catch (error) {
     if (!(error instanceof PolicyError)) throw error
-    const named = error.problems.flatMap(({ file }) => file ?? [])
-    return { file: path, problems: error.problems, tests, readFiles: [...readFiles, ...named] }
+    return { file: path, problems: error.problems, tests }
   }
 }
 

@@ -1,11 +1,13 @@
 import { watchPolicy } from '../../policy/index.ts'
 import { CommandError, EXIT } from '../command-error.ts'
+import { resolvePolicyFiles } from '../resolve-policy-files.ts'
 import { paintFor, type Terminal, write } from '../terminal.ts'
 import { TerminationSignalWaiter } from '../termination-signal-waiter.ts'
 import { writeOutputFile } from '../write-output-file.ts'
 import { countResults, describeCoverage, describeResults } from './describe-results.ts'
 import { findTestFiles } from './find-test-files.ts'
 import { junitReport } from './junit-report.ts'
+import { readTestFile } from './load-test-file.ts'
 import { type CoverageReport, PolicyCoverage } from './policy-coverage.ts'
 import { runTestFile, type TestFileResult } from './run-test-file.ts'
 import { testFileJsonSchema } from './test-file-format.ts'
@@ -94,35 +96,43 @@ function toJson(
   }
 }
 
-/** Runs the tests now and after each change of a file that they read. */
+/** Runs the tests now and after each change of a file that they name. */
 async function watchTests(options: TestPoliciesOptions, terminal: Terminal): Promise<number> {
   const termination = new TerminationSignalWaiter()
   // Watches do not keep the process alive.
   const keepAlive = setInterval(() => {}, 2 ** 30)
-  const files = new Set(options.files)
-  let watch = watchOnce(files)
   try {
     for (;;) {
-      const run = await runAll(options, terminal)
-      const read = run.results.flatMap(({ readFiles }) => readFiles)
-      if (read.some(file => !files.has(file))) {
-        for (const file of read) files.add(file)
+      // Begins before the tests read the files, so that no change is missed.
+      const watch = watchOnce(await listWatchedFiles(options.files, terminal.env))
+      try {
+        await report(await runAll(options, terminal), options, terminal)
+        terminal.stderr.write('waiting for a change of a file; Ctrl-C ends it\n')
+        const signal = await Promise.race([watch.changed, termination.received])
+        if (signal !== undefined) return EXIT.fine
+      } finally {
         await watch.close()
-        watch = watchOnce(files)
       }
-      await report(run, options, terminal)
-      terminal.stderr.write('waiting for a change of a file; Ctrl-C ends it\n')
-      const signal = await Promise.race([watch.changed, termination.received])
-      if (signal !== undefined) return EXIT.fine
-      // Watched again before the tests run, so that no change is missed.
-      await watch.close()
-      watch = watchOnce(files)
     }
   } finally {
-    await watch.close()
     clearInterval(keepAlive)
     termination.release()
   }
+}
+
+/** Returns the files whose change may change results: of tests, their policies with overlays, and captures. */
+async function listWatchedFiles(
+  paths: readonly string[],
+  env: Terminal['env'],
+): Promise<ReadonlySet<string>> {
+  const watched = new Set<string>()
+  for (const file of await findTestFiles(paths)) {
+    watched.add(file)
+    const { policyPaths = [], captures = [] } = (await readTestFile(file, env).catch(() => undefined)) ?? {}
+    const policies = await resolvePolicyFiles(policyPaths, env).catch(() => policyPaths)
+    for (const each of [...policies, ...captures]) watched.add(each)
+  }
+  return watched
 }
 
 interface FileWatch {
