@@ -52,11 +52,14 @@ it.each([
     await page.goto(address)
     await page.getByRole('table', { name: 'Clients' }).getByRole('link', { name: 'flooder' }).waitFor()
     await page.getByText(/\d\/s allowed/).waitFor()
+    await page.getByText(/^[1-9]\d* \/s refused/).waitFor()
+    await page.getByLabel('Table of live refusals').getByRole('link', { name: 'client:flooder' }).waitFor()
     await expectToFit()
     await save(page, `dashboard-${colorScheme}-${width}`)
     for (const name of ['Rules', 'Bans and overrides', 'Policy', 'Audit']) {
       await page.getByRole('link', { name }).click()
       await page.getByRole('heading', { name, level: 1 }).waitFor()
+      if (name === 'Rules') await page.getByRole('row').getByRole('button').first().click()
       await expectToFit()
     }
     await page.getByRole('link', { name: 'Overview' }).click()
