@@ -210,7 +210,7 @@ describe('the dashboard', () => {
   })
 
   it('stops to listen when that is cancelled, and says what is wrong with a pattern at once', async () => {
-    const { page } = await scene.open('admin')
+    const { page } = await scene.open('admin', { viewport: { width: 390, height: 844 } })
     await openRules(page)
     await page.getByRole('button', { name: 'Make a shadow rule' }).click()
     const [topic, listen] = [page.getByLabel('Topic pattern'), page.getByRole('button', { name: 'Listen' })]
@@ -225,6 +225,7 @@ describe('the dashboard', () => {
     await topic.fill('fleet/#')
     await listen.click()
     await page.getByText(/^Listening, 3 min/).waitFor()
+    expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(390)
     await page.getByRole('button', { name: 'Cancel' }).click()
     await page.getByRole('alert').getByText('Cancelled.').waitFor()
     await until(async () => (await scene.call('GET', 'suggest?for=100ms&reason=next')).status === 200)
@@ -237,6 +238,8 @@ describe('the dashboard', () => {
     const { page, faults } = await scene.open('admin')
     await openRules(page)
     await page.getByRole('button', { name: 'planned' }).click()
+    // Whom it would refuse.
+    await page.getByRole('listitem').getByText('fleet/berlin/flooder').waitFor()
     const steps = page.getByRole('group', { name: 'Senders for whom planned is in force' })
     const choose = async (step: string): Promise<void> => {
       await steps.getByRole('button', { name: step, exact: true }).click()

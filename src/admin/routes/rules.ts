@@ -77,7 +77,11 @@ const keys = defineRoute({
   },
 })
 
-function describeRule({ gate }: AdminState, name: string, metrics: RuleMetrics | undefined): RuleDetail {
+function describeRule(
+  { gate, policy }: AdminState,
+  name: string,
+  metrics: RuleMetrics | undefined,
+): RuleDetail {
   const info = gate.ruleOf(name)!
   const { exceeded } = info
   const written = gate.policy?.document.rules?.find(rule => rule.name === name)
@@ -86,6 +90,7 @@ function describeRule({ gate }: AdminState, name: string, metrics: RuleMetrics |
     name,
     description: info.description,
     enabled: written?.enabled !== false,
+    editable: written !== undefined && policy?.overlay !== undefined,
     observed: info.isShadow,
     shadowShare: info.shadowShare,
     on: info.on,

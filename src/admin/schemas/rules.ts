@@ -7,6 +7,7 @@ export const ruleSchema = z.object({
   name: z.string(),
   description: z.string().optional(),
   enabled: z.boolean(),
+  editable: z.boolean().meta({ description: 'True if PUT /rules/{name} can change it.' }),
   observed: z
     .boolean()
     .meta({ description: 'True for a rule in shadow: it only counts what it would refuse.' }),

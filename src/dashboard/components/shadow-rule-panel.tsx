@@ -51,7 +51,12 @@ export function ShadowRulePanel({ isShown, onClose }: ShadowRulePanelProps) {
           <div class="fields">
             <label>
               Topic pattern; default: rules for all topics
-              <input type="text" name="topic" spellcheck={false} placeholder="fleet/{site}/{device}/#" />
+              <input
+                type="text"
+                name="topic"
+                spellcheck={false}
+                placeholder="fleet/{site}/# or fleet.{site}.>"
+              />
             </label>
             <label>
               Counted per; default: what all senders have

@@ -106,7 +106,7 @@ function RuleRows({ rule, isOpen, canChange, onToggle }: RuleRowsProps) {
         <tr>
           <td colSpan={COLUMNS}>
             <div class="rule-details">
-              {canChange && <RuleEnforcement rule={rule} />}
+              {canChange && rule.editable && <RuleEnforcement rule={rule} />}
               <RuleViolations rule={rule} />
             </div>
           </td>

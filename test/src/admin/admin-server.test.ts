@@ -48,6 +48,7 @@ describe('the admin API', () => {
     ])
     expect(rules.rules.map(({ name }) => name)).toContain('tier:gold')
     const rule = ruleDetailSchema.parse((await scene.call('GET', `${BASE}/rules/per-client`)).body)
+    expect(rule.editable).toBe(false)
     expect(rule.violations.ips.list).toEqual([{ name: '10.0.0.1', count: 10 }])
     expect((await scene.call('GET', `${BASE}/rules/none`)).status).toBe(404)
   })
