@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { ensureBuilt } from '../support/built.ts'
+import { CLI, ensureBuilt } from '../support/built.ts'
 import { startMosquitto } from '../support/mosquitto.ts'
 import { connectClient } from '../support/mqtt-client.ts'
 import { type Program, type ProgramOptions, startNode } from '../support/program.ts'
@@ -74,6 +74,18 @@ describe('examples', () => {
     expect(await deliver(example.port, { ...operator, password: 'right' })).toBe(100)
     await expect(deliver(example.port, { ...operator, password: 'wrong' })).rejects.toThrow(/refused/i)
     expect(await end(example)).toMatch(/ending: (7[0-9]|80) dropped, 0 held/)
+  })
+
+  it('aedes-broker passes all that the sensors of sensors.fleet.yaml send, and little of its flooder', async () => {
+    await using example = await startExample('aedes-broker.js')
+    await using fleet = startNode([
+      ...[CLI, 'simulate', 'examples/sensors.fleet.yaml', '--for', '3s'],
+      ...['--broker', `mqtt://127.0.0.1:${example.port}`],
+    ])
+    const { code, stdout, stderr } = await fleet.ended
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toMatch(/^sensors +20 +20 +60 +60 +- +0\.0 %$/m)
+    expect(stdout).toMatch(/^flooder +1 +1 +300 +2\d +27\d +9\d\.\d %$/m)
   })
 
   it('aedes-policy-file follows its file, and keeps the old policy where the new one cannot be used', async () => {
