@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { startMqttServer } from '../../../../src/cli/mqtt-server.ts'
 import { Gate } from '../../../../src/index.ts'
+import { runFleet } from '../../../support/fleet.ts'
 import { startMosquitto } from '../../../support/mosquitto.ts'
 import { startNats } from '../../../support/nats.ts'
 import { freePort } from '../../../support/ports.ts'
@@ -30,27 +31,12 @@ const SLOW_COUNTS = [
   [6, 0],
 ]
 
-interface Groups {
-  readonly groups: readonly {
-    readonly connects: number
-    readonly messages: number
-    readonly delivered: number
-  }[]
-}
-
-async function simulate(fleet: string, url: string, ...args: string[]): Promise<Groups> {
-  const { exitCode, out, err } = await runCommand(['simulate', fleet, '--broker', url, '--json', ...args])
-  expect([exitCode, err]).toEqual([0, ''])
-  return JSON.parse(out) as Groups
-}
-
 describe('a fleet on a real broker', () => {
   it('is delivered by Mosquitto, and what devices kept too', async () => {
     await using mosquitto = await startMosquitto()
     using folder = new Folder()
     const capture = join(folder.path, 'c.jsonl')
-    const fleet = folder.file('fleet.yaml', FLEET)
-    const { groups } = await simulate(fleet, mosquitto.url, '--capture', capture)
+    const groups = await runFleet(FLEET, mosquitto.url, '--capture', capture)
     expect(groups).toEqual([
       { name: 'quiet', devices: 3, connects: 3, messages: 30, delivered: 30, disordered: 0 },
       { name: 'offline', devices: 1, connects: 2, messages: 10, delivered: 10, disordered: 0 },
@@ -61,18 +47,14 @@ describe('a fleet on a real broker', () => {
 
   it('connects again and again, and sends meanwhile', async () => {
     await using mosquitto = await startMosquitto()
-    using folder = new Folder()
-    const fleet = folder.file(
-      'fleet.yaml',
-      `
+    const fleet = `
 for: 1s
 fleet:
   - { name: quiet, topic: "fleet/{client}/t", qos: 1, send: { every: 100ms }, expect: { delivered: 100% } }
   - { name: flapping, count: 2, connects: { every: 100ms } }
   - { name: both, topic: "fleet/{client}/t", qos: 1, send: { every: 100ms }, connects: { every: 500ms } }
-`,
-    )
-    const { groups } = await simulate(fleet, mosquitto.url)
+`
+    const groups = await runFleet(fleet, mosquitto.url)
     expect(groups.map(({ connects, messages }) => [connects, messages])).toEqual([
       [1, 10],
       [20, 0],
@@ -85,14 +67,10 @@ fleet:
       'version: 1\nrules: [{ name: all, topic: "fleet/#", per: client, limit: 1/h burst 15, exceeded: drop }]',
     )
     const server = await startMqttServer({ gate, host: '127.0.0.1', port: 0 })
-    using folder = new Folder()
     const loud =
       '  - { name: loud, topic: "fleet/{client}/t", send: { flood: 100/s }, expect: { delivered: "<= 20%" } }\n'
     try {
-      const { groups } = await simulate(
-        folder.file('fleet.yaml', FLEET + loud),
-        `mqtt://127.0.0.1:${server.port}`,
-      )
+      const groups = await runFleet(FLEET + loud, `mqtt://127.0.0.1:${server.port}`)
       expect(groups.map(({ messages, delivered }) => [messages, delivered])).toEqual([
         [30, 30],
         [10, 10],
@@ -113,19 +91,15 @@ fleet:
       if (message.on === 'publish') duplicates.push(message.duplicate ?? false)
     })
     const server = await startMqttServer({ gate, host: '127.0.0.1', port: 0 })
-    using folder = new Folder()
-    const fleet = folder.file(
-      'fleet.yaml',
-      `
+    const fleet = `
 for: 2s
 fleet:
   - { name: obedient, topic: "few/{client}", send: { every: 100ms } }
   - { name: stubborn, topic: "few/{client}", send: { every: 100ms }, ignores: [disconnect] }
   - { name: repeating, topic: "fleet/{client}/t", qos: 1, send: { every: 100ms }, ignores: [puback], faults: [{ at: 1s, disconnect: 200ms }], expect: { delivered: 100% } }
-`,
-    )
+`
     try {
-      const { groups } = await simulate(fleet, `mqtt://127.0.0.1:${server.port}`)
+      const groups = await runFleet(fleet, `mqtt://127.0.0.1:${server.port}`)
       const [obedient, stubborn, repeating] = groups
       expect(obedient).toMatchObject({ connects: 1, messages: 20, delivered: 5 })
       expect(stubborn).toMatchObject({ messages: 20, delivered: 5 })
@@ -146,11 +120,10 @@ fleet:
     })
     const server = await startMqttServer({ gate, host: '127.0.0.1', port: 0 })
     using folder = new Folder()
-    const fleet = folder.file('fleet.yaml', SLOW_FLEET)
     const capture = join(folder.path, 'c.jsonl')
     try {
       const url = `mqtt://127.0.0.1:${server.port}`
-      const { groups } = await simulate(fleet, url, '--capture', capture)
+      const groups = await runFleet(SLOW_FLEET, url, '--capture', capture)
       expect(groups.map(counts => [counts.connects, counts.messages])).toEqual(SLOW_COUNTS)
       expect(new Set(connects)).toEqual(new Set(['slow-1 user']))
       const users = readFileSync(capture, 'utf8').match(/"user":"\w+"/g)
@@ -163,17 +136,13 @@ fleet:
 
   it('has devices that are slow to connect to a NATS server', async () => {
     await using nats = await startNats()
-    using folder = new Folder()
-    const fleet = folder.file('fleet.yaml', SLOW_FLEET.replaceAll('/', '.'))
-    const { groups } = await simulate(fleet, nats.url)
+    const groups = await runFleet(SLOW_FLEET.replaceAll('/', '.'), nats.url)
     expect(groups.map(({ connects, messages }) => [connects, messages])).toEqual(SLOW_COUNTS)
   })
 
   it('is delivered by a NATS server', async () => {
     await using nats = await startNats()
-    using folder = new Folder()
-    const fleet = folder.file('fleet.yaml', FLEET.replaceAll('fleet/{client}/t', 'fleet.{client}.t'))
-    const { groups } = await simulate(fleet, `nats://127.0.0.1:${nats.port}`)
+    const groups = await runFleet(FLEET.replaceAll('fleet/{client}/t', 'fleet.{client}.t'), nats.url)
     expect(groups.map(({ messages, delivered }) => [messages, delivered])).toEqual([
       [30, 30],
       [10, 10],
