@@ -232,7 +232,7 @@ describe('topicgate test', () => {
 
   it('prints JSON, and JUnit XML with nothing that XML forbids', async () => {
     using folder = new Folder()
-    const junit = join(folder.path, 'junit.xml')
+    const junit = join(folder.path, 'reports', 'junit.xml')
     const tests = `
   - name: "fine <&\\"\\x07"
     steps:
