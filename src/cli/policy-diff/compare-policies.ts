@@ -16,7 +16,7 @@ export interface PolicyChange {
   /** Name of the rule or exemption, the old one if it was renamed; the word of a policy. */
   readonly name: string
   readonly newName?: string | undefined
-  /** All words of what is new, and those that differ in what was changed. */
+  /** All words of what is new or gone, and those that differ in what was changed. */
   readonly words: readonly ChangedWord[]
 }
 
@@ -96,7 +96,8 @@ function compareEntries(what: 'rule' | 'exemption', old: Entries, now: Entries):
       continue
     }
     const newName = [...added].find(each => isDeepStrictEqual(now.get(each)?.written, words.written))
-    if (newName === undefined) changes.push({ kind: 'gone', what, name, words: [] })
+    if (newName === undefined)
+      changes.push({ kind: 'gone', what, name, words: compareWords(words, NO_WORDS) })
     else {
       added.delete(newName)
       changes.push({ kind: 'renamed', what, name, newName, words: [] })

@@ -17,8 +17,10 @@ export function describePolicyChanges(changes: readonly PolicyChange[], paint: P
 
 function describePolicyChange({ kind, what, name, newName, words }: PolicyChange, paint: Paint): string {
   const subject = what === 'policy' ? '' : `${what} ${printable(name)}: `
-  if (kind === 'new') return `${paint('green', '+')} ${subject}new: ${words.map(describeValue).join(', ')}`
-  if (kind === 'gone') return `${paint('red', '-')} ${subject}gone`
+  if (kind === 'new')
+    return `${paint('green', '+')} ${subject}new: ${describeValues(words, ({ new: now }) => now)}`
+  if (kind === 'gone')
+    return `${paint('red', '-')} ${subject}gone: ${describeValues(words, ({ old }) => old)}`
   if (kind === 'moved')
     return `${paint('yellow', '~')} ${what}s are in another order, from ${printable(name)} on`
   if (kind === 'renamed') {
@@ -33,8 +35,9 @@ function describeWord({ word, old, new: now }: ChangedWord): string {
   return `${printable(word, MAX_VALUE_CHARS)} ${before} → ${after}`
 }
 
-function describeValue({ word, new: now }: ChangedWord): string {
-  return `${printable(word, MAX_VALUE_CHARS)} ${printable(formatValue(now), MAX_VALUE_CHARS)}`
+function describeValues(words: readonly ChangedWord[], read: (word: ChangedWord) => unknown): string {
+  const texts = words.map(each => [each.word, formatValue(read(each))])
+  return texts.map(pair => pair.map(text => printable(text, MAX_VALUE_CHARS)).join(' ')).join(', ')
 }
 
 /** Formats a value as the policy has it, on one line. */

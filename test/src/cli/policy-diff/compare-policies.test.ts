@@ -366,7 +366,7 @@ describe('a difference', () => {
     expect(await compare(policy('a', 'b'), policy('new', 'a', 'b'))).toEqual([
       '+ exemption exempt[0]: new: topics [new]',
     ])
-    expect(await compare(policy('a', 'b'), policy('b'))).toEqual(['- exemption exempt[0]: gone'])
+    expect(await compare(policy('a', 'b'), policy('b'))).toEqual(['- exemption exempt[0]: gone: topics [a]'])
     expect(await compare(policy('a'), policy('b'))).toEqual(['~ exemption exempt[0]: topics [a] → [b]'])
   })
 })

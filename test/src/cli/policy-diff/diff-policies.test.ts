@@ -56,11 +56,11 @@ describe('topicgate diff', () => {
     expect(out.split('\n')).toEqual([
       'old.yaml → new.yaml',
       '',
-      '- exemption operators: gone',
+      '- exemption operators: gone: roles [admin]',
       '~ exemption services: apiKeys ["***"] → ["***"]',
       '~ rule telemetry: limit 2/s → 1/s, exceeded throttle → drop, cost none → {bytes: per 4KiB}',
       '~ rule daily: now called per-day; it starts with new counts',
-      '- rule gone: gone',
+      '- rule gone: gone: limit 100/s',
       '~ rule blocked: limit 1/s → 10/s',
       '+ rule trial: new: limit 5/s, shadow true',
       '~ store redis://:***@127.0.0.1 → memory',
