@@ -6,8 +6,8 @@ import { connectRedisStore } from '../../src/stores/redis/open.ts'
 import { slotOf } from '../../src/stores/redis/slot.ts'
 import { openIoredisCluster } from '../support/redis-clients.ts'
 import { type RedisCluster, startRedisCluster } from '../support/redis-cluster.ts'
-import { askFor } from '../support/redis-load.ts'
 import { startRedisSentinel } from '../support/redis-sentinel.ts'
+import { runStoreLoad } from '../support/store-load.ts'
 import { until } from '../support/wait.ts'
 
 const TIMEOUT_MS = 250
@@ -35,7 +35,7 @@ async function liveThrough(
   const store = await connectRedisStore(url, { timeoutMs: TIMEOUT_MS, denialCache: 0 })
   await until(isOk(store))
   let over = false
-  const loaded = askFor(store, limit, KEYS, { inFlight: 20, isOver: () => over })
+  const loaded = runStoreLoad(store, limit, KEYS, { inFlight: 20, isOver: () => over })
   await setTimeout(200)
   await fail(store)
   await setTimeout(3_000)
@@ -82,7 +82,7 @@ describe('a cluster', () => {
       count: 400,
       periodMs: 86_400_000,
     })
-    const loaded = askFor(store, many, ['device-1'], { inFlight: 10, isOver: () => over })
+    const loaded = runStoreLoad(store, many, ['device-1'], { inFlight: 10, isOver: () => over })
     await cluster.moveSlot(slot, from, (from + 1) % 3)
     await setTimeout(500)
     await cluster.moveSlot(slot, (from + 1) % 3, from)

@@ -7,13 +7,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openSqlite } from '../../src/stores/sqlite/index.ts'
 import { ensureBuilt, ROOT } from '../support/built.ts'
 import { freePort } from '../support/ports.ts'
-import { type Ended, runNode } from '../support/program.ts'
+import { type ExitResult, runNode } from '../support/program.ts'
 import { startCommand } from './cli.ts'
 
 const built = (path: string): string => JSON.stringify(pathToFileURL(join(ROOT, 'dist', path)).href)
 
 /** Runs a program that asks one store one thing, and has nothing else to do. */
-function ask(open: string): Promise<Ended> {
+function ask(open: string): Promise<ExitResult> {
   const program = `
     import { Gate, limit, openStore } from ${built('src/index.js')}
     import { openSqlite } from ${built('src/stores/sqlite/index.js')}

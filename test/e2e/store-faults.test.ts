@@ -62,7 +62,6 @@ async function left(node: Node, client = 'c'): Promise<number> {
 const FAULTS: readonly (readonly [name: string, fault: Fault])[] = [
   ['a black hole', 'black-hole'],
   ['a way of 200 ms each', { latencyMs: 200 }],
-  ['a server that refuses', 'refuse'],
   ['a server that resets', 'reset'],
   ['a full server', { answer: "-OOM command not allowed when used memory > 'maxmemory'.\r\n" }],
   ['a replica', { answer: "-READONLY You can't write against a read only replica.\r\n" }],

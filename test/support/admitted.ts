@@ -1,12 +1,12 @@
-/** Units a process has let pass, and when. */
+/** Units that a process admitted, each with its time. */
 export type Admitted = readonly (readonly [ms: number, units: number])[]
 
-/** What a process told line by line, as `MS UNITS`. */
+/** Reads the lines `MS UNITS` that a process printed. */
 export function readAdmitted(stdout: string): Admitted {
   return [...stdout.matchAll(/^(\d+) (\d+)$/gm)].map(([, ms, units]) => [Number(ms), Number(units)] as const)
 }
 
-/** What all processes let pass together: in the order of time, how much, within how long. */
+/** Merges the admissions of all processes in order of time. Adds their total units, and the time from first to last. */
 export function joinAdmitted(all: readonly Admitted[]): {
   readonly admitted: Admitted
   readonly total: number
@@ -17,7 +17,7 @@ export function joinAdmitted(all: readonly Admitted[]): {
   return { admitted, total, spanMs: admitted.at(-1)![0] - admitted[0]![0] }
 }
 
-/** The most units above `perMs` that any span holds. */
+/** Returns the most units that any time span admits beyond its length in milliseconds times `perMs`. */
 export function mostBeyondRate(admitted: Admitted, perMs: number): number {
   let most = 0
   let beyond = 0

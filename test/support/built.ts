@@ -2,21 +2,21 @@ import { spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
-/** The project's folder. */
+/** Folder of the project. */
 export const ROOT = join(import.meta.dirname, '../..')
 
-/** The built command. */
+/** Path of the built command. */
 export const CLI = join(ROOT, 'dist/src/cli/main.js')
 
 const LOCK = join(ROOT, 'node_modules/.cache/topicgate/build.lock')
-const LOOK_MS = 25
-const LONGEST_BUILD_MS = 120_000
+const LOCK_POLL_MS = 25
+const MAX_BUILD_MS = 120_000
 
 let built: Promise<void> | undefined
 
 /**
- * Resolves when dist is what the sources say; builds only what is missing or older. Test files that ask at the same
- * moment, each in a process of its own, wait for each other. Rejects with the compiler's words.
+ * Resolves when `dist` is up to date. Builds only missing and outdated files. A lock file makes test files in other
+ * processes wait for each other. Rejects with the output of the compiler.
  */
 export function ensureBuilt(): Promise<void> {
   built ??= build()
@@ -24,38 +24,38 @@ export function ensureBuilt(): Promise<void> {
 }
 
 async function build(): Promise<void> {
-  while (!takeLock()) await new Promise(resolve => setTimeout(resolve, LOOK_MS))
+  while (!takeLock()) await new Promise(resolve => setTimeout(resolve, LOCK_POLL_MS))
   try {
-    await runStep([join(ROOT, 'scripts/build.js')])
+    await runScript([join(ROOT, 'scripts/build.js')])
   } finally {
     rmSync(LOCK, { force: true })
   }
 }
 
-/** False while another living process holds it. */
+/** Creates the lock file. Returns false if it exists; deletes it then if its process has ended. */
 function takeLock(): boolean {
   mkdirSync(dirname(LOCK), { recursive: true })
   try {
     writeFileSync(LOCK, String(process.pid), { flag: 'wx' })
     return true
   } catch {
-    if (!isHeld()) rmSync(LOCK, { force: true })
+    if (!isLockHeld()) rmSync(LOCK, { force: true })
     return false
   }
 }
 
-function isHeld(): boolean {
+function isLockHeld(): boolean {
   try {
     const pid = Number(readFileSync(LOCK, 'utf8'))
-    // Without a number only for the moment between its making and its writing.
+    // The file is empty for a moment between its creation and the writing of the process id.
     if (pid > 0) process.kill(pid, 0)
-    return Date.now() - statSync(LOCK).mtimeMs < LONGEST_BUILD_MS
+    return Date.now() - statSync(LOCK).mtimeMs < MAX_BUILD_MS
   } catch {
     return false
   }
 }
 
-function runStep(args: readonly string[]): Promise<void> {
+function runScript(args: readonly string[]): Promise<void> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [...args], { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] })
     let output = ''

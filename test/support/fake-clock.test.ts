@@ -2,14 +2,14 @@ import { describe, expect, it } from 'vitest'
 import { FakeClock } from './fake-clock.ts'
 
 describe('a fake clock', () => {
-  it('stands still until it is moved', () => {
+  it('keeps its time until it is advanced', () => {
     const clock = new FakeClock(1_000)
     expect(clock.now()).toBe(1_000)
     clock.advance(5)
     expect(clock.now()).toBe(1_005)
   })
 
-  it('runs due timers in order of time, each at its own moment, and leaves later ones', () => {
+  it('runs due timers in order of time, each at its own time, and keeps later ones', () => {
     const clock = new FakeClock(0)
     const ran: string[] = []
     for (const ms of [30, 10, 20, 41]) clock.after(ms, () => ran.push(`${ms} at ${clock.now()}`))
@@ -19,7 +19,7 @@ describe('a fake clock', () => {
     expect(clock.now()).toBe(40)
   })
 
-  it('runs timers of the same moment in the order they were set', () => {
+  it('runs timers of the same time in the order they were set', () => {
     const clock = new FakeClock(0)
     const ran: string[] = []
     for (const name of ['first', 'second', 'third']) clock.after(7, () => ran.push(name))
@@ -27,7 +27,7 @@ describe('a fake clock', () => {
     expect(ran).toEqual(['first', 'second', 'third'])
   })
 
-  it('runs a timer set by a timer, when it falls due in the same advance', () => {
+  it('runs a timer set by a timer if it becomes due in the same advance', () => {
     const clock = new FakeClock(0)
     const ranAtMs: number[] = []
     const again = (): void => {
@@ -40,7 +40,7 @@ describe('a fake clock', () => {
     expect(clock.pending).toBe(1)
   })
 
-  it('forgets a cancelled timer', () => {
+  it('does not run a cancelled timer', () => {
     const clock = new FakeClock(0)
     const cancel = clock.after(10, () => expect.unreachable())
     cancel()
@@ -49,7 +49,7 @@ describe('a fake clock', () => {
     clock.advance(10)
   })
 
-  it('may be set back, which moves no timer nearer or farther', () => {
+  it('can be set back, and every timer keeps its remaining wait', () => {
     const clock = new FakeClock(1_000)
     let ranAtMs: number | undefined
     clock.after(50, () => {
@@ -64,7 +64,7 @@ describe('a fake clock', () => {
   })
 
   it('refuses to advance backwards', () => {
-    expect(() => new FakeClock(0).advance(-1)).toThrow('set() may go back')
+    expect(() => new FakeClock(0).advance(-1)).toThrow('set() can go back')
   })
 
   it('settles promises between timers when it advances asynchronously', async () => {

@@ -5,10 +5,10 @@ interface Timer {
   readonly run: () => void
 }
 
-/** A clock that stands still until it is told to move. Whole milliseconds since the Unix epoch. */
+/** A clock whose time changes only by `advance` and `set`. Whole milliseconds since the Unix epoch. */
 export class FakeClock implements Clock {
   #nowMs: number
-  // In the order they were set, which decides between timers due at the same millisecond.
+  // In the order they were set. Timers of the same millisecond run in this order.
   readonly #timers = new Set<Timer>()
 
   constructor(startMs = 1_700_000_000_000) {
@@ -27,14 +27,17 @@ export class FakeClock implements Clock {
     }
   }
 
-  /** Timers set and neither run nor cancelled. */
+  /** Number of timers that have neither run nor been cancelled. */
   get pending(): number {
     return this.#timers.size
   }
 
-  /** Moves time on by `ms`, running what falls due in order of time, each at its own moment; also what those set. */
+  /**
+   * Advances the time by `ms`. Runs all timers that become due, in order of their times, and also timers that these set.
+   * While a timer runs, the clock shows the time of that timer. Throws RangeError if `ms` is negative.
+   */
   advance(ms: number): void {
-    if (!(ms >= 0)) throw new RangeError(`advance(${ms}): time moves on by 0 ms or more; set() may go back`)
+    if (!(ms >= 0)) throw new RangeError(`advance(${ms}): the time must be 0 ms or more; set() can go back`)
     const endMs = this.#nowMs + ms
     for (let timer = this.#nextDue(endMs); timer; timer = this.#nextDue(endMs)) {
       this.#timers.delete(timer)
@@ -44,19 +47,19 @@ export class FakeClock implements Clock {
     this.#nowMs = endMs
   }
 
-  /** As `advance`, and lets what awaits run before and after each timer, so that promises made by timers are settled. */
+  /** Like `advance`, and runs pending promise callbacks and `setImmediate` callbacks before and after each timer. */
   async advanceAsync(ms: number): Promise<void> {
     const endMs = this.#nowMs + ms
-    await settle()
+    await runPendingCallbacks()
     for (let timer = this.#nextDue(endMs); timer; timer = this.#nextDue(endMs)) {
       this.advance(Math.max(0, timer.atMs - this.#nowMs))
-      await settle()
+      await runPendingCallbacks()
     }
     this.advance(Math.max(0, endMs - this.#nowMs))
-    await settle()
+    await runPendingCallbacks()
   }
 
-  /** Sets what the clock shows, also to an earlier time. Runs no timer: their moments move with the clock. */
+  /** Sets the time, also to an earlier one. Runs no timer. Every timer keeps its remaining wait. */
   set(ms: number): void {
     const stepMs = ms - this.#nowMs
     this.#nowMs = ms
@@ -72,7 +75,7 @@ export class FakeClock implements Clock {
   }
 }
 
-/** Runs the microtasks and what `setImmediate` holds. */
-function settle(): Promise<void> {
+/** Runs the microtasks and the callbacks of `setImmediate`. */
+function runPendingCallbacks(): Promise<void> {
   return new Promise(resolve => setImmediate(resolve))
 }

@@ -1,29 +1,31 @@
 import type { AddressInfo } from 'node:net'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 
-/**
- * What becomes of what passes: nothing, a delay of each chunk by so many milliseconds, silence (bytes are held, and
- * delivered when it ends, as TCP would), the same for what clients or servers send, bytes that are lost, also those of new connections, no new connections and an end to the old ones, a reset of all, or an answer
- * of Redis in place of its own to everything that is asked.
- */
+/** Fault of a proxy, for both directions of all connections, present and future. */
 export type Fault =
   | 'none'
+  /** Delivers each chunk after this delay. */
   | { readonly latencyMs: number }
+  /** Holds the bytes of both directions. They are delivered in order when the fault ends. */
   | 'black-hole'
+  /** Holds the bytes that clients send. */
   | 'hold-requests'
+  /** Holds the bytes that the server sends. */
   | 'hold-answers'
+  /** Discards the bytes of both directions. */
   | 'swallow'
-  | 'refuse'
+  /** Resets all connections, and each new one once it is accepted. Held bytes are lost. */
   | 'reset'
+  /** Answers each Redis command of a client with this text. The command does not reach the server. */
   | { readonly answer: string }
 
-/** A TCP proxy of this process before a real server, whose faults can be switched at any time. */
+/** A TCP proxy in this process, in front of a real server. Its fault can be changed at any time. */
 export class FaultProxy implements AsyncDisposable {
   readonly port: number
   #fault: Fault = 'none'
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
-  readonly #ways = new Set<Way>()
+  readonly #directions = new Set<Direction>()
 
   private constructor(server: Server) {
     this.#server = server
@@ -34,21 +36,25 @@ export class FaultProxy implements AsyncDisposable {
     const server = createServer()
     await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
     const proxy = new FaultProxy(server)
-    server.on('connection', socket => proxy.#join(socket, targetPort))
+    server.on('connection', socket => proxy.#accept(socket, targetPort))
     return proxy
   }
 
   set fault(fault: Fault) {
     this.#fault = fault
-    // What is held of connections that end is lost.
-    if (fault === 'refuse' || fault === 'reset') for (const socket of this.#sockets) socket.resetAndDestroy()
-    else for (const way of this.#ways) if (!isHolding(fault, way.isQuestion)) way.open()
+    if (fault === 'reset') {
+      for (const socket of this.#sockets) socket.resetAndDestroy()
+      return
+    }
+    for (const direction of this.#directions) {
+      if (!isHolding(fault, direction.isFromClient)) direction.releaseHeld()
+    }
   }
 
-  /** Number of chunks that are held back now. */
+  /** Number of chunks that are held or delayed now. */
   get heldChunks(): number {
     let count = 0
-    for (const way of this.#ways) count += way.heldChunks
+    for (const direction of this.#directions) count += direction.heldChunks
     return count
   }
 
@@ -61,51 +67,51 @@ export class FaultProxy implements AsyncDisposable {
     return this.stop()
   }
 
-  #join(client: Socket, targetPort: number): void {
-    if (this.#fault === 'refuse' || this.#fault === 'reset') return void client.resetAndDestroy()
+  #accept(client: Socket, targetPort: number): void {
+    if (this.#fault === 'reset') return void client.resetAndDestroy()
     const target = connect(targetPort, '127.0.0.1')
-    this.#lead(client, target, true)
-    this.#lead(target, client, false)
+    this.#forward(client, target, true)
+    this.#forward(target, client, false)
   }
 
-  #lead(from: Socket, to: Socket, isQuestion: boolean): void {
-    const way = new Way(to, isQuestion)
+  #forward(from: Socket, to: Socket, isFromClient: boolean): void {
+    const direction = new Direction(to, isFromClient)
     from.setNoDelay(true)
     this.#sockets.add(from)
-    this.#ways.add(way)
+    this.#directions.add(direction)
     from.on('error', () => {})
     from.on('close', () => {
       this.#sockets.delete(from)
-      this.#ways.delete(way)
+      this.#directions.delete(direction)
       to.destroy()
     })
     from.on('data', chunk => {
       const fault = this.#fault
       if (fault === 'swallow') return
-      if (typeof fault !== 'object') way.take(chunk, isHolding(fault, isQuestion) ? Infinity : 0)
-      else if ('latencyMs' in fault) way.take(chunk, fault.latencyMs)
-      // A command of Redis is an array: one answer for each that begins in the chunk.
-      else if (isQuestion) {
+      if (typeof fault !== 'object') direction.enqueue(chunk, isHolding(fault, isFromClient) ? Infinity : 0)
+      else if ('latencyMs' in fault) direction.enqueue(chunk, fault.latencyMs)
+      // A Redis command is an array. Sends one answer for each array that begins in the chunk.
+      else if (isFromClient) {
         from.write(fault.answer.repeat(chunk.toString('latin1').match(/(^|\r\n)\*\d+\r\n\$/g)?.length ?? 0))
       }
-      // Answers to what was asked before the fault. Without them all later answers would belong to other commands.
-      else way.take(chunk, 0)
+      // Answers to commands from before the fault. Without them later answers would belong to the wrong commands.
+      else direction.enqueue(chunk, 0)
     })
   }
 }
 
-function isHolding(fault: Fault, isQuestion: boolean): boolean {
-  return fault === 'black-hole' || fault === (isQuestion ? 'hold-requests' : 'hold-answers')
+function isHolding(fault: Fault, isFromClient: boolean): boolean {
+  return fault === 'black-hole' || fault === (isFromClient ? 'hold-requests' : 'hold-answers')
 }
 
-/** One direction of a connection: what is held back is delivered in its order. */
-class Way {
-  readonly isQuestion: boolean
+/** One direction of a connection. Delivers chunks in order, each when it is due. */
+class Direction {
+  readonly isFromClient: boolean
   readonly #to: Socket
   readonly #chunks: { readonly bytes: Buffer; dueMs: number }[] = []
 
-  constructor(to: Socket, isQuestion: boolean) {
-    this.isQuestion = isQuestion
+  constructor(to: Socket, isFromClient: boolean) {
+    this.isFromClient = isFromClient
     this.#to = to
   }
 
@@ -113,14 +119,14 @@ class Way {
     return this.#chunks.length
   }
 
-  take(bytes: Buffer, delayMs: number): void {
+  enqueue(bytes: Buffer, delayMs: number): void {
     this.#chunks.push({ bytes, dueMs: performance.now() + delayMs })
     this.#deliver()
     if (delayMs > 0 && delayMs < Infinity) setTimeout(() => this.#deliver(), delayMs + 1).unref()
   }
 
-  /** Delivers what was held for ever. */
-  open(): void {
+  /** Delivers the chunks that were held without a time limit. */
+  releaseHeld(): void {
     for (const chunk of this.#chunks) if (chunk.dueMs === Infinity) chunk.dueMs = 0
     this.#deliver()
   }

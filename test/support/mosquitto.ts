@@ -7,7 +7,7 @@ export interface MosquittoServer extends TestServer {
   readonly url: string
 }
 
-/** Starts a Mosquitto that lets anyone in and keeps nothing. `config` are further lines of its configuration. */
+/** Starts a Mosquitto without authentication and persistence. `config` adds lines to its configuration file. */
 export async function startMosquitto(
   options: { config?: readonly string[]; port?: number } = {},
 ): Promise<MosquittoServer> {

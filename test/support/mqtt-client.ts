@@ -7,17 +7,17 @@ export interface ReceivedMessage {
   readonly packet: IPublishPacket
 }
 
-/** An MQTT.js client that is connected and keeps what it receives. */
+/** A connected MQTT.js client that records the messages it receives. */
 export interface TestClient extends AsyncDisposable {
   readonly client: MqttClient
   readonly connack: IConnackPacket
-  /** In order of arrival. */
+  /** Received messages, in order of arrival. */
   readonly messages: readonly ReceivedMessage[]
-  /** Waits until that many messages are there. */
+  /** Waits until at least `count` messages have arrived. Default of `timeoutMs`: 10,000. */
   received(count: number, timeoutMs?: number): Promise<readonly ReceivedMessage[]>
-  /** Waits for the broker's answer to a subscription; rejects where it is refused. */
+  /** Subscribes and waits for the SUBACK. Rejects if the broker refuses. Default of `qos`: 0. */
   subscribe(pattern: string, qos?: 0 | 1 | 2): Promise<void>
-  /** Waits as long as the quality of service says: at 1 and 2 for the broker's acknowledgement. */
+  /** Publishes. At QoS 1 and 2 it waits for the broker's acknowledgement. */
   publish(
     topic: string,
     payload: string | Buffer,
@@ -26,16 +26,16 @@ export interface TestClient extends AsyncDisposable {
   close(): Promise<void>
 }
 
-/** Connects and waits for the CONNACK; rejects where the broker refuses. Speaks MQTT 3.1.1 unless told otherwise. */
+/** Connects and waits for the CONNACK. Rejects if the broker refuses. Default: MQTT 3.1.1 without reconnects. */
 export async function connectClient(
   options: IClientOptions & { readonly port: number },
 ): Promise<TestClient> {
   const client = connect({ host: '127.0.0.1', reconnectPeriod: 0, connectTimeout: 10_000, ...options })
   const messages: ReceivedMessage[] = []
-  // Listens before the CONNACK: a persistent session delivers right behind it.
+  // Listens before the CONNACK, because a persistent session delivers messages right after it.
   client.on('message', (topic, payload, packet) => messages.push({ topic, text: payload.toString(), packet }))
-  const connack = await connected(client)
-  // A broker that disconnects is for the test to judge; without a listener it would end the process.
+  const connack = await waitForConnack(client)
+  // Without a listener, an error after the CONNACK would end the process.
   client.on('error', () => {})
   const close = async (): Promise<void> => {
     await client.endAsync(true)
@@ -51,7 +51,7 @@ export async function connectClient(
       }),
     subscribe: async (pattern, qos = 0) => {
       const granted = await client.subscribeAsync(pattern, { qos })
-      const refused = granted.find(effect => effect.qos >= 128)
+      const refused = granted.find(grant => grant.qos >= 128)
       if (refused) throw new Error(`the subscription to ${refused.topic} was refused with ${refused.qos}`)
     },
     publish: async (topic, payload, publishOptions = {}) => {
@@ -62,7 +62,7 @@ export async function connectClient(
   }
 }
 
-function connected(client: MqttClient): Promise<IConnackPacket> {
+function waitForConnack(client: MqttClient): Promise<IConnackPacket> {
   return new Promise((resolve, reject) => {
     const refuse = (cause: unknown): void => {
       client.end(true)

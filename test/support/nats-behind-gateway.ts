@@ -7,8 +7,8 @@ import type { NatsServer } from './nats.ts'
 const RATE = '1000000/s'
 
 /**
- * Puts a server behind a gateway whose limits nothing reaches. `port` is that of the gateway, 0 for a free one. Appends the
- * number of connections to a file when it stops.
+ * Starts a gateway in front of a server, with limits that no test reaches. `port` is the port of the gateway, 0 for a free
+ * one. When the gateway stops, it appends the number of its connections to the server to `file`.
  */
 export async function putBehindGateway(server: NatsServer, port: number, file: string): Promise<NatsServer> {
   const gate = new Gate({ dialect: 'nats' }).use(
@@ -23,7 +23,7 @@ export async function putBehindGateway(server: NatsServer, port: number, file: s
     gateway.handle(socket, { ip: socket.remoteAddress ?? '', port: socket.remotePort }),
   )
   await new Promise<void>(resolve => listener.listen(port, '127.0.0.1', resolve))
-  const { port: ownPort } = listener.address() as AddressInfo
+  const { port: gatewayPort } = listener.address() as AddressInfo
   const stop: NatsServer['stop'] = async signal => {
     await server.stop(signal)
     appendFileSync(file, `${gateway.stats().upstreamConnects}\n`)
@@ -31,6 +31,6 @@ export async function putBehindGateway(server: NatsServer, port: number, file: s
     await new Promise(resolve => listener.close(resolve))
     await gate.close()
   }
-  const url = `nats://127.0.0.1:${ownPort}`
-  return { ...server, port: ownPort, url, stop, [Symbol.asyncDispose]: () => stop() }
+  const url = `nats://127.0.0.1:${gatewayPort}`
+  return { ...server, port: gatewayPort, url, stop, [Symbol.asyncDispose]: () => stop() }
 }

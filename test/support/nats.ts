@@ -8,8 +8,9 @@ export interface NatsServer extends TestServer {
 }
 
 /**
- * Starts a NATS server, with JetStream if asked for. `args` are further ones of nats-server, `config` is its file. It is
- * behind a gateway if TOPICGATE_NATS_GATEWAY names a file for the number of connections.
+ * Starts a NATS server. `jetstream` enables JetStream, `args` adds arguments of nats-server, `config` is the text of its
+ * configuration file. If the environment variable TOPICGATE_NATS_GATEWAY is set, clients reach the server through a
+ * gateway. Its value is the path of a file, to which the gateway appends its number of connections.
  */
 export async function startNats(
   options: { jetstream?: boolean; args?: readonly string[]; config?: string; port?: number } = {},

@@ -30,9 +30,9 @@ def on_message(client, userdata, message):
         client.disconnect()
 
 
-# Version 2 asks for the form of the callbacks.
-form = {"callback_api_version": mqtt.CallbackAPIVersion.VERSION1} if hasattr(mqtt, "CallbackAPIVersion") else {}
-client = mqtt.Client(client_id=name, protocol=mqtt.MQTTv5 if version == 5 else mqtt.MQTTv311, **form)
+# paho-mqtt 2 requires the version of its callback API.
+api_version = {"callback_api_version": mqtt.CallbackAPIVersion.VERSION1} if hasattr(mqtt, "CallbackAPIVersion") else {}
+client = mqtt.Client(client_id=name, protocol=mqtt.MQTTv5 if version == 5 else mqtt.MQTTv311, **api_version)
 client.max_inflight_messages_set(count)
 client.on_connect = on_connect
 client.on_subscribe = on_subscribe

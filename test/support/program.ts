@@ -2,8 +2,8 @@ import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { ROOT } from './built.ts'
 
-/** What a program left behind. */
-export interface Ended {
+/** Exit status and output of a program. */
+export interface ExitResult {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
   readonly stdout: string
@@ -13,25 +13,25 @@ export interface Ended {
 export interface ProgramOptions {
   readonly cwd?: string
   readonly env?: Readonly<Record<string, string | undefined>>
-  /** What it reads from its standard input; else it reads nothing. */
+  /** Standard input. Default: empty. */
   readonly input?: string
-  /** After this it is killed. Default: 120,000. */
+  /** Time after which the program is killed. Default: 120,000. */
   readonly timeoutMs?: number
 }
 
-/** A node program that runs. */
+/** A running Node program. */
 export interface Program extends AsyncDisposable {
   readonly pid: number
   readonly stdout: string
   readonly stderr: string
-  /** The first line, printed already or to come, that matches; rejects when the program ends without it. */
+  /** Resolves with the match of the first matching line, printed before or later. Rejects if the program ends without one. */
   line(pattern: RegExp): Promise<RegExpExecArray>
-  readonly ended: Promise<Ended>
-  /** Sends a signal; by process id, nothing else. */
+  readonly ended: Promise<ExitResult>
+  /** Sends a signal to this process only. */
   signal(signal: NodeJS.Signals): void
 }
 
-/** Starts `node` with arguments. The program dies with the test run. */
+/** Starts `node` with arguments. It is killed when the test run ends. */
 export function startNode(args: readonly string[], options: ProgramOptions = {}): Program {
   const child = spawn(process.execPath, [...args], {
     cwd: options.cwd ?? ROOT,
@@ -42,8 +42,8 @@ export function startNode(args: readonly string[], options: ProgramOptions = {})
   const watchers = new Set<() => void>()
   let stdout = ''
   let stderr = ''
-  let over = false
-  const tell = (): void => {
+  let hasEnded = false
+  const notifyWatchers = (): void => {
     for (const watcher of [...watchers]) watcher()
   }
   child.stdout.on('data', chunk => {
@@ -54,21 +54,21 @@ export function startNode(args: readonly string[], options: ProgramOptions = {})
   })
   createInterface({ input: child.stdout }).on('line', text => {
     lines.push(text)
-    tell()
+    notifyWatchers()
   })
   child.stdin.on('error', () => {})
   child.stdin.end(options.input ?? '')
   const kill = (): void => void child.kill('SIGKILL')
   process.once('exit', kill)
-  const patience = setTimeout(kill, options.timeoutMs ?? 120_000)
-  const ended = new Promise<Ended>((resolve, reject) => {
+  const killTimer = setTimeout(kill, options.timeoutMs ?? 120_000)
+  const ended = new Promise<ExitResult>((resolve, reject) => {
     child.once('error', reject)
     child.once('close', (code, signal) => {
-      over = true
-      clearTimeout(patience)
+      hasEnded = true
+      clearTimeout(killTimer)
       process.removeListener('exit', kill)
       resolve({ code, signal, stdout, stderr })
-      tell()
+      notifyWatchers()
     })
   })
   return {
@@ -82,25 +82,25 @@ export function startNode(args: readonly string[], options: ProgramOptions = {})
     ended,
     line: pattern =>
       new Promise((resolve, reject) => {
-        const look = (): void => {
+        const checkLines = (): void => {
           const found = lines.map(text => pattern.exec(text)).find(match => match !== null)
-          if (!found && !over) return
-          watchers.delete(look)
+          if (!found && !hasEnded) return
+          watchers.delete(checkLines)
           if (found) resolve(found)
           else reject(new Error(`it ended without printing ${String(pattern)}:\n${stdout}${stderr}`))
         }
-        watchers.add(look)
-        look()
+        watchers.add(checkLines)
+        checkLines()
       }),
     signal: name => void child.kill(name),
     [Symbol.asyncDispose]: async () => {
-      if (!over) kill()
+      if (!hasEnded) kill()
       await ended
     },
   }
 }
 
-/** Runs `node` with arguments to its end. */
-export function runNode(args: readonly string[], options: ProgramOptions = {}): Promise<Ended> {
+/** Runs `node` with arguments and waits until it ends. */
+export function runNode(args: readonly string[], options: ProgramOptions = {}): Promise<ExitResult> {
   return startNode(args, options).ended
 }

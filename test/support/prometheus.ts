@@ -20,7 +20,7 @@ interface PrometheusConfig {
   readonly scrape_configs: readonly object[]
 }
 
-/** Starts a Prometheus with the files of `config/prometheus/`, which scrapes a target every 300 ms instead. */
+/** Starts a Prometheus with the files of `config/prometheus/`, changed to scrape `target` every 300 ms. */
 export async function startPrometheus(target: string): Promise<PrometheusServer> {
   const server = await startServer({
     program: 'prometheus',

@@ -13,13 +13,13 @@ export interface RabbitmqServer extends TestServer {
   readonly url: string
 }
 
-/** Starts a RabbitMQ that serves MQTT only, lets anyone in and expects PROXY headers. It takes about ten seconds. */
+/** Starts a RabbitMQ with MQTT only, without authentication. It expects PROXY headers. Takes about ten seconds. */
 export async function startRabbitmq(): Promise<RabbitmqServer> {
   const [epmdPort, distributionPort] = [await freePort(), await freePort()]
   const server = await startServer({
     program: 'rabbitmq-server',
     variable: 'TOPICGATE_RABBITMQ',
-    // That of /usr/sbin changes to a user who may not read the folder.
+    // The script in /usr/sbin switches to the user `rabbitmq`, who cannot read the folder of the server.
     folders: ['/usr/lib/rabbitmq/bin'],
     startingMs: 120_000,
     env: (_port, folder) => ({
@@ -32,7 +32,7 @@ export async function startRabbitmq(): Promise<RabbitmqServer> {
       RABBITMQ_CONF_ENV_FILE: '/dev/null',
       RABBITMQ_DIST_PORT: String(distributionPort),
       ERL_EPMD_PORT: String(epmdPort),
-      // The script then becomes the server, so that signals reach it.
+      // With this variable the script replaces itself with the server (`exec`), so that signals reach the server.
       RUNNING_UNDER_SYSTEMD: 'true',
     }),
     args: async (port, folder) => {
@@ -50,7 +50,7 @@ export async function startRabbitmq(): Promise<RabbitmqServer> {
   })
   const stop = async (signal?: NodeJS.Signals): Promise<void> => {
     await server.stop(signal)
-    // The port mapper of Erlang, which was started for this server alone, would stay.
+    // Stops the port mapper of Erlang, which was started for this server only and would keep running.
     await run('epmd', ['-kill'], { env: { ...process.env, ERL_EPMD_PORT: String(epmdPort) } }).catch(() => {})
   }
   return {

@@ -1,17 +1,18 @@
-/** A generator of chance that gives the same row for the same seed. */
+/** Generator of pseudo-random numbers. The same seed gives the same sequence. */
 export interface Random {
-  /** In [0, 1). */
+  /** Returns a number in [0, 1). */
   next(): number
-  /** A whole number from `least` to `most`, both included. */
+  /** Returns a whole number from `least` to `most`, both included. */
   int(least: number, most: number): number
-  /** True with the given probability. */
+  /** Returns true with the given probability. */
   chance(probability: number): boolean
+  /** Returns one of the items. Throws RangeError if there are none. */
   pick<T>(items: readonly T[]): T
-  /** A shuffled copy. */
+  /** Returns a shuffled copy. */
   shuffle<T>(items: readonly T[]): T[]
 }
 
-/** Mulberry32: 32 bits of state, good enough for tests, never for secrets. */
+/** Creates a generator (Mulberry32, 32 bits of state). Suitable for tests, not for secrets. */
 export function random(seed: number): Random {
   let state = seed >>> 0
   const next = (): number => {

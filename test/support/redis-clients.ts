@@ -3,7 +3,7 @@ import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'ioredis'
 import { createClient, createCluster } from 'redis'
 import type { NodeRedisCluster } from '../../src/stores/redis/index.ts'
 
-/** An ioredis client as users are advised to make it, connected. */
+/** Opens an ioredis client with the options that the documentation recommends, and waits until it is ready. */
 export async function openIoredis(url: string, options: RedisOptions = {}): Promise<Redis> {
   const client = new Redis(url, {
     enableOfflineQueue: false,
@@ -17,12 +17,12 @@ export async function openIoredis(url: string, options: RedisOptions = {}): Prom
   return client
 }
 
-/** An ioredis Cluster as users are advised to make it, ready. */
+/** Opens an ioredis Cluster with the recommended options, and waits until it is ready. */
 export async function openIoredisCluster(url: string, options: ClusterOptions = {}): Promise<Cluster> {
   const nodes = url
     .replace(/^.*:\/\//, '')
     .split(',')
-    .map(text => ({ host: text.split(':')[0]!, port: Number(text.split(':')[1]) }))
+    .map(address => ({ host: address.split(':')[0]!, port: Number(address.split(':')[1]) }))
   const redisOptions = { maxRetriesPerRequest: 0, autoResendUnfulfilledCommands: false }
   const cluster = new Cluster(nodes, { enableOfflineQueue: false, redisOptions, ...options })
   cluster.on('error', () => {})
@@ -30,7 +30,7 @@ export async function openIoredisCluster(url: string, options: ClusterOptions = 
   return cluster
 }
 
-/** A client of node-redis as users are advised to make it, connected. */
+/** Opens a client of node-redis with the recommended options, and waits until it is connected. */
 export async function openNodeRedis(url: string): Promise<ReturnType<typeof createClient>> {
   const client = createClient({ url, disableOfflineQueue: true, socket: { reconnectStrategy: () => 50 } })
   client.on('error', () => {})
@@ -38,12 +38,12 @@ export async function openNodeRedis(url: string): Promise<ReturnType<typeof crea
   return client as ReturnType<typeof createClient>
 }
 
-/** A cluster of node-redis as users are advised to make it, connected. */
+/** Opens a cluster client of node-redis with the recommended options, and waits until it is connected. */
 export async function openNodeRedisCluster(url: string): Promise<NodeRedisCluster> {
   const rootNodes = url
     .replace(/^.*:\/\//, '')
     .split(',')
-    .map(place => ({ url: `redis://${place}` }))
+    .map(address => ({ url: `redis://${address}` }))
   const cluster = createCluster({ rootNodes, defaults: { disableOfflineQueue: true } })
   cluster.on('error', () => {})
   await cluster.connect()

@@ -4,28 +4,30 @@ import { type RedisServer, startRedis } from './redis.ts'
 import { until } from './wait.ts'
 
 const SLOTS = 16_384
-const MEET_AGAIN_MS = 5_000
+const MEET_EVERY_MS = 5_000
 
 export interface RedisCluster extends AsyncDisposable {
-  /** `redis+cluster://127.0.0.1:port,…`: of the masters. */
+  /** `redis+cluster://127.0.0.1:port,…` with the ports of the masters. */
   readonly url: string
-  /** The masters first, then a replica of each, in the same order. */
+  /** Masters, then the replica of each master, in the same order. */
   readonly nodes: readonly RedisServer[]
-  /** Of its own connection, to ask a node anything. */
+  /** Returns a client of one node, for any command. */
   admin(node: number): Redis
-  /** Moves a slot, with all its keys, from the node that holds it to another master, as an operator does. */
+  /** Moves a slot with all its keys from one master to another, as an operator would. */
   moveSlot(slot: number, from: number, to: number): Promise<void>
   stop(): Promise<void>
 }
 
 export interface ClusterOptions {
+  /** Number of masters. Default: 3. */
   readonly masters?: number
+  /** True to start one replica for each master. Default: false. */
   readonly replicas?: boolean
-  /** Milliseconds until a silent node counts as dead. */
+  /** Milliseconds without an answer after which a node counts as failed. Default: 1,000. */
   readonly nodeTimeoutMs?: number
 }
 
-/** Starts a Redis Cluster of nodes of its own, put together by hand, and waits until every node sees all slots. */
+/** Starts a Redis Cluster and waits until every node is connected and all slots are served. */
 export async function startRedisCluster(options: ClusterOptions = {}): Promise<RedisCluster> {
   const { masters = 3, replicas = false, nodeTimeoutMs = 1_000 } = options
   const count = replicas ? 2 * masters : masters
@@ -37,7 +39,7 @@ export async function startRedisCluster(options: ClusterOptions = {}): Promise<R
     await Promise.all(nodes.map(node => node.stop('SIGKILL')))
   }
   try {
-    await join(nodes, admins, masters)
+    await formCluster(nodes, admins, masters)
   } catch (error) {
     await stop()
     throw error
@@ -71,7 +73,7 @@ export async function startRedisCluster(options: ClusterOptions = {}): Promise<R
   }
 }
 
-/** The bus of a node is at its port and 10,000 more, unless it is told: and that may be no port at all. */
+/** Starts a node with a free bus port. Why: the default bus port is the port of the node + 10,000, which may not exist. */
 async function startNode(nodeTimeoutMs: number): Promise<RedisServer> {
   const bus = await freePort()
   return startRedis({
@@ -83,7 +85,12 @@ async function startNode(nodeTimeoutMs: number): Promise<RedisServer> {
   })
 }
 
-async function join(nodes: readonly RedisServer[], admins: readonly Redis[], masters: number): Promise<void> {
+/** Assigns the slots, connects the nodes and attaches the replicas, as `redis-cli --cluster create` does. */
+async function formCluster(
+  nodes: readonly RedisServer[],
+  admins: readonly Redis[],
+  masters: number,
+): Promise<void> {
   const share = Math.ceil(SLOTS / masters)
   await Promise.all(
     admins.slice(0, masters).map((admin, index) => {
@@ -96,40 +103,42 @@ async function join(nodes: readonly RedisServer[], admins: readonly Redis[], mas
   )
   const bus = async (index: number): Promise<string> =>
     ((await admins[index]!.call('CONFIG', 'GET', 'cluster-port')) as string[])[1]!
-  let metMs = Number.NEGATIVE_INFINITY
-  const haveMet = async (): Promise<boolean> => {
-    // On a busy machine a handshake may end at its time limit, and the node is forgotten.
-    if (performance.now() - metMs > MEET_AGAIN_MS) {
+  let lastMeetMs = Number.NEGATIVE_INFINITY
+  const areAllConnected = async (): Promise<boolean> => {
+    // On a busy machine a handshake may time out, and the nodes must meet again.
+    if (performance.now() - lastMeetMs > MEET_EVERY_MS) {
       for (let index = 1; index < nodes.length; index++) {
         await admins[0]!.call('CLUSTER', 'MEET', '127.0.0.1', String(nodes[index]!.port), await bus(index))
       }
-      metMs = performance.now()
+      lastMeetMs = performance.now()
     }
-    return everyone(admins, admin => knows(admin, nodes.length))
+    return everyNode(admins, admin => knowsNodes(admin, nodes.length))
   }
-  await until(haveMet, { what: 'the nodes to know each other' })
+  await until(areAllConnected, { what: 'all nodes to be connected' })
   for (let index = masters; index < nodes.length; index++) {
     const master = String(await admins[index - masters]!.call('CLUSTER', 'MYID'))
     await until(async () => (await admins[index]!.call('CLUSTER', 'REPLICATE', master)) === 'OK')
   }
-  await until(() => everyone(admins, isWhole), { what: 'the cluster to be whole' })
+  await until(() => everyNode(admins, isNodeReady), { what: 'all nodes to be ready' })
 }
 
-async function everyone(
+async function everyNode(
   admins: readonly Redis[],
   test: (admin: Redis) => Promise<boolean>,
 ): Promise<boolean> {
   return (await Promise.all(admins.map(test))).every(Boolean)
 }
 
-async function knows(admin: Redis, count: number): Promise<boolean> {
+/** Returns true if a node is connected to `count` nodes, itself included. */
+async function knowsNodes(admin: Redis, count: number): Promise<boolean> {
   const lines = String(await admin.call('CLUSTER', 'NODES'))
     .trim()
     .split('\n')
   return lines.length === count && lines.every(line => !/handshake|fail|noaddr/.test(line))
 }
 
-async function isWhole(admin: Redis): Promise<boolean> {
+/** Returns true if a node sees all slots served and, if it is a replica, follows its master. */
+async function isNodeReady(admin: Redis): Promise<boolean> {
   const info = String(await admin.call('CLUSTER', 'INFO'))
   if (!info.includes('cluster_state:ok')) return false
   const replication = await admin.info('replication')

@@ -5,7 +5,7 @@ export interface RedisServer extends TestServer {
   readonly url: string
 }
 
-/** Starts a Redis that keeps nothing on disk. `args` are further ones of redis-server, as `['--maxmemory', '1mb']`. */
+/** Starts a Redis without persistence. `args` adds arguments of redis-server, such as `['--maxmemory', '1mb']`. */
 export async function startRedis(
   options: { args?: readonly string[]; port?: number } = {},
 ): Promise<RedisServer> {

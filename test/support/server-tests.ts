@@ -1,16 +1,16 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 
-/** Modules that start or load what scripts/ensure-servers.sh installs. */
-const INSTALLED = new Set(['test/support/server.ts', 'test/src/stores/sqlite/drivers.ts'])
+/** Modules that start a server or load a library that scripts/ensure-servers.sh installs. */
+const SERVER_MODULES = new Set(['test/support/server.ts', 'test/src/stores/sqlite/drivers.ts'])
 
 const IMPORTS = /(?:from\s+|import\s*\(?\s*)'(\.[^']+)'/g
 
-/** Returns the test files that import, directly or not, what needs an installed server or library. */
+/** Returns the test files that import one of these modules, directly or indirectly. End-to-end tests are left out. */
 export function findServerTests(root: string): readonly string[] {
   const imports = new Map<string, readonly string[]>()
-  const needs = (file: string, seen: Set<string>): boolean => {
-    if (INSTALLED.has(file)) return true
+  const needsServer = (file: string, seen: Set<string>): boolean => {
+    if (SERVER_MODULES.has(file)) return true
     if (seen.has(file)) return false
     seen.add(file)
     let found = imports.get(file)
@@ -18,13 +18,13 @@ export function findServerTests(root: string): readonly string[] {
       found = importsOf(root, file)
       imports.set(file, found)
     }
-    return found.some(each => needs(each, seen))
+    return found.some(each => needsServer(each, seen))
   }
   return readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' })
     .filter(file => file.endsWith('.test.ts'))
     .map(file => `test/${file}`)
     .filter(file => !file.startsWith('test/e2e/') && !file.startsWith('test/structure/'))
-    .filter(file => needs(file, new Set()))
+    .filter(file => needsServer(file, new Set()))
     .sort()
 }
 

@@ -6,41 +6,41 @@ import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { freePort } from './ports.ts'
 
-/** A server that a test started for itself. */
+/** A server that a test has started. */
 export interface TestServer extends AsyncDisposable {
   readonly host: '127.0.0.1'
   readonly port: number
   readonly pid: number
-  /** Its own folder, removed when it stops. */
+  /** Working directory of the server, removed when it stops. */
   readonly folder: string
-  /** What it printed so far. */
+  /** Returns the last 20,000 characters of its output. */
   output(): string
-  /** Ends it by process id and waits until it is gone. `SIGKILL` for a crash. */
+  /** Sends a signal and waits until the server has ended. Default: SIGTERM, and SIGKILL after 5 seconds. */
   stop(signal?: NodeJS.Signals): Promise<void>
 }
 
 export interface ServerRecipe {
-  /** The program's name on the PATH. */
+  /** Name of the program. */
   readonly program: string
-  /** The environment variable that may name the binary instead. */
+  /** Environment variable that may hold the path of the binary. */
   readonly variable: string
-  /** Arguments, once the port and the folder are known; may write files there. */
+  /** Returns the arguments for a port and a folder. May write files into the folder. */
   args(port: number, folder: string): readonly string[] | Promise<readonly string[]>
-  /** A port to use instead of a free one, to come back after a crash. */
+  /** Port to use instead of a free one, such as that of a server that has crashed. */
   readonly port?: number
-  /** Folders to look in before the PATH. */
+  /** Folders that are searched before the PATH. */
   readonly folders?: readonly string[]
-  /** Further variables of its environment. */
+  /** Returns additional environment variables. */
   env?(port: number, folder: string): Readonly<Record<string, string>>
-  /** Default: 60,000. */
+  /** Maximum time until it accepts connections. Default: 60,000. */
   readonly startingMs?: number
 }
 
-const STARTING_MS = 60_000
-const STOPPING_MS = 5_000
+const MAX_START_MS = 60_000
+const MAX_STOP_MS = 5_000
 const SHIMS = join(import.meta.dirname, '../../node_modules/.cache/topicgate/bin')
 
-/** Starts a server and waits until it accepts connections; tries other ports where another program was faster. */
+/** Starts a server and waits until it accepts connections. Tries up to three ports, because others may take one first. */
 export async function startServer(recipe: ServerRecipe): Promise<TestServer> {
   const attempts = recipe.port === undefined ? 3 : 1
   for (let attempt = 1; ; attempt++) {
@@ -66,28 +66,28 @@ async function startOnce(recipe: ServerRecipe, port: number): Promise<TestServer
       output = (output + chunk).slice(-20_000)
     })
   }
-  const gone = new Promise<void>(resolve => {
+  const exited = new Promise<void>(resolve => {
     child.once('error', error => {
       output += String(error)
       resolve()
     })
     child.once('exit', () => resolve())
   })
-  // A test runner that ends early takes its servers along.
-  const killWithUs = (): void => void child.kill('SIGKILL')
-  process.once('exit', killWithUs)
+  // Kills the server if the test runner ends early.
+  const killOnExit = (): void => void child.kill('SIGKILL')
+  process.once('exit', killOnExit)
 
   const stop = async (signal: NodeJS.Signals = 'SIGTERM'): Promise<void> => {
     child.kill(signal)
-    const impatience = setTimeout(() => child.kill('SIGKILL'), STOPPING_MS)
-    await gone
-    clearTimeout(impatience)
-    process.removeListener('exit', killWithUs)
+    const killTimer = setTimeout(() => child.kill('SIGKILL'), MAX_STOP_MS)
+    await exited
+    clearTimeout(killTimer)
+    process.removeListener('exit', killOnExit)
     await rm(folder, { recursive: true, force: true })
   }
 
   try {
-    await untilAccepting(child, port, recipe.startingMs ?? STARTING_MS)
+    await untilAccepting(child, port, recipe.startingMs ?? MAX_START_MS)
   } catch (cause) {
     await stop('SIGKILL')
     throw new Error(`${recipe.program} did not start on port ${port}; it printed:\n${output}`, { cause })
@@ -99,7 +99,7 @@ async function startOnce(recipe: ServerRecipe, port: number): Promise<TestServer
     folder,
     output: () => output,
     stop,
-    // Ends at once; but a wrapper around a container passes only SIGTERM on to it.
+    // SIGKILL is faster, but a wrapper around a container can pass on only SIGTERM.
     [Symbol.asyncDispose]: () => stop(binary.startsWith(SHIMS) ? 'SIGTERM' : 'SIGKILL'),
   }
 }
@@ -110,7 +110,7 @@ async function untilAccepting(child: ChildProcess, port: number, startingMs: num
     if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null)
       throw new Error('it ended')
     if (await accepts(port)) {
-      // Another program may own the port while ours is about to notice and end.
+      // If another program has the port, the server ends within moments.
       await new Promise(resolve => setTimeout(resolve, 20))
       if (child.exitCode === null && child.signalCode === null) return
     }
@@ -130,16 +130,16 @@ function accepts(port: number): Promise<boolean> {
   })
 }
 
-/** The path of a program: of its environment variable, else found on the PATH and in /usr/sbin. */
+/** Returns the path of a program: that of its environment variable, or found in folders. Throws if it is not installed. */
 export function findBinary({
   program,
   variable,
-  folders: own = [],
+  folders: extraFolders = [],
 }: Pick<ServerRecipe, 'program' | 'variable' | 'folders'>): string {
-  const named = process.env[variable]
-  if (named) return named
+  const configured = process.env[variable]
+  if (configured) return configured
   const folders = [
-    ...own,
+    ...extraFolders,
     SHIMS,
     ...(process.env.PATH ?? '').split(delimiter),
     '/usr/local/sbin',

@@ -15,10 +15,11 @@ import { until } from './wait.ts'
 export interface SharedBackend {
   /** Opens the store of a node. */
   open(): Promise<Store>
+  /** Closes the clients and stops the backend. */
   end(): Promise<void>
 }
 
-/** Starts a backend of each kind. `kinds` are the ephemeral entries that the nodes use. */
+/** Functions that start a backend. `kinds` are the kinds of ephemeral entries that the nodes use. */
 export const SHARED_BACKENDS: Readonly<
   Record<string, (clock: Clock, kinds: readonly string[]) => Promise<SharedBackend>>
 > = {
@@ -50,7 +51,7 @@ export const SHARED_BACKENDS: Readonly<
       async open() {
         const store = await openNatsKv(server.url, { timeoutMs: 20_000 })
         await until(async () => (await store.health()).ok)
-        // Two that create a bucket at once may miss an interval.
+        // Creates the buckets now, because nodes that create one at the same time may miss an interval.
         for (const kind of kinds) await store.sharedEntries!.ephemeral(kind).list()
         return store
       },

@@ -29,7 +29,7 @@ const SLOWEST: readonly string[] = [
   ],
 ]
 
-/** Starts the slowest files first, so that all workers end at about the same time. Others go by their size. */
+/** Starts the slowest files first, so that all workers end at about the same time. The others keep the default order. */
 export class SlowestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files)

@@ -1,9 +1,9 @@
 import type { Reporter, TestCase, TestModule, TestSuite, Vitest } from 'vitest/node'
 
-/** Tests that may fail at first in a run: one server that was slow, not a fault that shows now and then. */
+/** Number of tests that may pass only on their second try in one run. Why: a busy machine may delay a few servers. */
 const MAX_SECOND_TRIES = 2
 
-/** What a run came to. A file, suite or hook that broke counts as one failure, like a test. */
+/** Numbers of tests by result. A failed file, suite or hook counts as one failed test. */
 export interface Tally {
   passed: number
   failed: number
@@ -21,7 +21,7 @@ function countTest(test: TestCase, tally: Tally): void {
   if (state === 'passed') tally.passed++
   else if (state === 'failed') tally.failed++
   else tally.skipped++
-  // Tests that depend on how another program behaves under load ask for more tries themselves.
+  // Tests with more than one retry depend on the load of the machine and are not reported.
   const isTriedOften = Number(test.options.retry ?? 0) > 1
   if (test.diagnostic()?.flaky && !isTriedOften)
     tally.secondTries.push(`${test.module.relativeModuleId} > ${test.fullName}`)
@@ -36,20 +36,20 @@ function countEntry(entry: TestModule | TestSuite, tally: Tally): void {
 }
 
 /**
- * Closes a run with `N passed, N failed, N skipped` alone on the last line of standard output, below everything that
- * other reporters and the runner print. Errors outside of any test count as failed. Names the tests that passed on a
- * second try; more than a few of them count as failed.
+ * Prints `N passed, N failed, N skipped` as the last line of a run, after the output of other reporters. Errors outside of
+ * tests count as failed. Lists the tests that passed on a second try. If there are more than two, all of them count as
+ * failed.
  */
 export class TallyReporter implements Reporter {
-  #watching = false
+  #isWatching = false
   #tally: Tally | undefined
 
   onInit(vitest: Vitest): void {
-    this.#watching = vitest.config.watch
-    if (this.#watching) return
+    this.#isWatching = vitest.config.watch
+    if (this.#isWatching) return
     process.once('exit', code => {
       const tally = this.#tally ?? emptyTally()
-      // The runner gave up, or failed for a reason that belongs to no test.
+      // The runner itself has failed.
       if (code !== 0 && tally.failed === 0) tally.failed = 1
       this.#print(tally)
     })
@@ -66,7 +66,7 @@ export class TallyReporter implements Reporter {
       process.exitCode = 1
     }
     this.#tally = tally
-    if (this.#watching) this.#print(tally)
+    if (this.#isWatching) this.#print(tally)
   }
 
   #print({ passed, failed, skipped, secondTries }: Tally): void {

@@ -8,11 +8,11 @@ const run = promisify(execFile)
 export interface Certificate {
   readonly certFile: string
   readonly keyFile: string
-  /** The certificate itself, which is its own authority. */
+  /** PEM text of the certificate, which is its own authority. */
   readonly ca: string
 }
 
-/** Makes a certificate in a folder, good for a day. `names` are its subject alternative names. */
+/** Creates a self-signed certificate in a folder, valid for a day. `names` are its subject alternative names. */
 export async function makeCertificate(
   folder: string,
   names = 'DNS:localhost,IP:127.0.0.1',

@@ -1,15 +1,17 @@
 export interface WaitOptions {
+  /** Default: 50,000. */
   readonly timeoutMs?: number
+  /** Default: 5. */
   readonly everyMs?: number
-  /** What is waited for, for the message when it does not come. */
+  /** Name of the condition in the error message. */
   readonly what?: string | (() => string)
 }
 
 type Truthy<T> = Exclude<T, undefined | null | false | 0 | ''>
 
 /**
- * Resolves with what `condition` returns once that is truthy; asks every few milliseconds and waits for promises.
- * Rejects after `timeoutMs`, with the last error of the condition as the cause.
+ * Resolves with the value of `condition` once it is truthy. Checks it every `everyMs` and awaits promises. Rejects after
+ * `timeoutMs`, with the last error of the condition as the cause.
  */
 export async function until<T>(
   condition: () => T | Promise<T>,
@@ -27,7 +29,7 @@ export async function until<T>(
     }
     if (performance.now() >= deadlineMs) {
       const name = typeof what === 'function' ? what() : what
-      throw new Error(`waited ${timeoutMs} ms in vain for ${name}`, { cause })
+      throw new Error(`waited ${timeoutMs} ms for ${name}`, { cause })
     }
     await new Promise(resolve => setTimeout(resolve, everyMs))
   }
