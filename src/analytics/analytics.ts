@@ -104,8 +104,7 @@ export class Analytics {
       // List by list, so that each is in the CPU caches from its second name on.
       for (const { client, times, isShadow } of refused) if (!isShadow) open.clients.add(client, times)
       for (const { topic, times, isShadow } of refused) if (!isShadow) open.topics.add(topic, times)
-      for (const { counters, user, ip, topic, times } of refused)
-        this.#counters.recordViolation(counters, user, ip, topic, times)
+      for (const each of refused) this.#counters.recordViolation(each.counters, each, each.times)
     })
     this.#unsubscribe = gate.countBy(this)
     gate.on('policy', this.#onPolicy)

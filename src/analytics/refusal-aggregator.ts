@@ -1,7 +1,7 @@
 import type { SenderState } from '../chain/senders/sender-state.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Sender } from '../core/message.ts'
-import type { RuleCounters } from './rule-counters.ts'
+import type { RuleCounters, Violator } from './rule-counters.ts'
 import { analyticsName, shortenName } from './shorten-name.ts'
 
 /** Maximum runs per sender: rules whose refusals on one topic are gathered side by side. */
@@ -27,15 +27,13 @@ const RULE = 2
 const PREVIOUS = 3
 
 /** Refused sender and its count; by name only, because the sender may be gone when it is counted. */
-export interface RefusedSender {
+export interface RefusedSender extends Violator {
   times: number
   /** True if the rule was in shadow for the sender: the messages were not refused. */
   readonly isShadow: boolean
   readonly counters: RuleCounters
-  readonly topic: string
+  /** Its client, or another part of its identity. */
   readonly client: string
-  readonly user: string | undefined
-  readonly ip: string | undefined
 }
 
 /** How often refusals without a run start one: those in shadow apart from the others, so that neither makes the others rarer. */
@@ -188,14 +186,20 @@ function describe(
   times: number,
   isShadow: boolean,
 ): RefusedSender {
-  const { user, ip } = sender
+  const { client, user, ip } = sender
   return {
     times,
     isShadow,
     counters,
     topic: shortenName(topic),
     client: shortenName(analyticsName(sender)),
-    user: typeof user === 'string' ? shortenName(user) : undefined,
-    ip: typeof ip === 'string' ? shortenName(ip) : undefined,
+    clientId: shortenText(client),
+    user: shortenText(user),
+    ip: shortenText(ip),
   }
+}
+
+/** Identities of senders in code may be no text. */
+function shortenText(value: unknown): string | undefined {
+  return typeof value === 'string' ? shortenName(value) : undefined
 }

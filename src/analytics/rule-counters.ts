@@ -127,7 +127,7 @@ export interface RuleDelta {
   readonly rule: string
   readonly shadowRefusals: number
   readonly tiers: readonly TierDelta[]
-  /** Most refused users, addresses and topics; undefined without refusals. */
+  /** Those of {@link Violations}; undefined without violations. */
   readonly lists: readonly SerializedHeavyHitters[] | undefined
 }
 
@@ -143,12 +143,34 @@ export interface RuleMetrics {
   readonly hitRate: number
   /** Mean of the units left after a decision; absent if none reported it. */
   readonly meanRemaining?: number | undefined
-  /** Users, addresses and topics that exceed the rule most, also in shadow. */
-  readonly violations: { readonly users: TopList; readonly ips: TopList; readonly topics: TopList }
+  /** Who exceeds the rule most, also in shadow. */
+  readonly violations: Violations
+}
+
+/** Clients, users, addresses and topics that exceed a rule most. */
+export interface Violations {
+  readonly clients: TopList
+  readonly users: TopList
+  readonly ips: TopList
+  readonly topics: TopList
+}
+
+/** Names of a sender that exceeds a rule. */
+export interface Violator {
+  readonly clientId: string | undefined
+  readonly user: string | undefined
+  readonly ip: string | undefined
+  readonly topic: string
 }
 
 const TOP_COUNT = 10
 const NO_NAMES: TopList = { error: 0, list: [] }
+export const NO_VIOLATIONS: Violations = {
+  clients: NO_NAMES,
+  users: NO_NAMES,
+  ips: NO_NAMES,
+  topics: NO_NAMES,
+}
 
 /** Counters of one rule by tier, and its most refused senders. */
 export class RuleCounters {
@@ -160,9 +182,8 @@ export class RuleCounters {
   shadowRefusals = 0
   /** Refusals already reported. */
   #reported = 0
-  #users: HeavyHitters | undefined
-  #ips: HeavyHitters | undefined
-  #topics: HeavyHitters | undefined
+  /** Those of {@link Violations}, in this order. */
+  #lists: readonly HeavyHitters[] | undefined
 
   constructor(rule: string, id: number) {
     this.rule = rule
@@ -170,21 +191,20 @@ export class RuleCounters {
   }
 
   get hasLists(): boolean {
-    return this.#topics !== undefined
+    return this.#lists !== undefined
   }
 
-  recordViolation(user: string | undefined, ip: string | undefined, topic: string, times: number): void {
-    this.#users ??= new HeavyHitters(MAX_SIZES.violationNames)
-    this.#ips ??= new HeavyHitters(MAX_SIZES.violationNames)
-    this.#topics ??= new HeavyHitters(MAX_SIZES.violationNames)
-    if (isNonEmptyString(user)) this.#users.add(user, times)
-    if (isNonEmptyString(ip)) this.#ips.add(ip, times)
-    this.#topics.add(topic, times)
+  recordViolation({ clientId, user, ip, topic }: Violator, times: number): void {
+    this.#lists ??= createLists()
+    const [clients, users, ips, topics] = this.#lists
+    if (isNonEmptyString(clientId)) clients!.add(clientId, times)
+    if (isNonEmptyString(user)) users!.add(user, times)
+    if (isNonEmptyString(ip)) ips!.add(ip, times)
+    topics!.add(topic, times)
   }
 
   toDelta(): RuleDelta {
     const { rule, shadowRefusals } = this
-    const lists = [this.#users, this.#ips, this.#topics].flatMap(list => list?.record() ?? [])
     const counted = [...this.series.values()].filter(
       ({ allowed, blocked }) => sumOf(allowed) + sumOf(blocked) > 0,
     )
@@ -192,16 +212,14 @@ export class RuleCounters {
       rule,
       shadowRefusals,
       tiers: counted.map(series => series.toDelta()),
-      lists: this.hasLists ? lists : undefined,
+      lists: this.#lists?.map(list => list.record()),
     }
   }
 
   /** Adds lists of violations that another process has counted. */
   addViolations(lists: readonly SerializedHeavyHitters[]): void {
-    this.#users ??= new HeavyHitters(MAX_SIZES.violationNames)
-    this.#ips ??= new HeavyHitters(MAX_SIZES.violationNames)
-    this.#topics ??= new HeavyHitters(MAX_SIZES.violationNames)
-    for (const [index, list] of [this.#users, this.#ips, this.#topics].entries()) list.merge(lists[index]!)
+    this.#lists ??= createLists()
+    for (const [index, list] of this.#lists.entries()) list.merge(lists[index]!)
   }
 
   /** Returns the refusals since the last call. */
@@ -222,9 +240,6 @@ export class RuleCounters {
       reportCount += series.remaining[1]!
     }
     const total = allowed + denied
-    const [users, ips, topics] = [this.#users, this.#ips, this.#topics].map(
-      list => list && { error: list.error, list: list.top(TOP_COUNT) },
-    )
     return {
       rule: this.rule,
       total,
@@ -233,8 +248,17 @@ export class RuleCounters {
       shadowRefusals: this.shadowRefusals,
       hitRate: total === 0 ? 0 : denied / total,
       meanRemaining: reportCount === 0 ? undefined : left / reportCount,
-      violations: { users: users ?? NO_NAMES, ips: ips ?? NO_NAMES, topics: topics ?? NO_NAMES },
+      violations: this.#violations(),
     }
+  }
+
+  #violations(): Violations {
+    if (this.#lists === undefined) return NO_VIOLATIONS
+    const [clients, users, ips, topics] = this.#lists.map(list => ({
+      error: list.error,
+      list: list.top(TOP_COUNT),
+    }))
+    return { clients: clients!, users: users!, ips: ips!, topics: topics! }
   }
 }
 
@@ -275,14 +299,8 @@ export class RuleCounterMap {
   }
 
   /** Counts a sender that exceeds a rule; does nothing if too many rules have lists. */
-  recordViolation(
-    counters: RuleCounters,
-    user: string | undefined,
-    ip: string | undefined,
-    topic: string,
-    times: number,
-  ): void {
-    if (this.#hasRoomForLists(counters)) counters.recordViolation(user, ip, topic, times)
+  recordViolation(counters: RuleCounters, violator: Violator, times: number): void {
+    if (this.#hasRoomForLists(counters)) counters.recordViolation(violator, times)
   }
 
   /** Adds the counts of another process. Its refusals are not reported by `drainRefusals`: call that before. */
@@ -348,6 +366,10 @@ export class RuleCounterMap {
     this.#counters.set(name, counters)
     return counters
   }
+}
+
+function createLists(): readonly HeavyHitters[] {
+  return Object.keys(NO_VIOLATIONS).map(() => new HeavyHitters(MAX_SIZES.violationNames))
 }
 
 function addTo(counts: Float64Array, more: readonly number[]): void {

@@ -183,7 +183,7 @@ export const MAX_SIZES = {
   /** Rules and tiers with metrics of their own. Further ones are counted together. */
   metricRules: 1_024,
   metricTiers: 16,
-  /** Rules with violations listed by user, ip and topic, and names in each list. */
+  /** Rules with violations listed by client, user, ip and topic, and names in each list. */
   violationRules: 128,
   violationNames: 64,
   /** Records of all nodes read for one view of them. */

@@ -239,7 +239,7 @@ describe('the dashboard', () => {
     await openRules(page)
     await page.getByRole('button', { name: 'planned' }).click()
     // Whom it would refuse.
-    await page.getByRole('listitem').getByText('fleet/berlin/flooder').waitFor()
+    await page.getByRole('listitem').getByRole('link', { name: 'flooder' }).waitFor()
     const steps = page.getByRole('group', { name: 'Senders for whom planned is in force' })
     const choose = async (step: string): Promise<void> => {
       await steps.getByRole('button', { name: step, exact: true }).click()

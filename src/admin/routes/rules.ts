@@ -1,4 +1,4 @@
-import type { RuleMetrics } from '../../analytics/rule-counters.ts'
+import { NO_VIOLATIONS, type RuleMetrics } from '../../analytics/rule-counters.ts'
 import { describeKey } from '../../chain/rules/key-scope.ts'
 import { pageOf } from '../page.ts'
 import { AdminProblem } from '../problem.ts'
@@ -13,8 +13,6 @@ import {
   rulesSchema,
 } from '../schemas/rules.ts'
 import type { AdminState } from '../state/admin-state.ts'
-
-const NO_NAMES = { error: 0, list: [] }
 
 const list = defineRoute({
   method: 'GET',
@@ -85,7 +83,7 @@ function describeRule(
   const info = gate.ruleOf(name)!
   const { exceeded } = info
   const written = gate.policy?.document.rules?.find(rule => rule.name === name)
-  const { users, ips, topics } = metrics?.violations ?? { users: NO_NAMES, ips: NO_NAMES, topics: NO_NAMES }
+  const { clients, users, ips, topics } = metrics?.violations ?? NO_VIOLATIONS
   return {
     name,
     description: info.description,
@@ -110,6 +108,7 @@ function describeRule(
     hitRate: metrics?.hitRate ?? 0,
     meanRemaining: metrics?.meanRemaining ?? null,
     violations: {
+      clients: { error: clients.error, list: [...clients.list] },
       users: { error: users.error, list: [...users.list] },
       ips: { error: ips.error, list: [...ips.list] },
       topics: { error: topics.error, list: [...topics.list] },

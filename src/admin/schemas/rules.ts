@@ -38,9 +38,16 @@ export const rulesSchema = z
 /** GET /rules/{name} */
 export const ruleDetailSchema = ruleSchema
   .extend({
-    violations: z.object({ users: topListSchema, ips: topListSchema, topics: topListSchema }),
+    violations: z.object({
+      clients: topListSchema,
+      users: topListSchema,
+      ips: topListSchema,
+      topics: topListSchema,
+    }),
   })
-  .meta({ description: 'A rule with the users, addresses and topics that exceed it most, also in shadow.' })
+  .meta({
+    description: 'A rule with the clients, users, addresses and topics that exceed it most, also in shadow.',
+  })
 export type RuleDetail = z.infer<typeof ruleDetailSchema>
 
 export const rulePathSchema = z.object({ name: z.string().min(1).max(1_024) })

@@ -119,10 +119,11 @@ function RuleRows({ rule, isOpen, canChange, onToggle }: RuleRowsProps) {
 /** Who exceeds a rule, by scope. */
 function RuleViolations({ rule: { name, description } }: { readonly rule: Rule }) {
   const { data } = useResource<RuleDetail>(`rules/${encodeURIComponent(name)}`, RULES_MS)
-  const { users, ips, topics } = data?.violations ?? {}
+  const { clients, users, ips, topics } = data?.violations ?? {}
   return (
     <>
       {description && <p>{description}</p>}
+      <ViolationList title="Clients" list={clients} part="client" />
       <ViolationList title="Users" list={users} part="user" />
       <ViolationList title="Addresses" list={ips} part="ip" />
       <ViolationList title="Topics" list={topics} />

@@ -85,7 +85,7 @@ describe('analytics', () => {
       error: 0,
       list: [ann, bob].map((count, index) => ({ name: ['ann', 'bob'][index], count })),
     })
-    expect(violations).toMatchObject({ users: list(5, 4) })
+    expect(violations).toMatchObject({ clients: list(5, 4), users: list(5, 4) })
     expect(rules.get('three')!.violations).toMatchObject({ users: list(3, 2) })
     expect(analytics.snapshot('1h')).toMatchObject({
       blocked: 5,

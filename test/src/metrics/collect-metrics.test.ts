@@ -79,6 +79,7 @@ describe('rules', () => {
       hitRate: 2 / 6,
       meanRemaining: (3 + 2 + 1 + 0 + 0 + 0) / 6,
       violations: {
+        clients: { error: 0, list: [{ name: 'a', count: 2 }] },
         users: { error: 0, list: [{ name: 'ann', count: 2 }] },
         ips: { error: 0, list: [{ name: '192.0.2.1', count: 2 }] },
         topics: { error: 0, list: [{ name: 'x', count: 2 }] },
