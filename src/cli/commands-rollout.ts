@@ -126,7 +126,10 @@ export function addRolloutCommands(
   program
     .command('diff')
     .description('show what differs between two policies, and how they decide a capture')
-    .argument('<old>', 'the policy in force; files of overlays with commas: base.yaml,prod.yaml')
+    .argument(
+      '<old>',
+      'the policy in force; files of overlays with commas: base.yaml,prod.yaml; - for the standard input',
+    )
     .argument('<new>', 'the policy that is to replace it, in the same way')
     .option('--capture <file>', 'a capture that both decide: JSON lines; - for the standard input')
     .addOption(

@@ -4,16 +4,11 @@ import { findUnsupported as findMqttFlaws } from '../../brokers/mqtt/capabilitie
 import { findUnsupported as findNatsFlaws, NATS_CAPABILITIES } from '../../brokers/nats/capabilities.ts'
 import { formatProblem, PolicyError, type Problem, withoutControls } from '../core/errors.ts'
 import { Gate, MemoryStore } from '../index.ts'
-import {
-  findPolicyWarnings,
-  type LoadedPolicy,
-  loadPolicy,
-  policyJsonSchema,
-  redact,
-} from '../policy/index.ts'
+import { findPolicyWarnings, type LoadedPolicy, policyJsonSchema, redact } from '../policy/index.ts'
 import { EXIT } from './command-error.ts'
 import { formatCount } from './format.ts'
-import { requirePolicyFiles, resolvePolicyFiles } from './resolve-policy-files.ts'
+import { loadNamedPolicy } from './load-named-policy.ts'
+import { requirePolicyFiles } from './resolve-policy-files.ts'
 import { paintFor, type Terminal, write } from './terminal.ts'
 
 /** Place where a policy is used; each enacts different outcomes. */
@@ -67,7 +62,7 @@ async function validateOne(
 ): Promise<Validation> {
   const { stdout, stderr, env } = terminal
   try {
-    const { loaded, files } = await load(named, terminal)
+    const { loaded, files } = await loadNamedPolicy(named, terminal)
     const { document } = loaded
     const warnings = [...findPolicyWarnings(loaded), ...(await findUnsupported(loaded, options.target))]
     const [rules, exemptions] = [document.rules?.length ?? 0, document.exempt?.length ?? 0]
@@ -99,24 +94,6 @@ async function validateOne(
       document: { ok: false, files: named, problems: error.problems, warnings: [] },
     }
   }
-}
-
-async function load(
-  named: readonly string[],
-  { stdin, env }: Terminal,
-): Promise<{ readonly loaded: LoadedPolicy; readonly files: readonly string[] }> {
-  if (named.includes('-')) {
-    const chunks: Buffer[] = []
-    for await (const chunk of stdin) chunks.push(Buffer.from(chunk as Uint8Array))
-    // A line break marks it as text: a single word would be a file name.
-    const text = `${Buffer.concat(chunks).toString('utf8')}\n`
-    const parts = await Promise.all(
-      named.map(async file => (file === '-' ? [text] : await resolvePolicyFiles([file], env))),
-    )
-    return { loaded: await loadPolicy(parts.flat(), { env }), files: named }
-  }
-  const files = await resolvePolicyFiles(named, env)
-  return { loaded: await loadPolicy(files, { env }), files }
 }
 
 /** Returns outcomes that a broker or consumer cannot enact, as warnings. */

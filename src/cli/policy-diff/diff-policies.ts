@@ -3,12 +3,12 @@ import { basename } from 'node:path'
 import { withoutControls } from '../../core/errors.ts'
 import { andThen } from '../../core/maybe-promise.ts'
 import { Gate, MemoryStore } from '../../index.ts'
-import { type LoadedPolicy, loadPolicy } from '../../policy/index.ts'
+import type { LoadedPolicy } from '../../policy/index.ts'
 import { CaptureFileReader } from '../capture-file.ts'
 import { CaptureReader, type CaptureRecord } from '../capture-format.ts'
-import { EXIT } from '../command-error.ts'
+import { CommandError, EXIT } from '../command-error.ts'
+import { loadNamedPolicy } from '../load-named-policy.ts'
 import { ReplayEngine } from '../replay-engine.ts'
-import { resolvePolicyFiles } from '../resolve-policy-files.ts'
 import { paintFor, type Terminal, write } from '../terminal.ts'
 import { VIRTUAL_SWEEP_MS, VirtualClock } from '../virtual-clock.ts'
 import { comparePolicies } from './compare-policies.ts'
@@ -17,7 +17,7 @@ import { describeDecisionChanges, describePolicyChanges } from './describe-diff.
 import { type FailCondition, isMet } from './fail-condition.ts'
 
 export interface DiffPoliciesOptions {
-  /** File, or files with commas between them. */
+  /** File, or files with commas between them, which override each other in order; `-` is the standard input. */
   readonly old: string
   readonly new: string
   /** Capture that both policies decide; `-` is the standard input. */
@@ -37,7 +37,12 @@ export interface DiffPoliciesOptions {
  */
 export async function diffPolicies(options: DiffPoliciesOptions, terminal: Terminal): Promise<number> {
   const { stdout, stderr, env } = terminal
-  const [old, now] = [await load(options.old, env), await load(options.new, env)]
+  const [oldFiles, newFiles] = [splitNames(options.old), splitNames(options.new)]
+  const inputs = [...oldFiles, ...newFiles, options.capture].filter(name => name === '-')
+  if (inputs.length > 1)
+    throw new CommandError('the standard input is read once: name a file in place of one -', EXIT.usage)
+  const { loaded: old, files: oldNames } = await loadNamedPolicy(oldFiles, terminal)
+  const { loaded: now, files: newNames } = await loadNamedPolicy(newFiles, terminal)
   const changes = comparePolicies(old.document, now.document)
   const decisions =
     options.capture === undefined
@@ -51,8 +56,8 @@ export async function diffPolicies(options: DiffPoliciesOptions, terminal: Termi
       `${JSON.stringify({ changes, messages: decisions?.messages, decisions: totals, inShadow: decisions?.inShadow }, null, 2)}\n`,
     )
   } else {
-    const names = [old, now].map(({ files }) =>
-      files.map(file => withoutControls(basename(file))).join(' + '),
+    const names = [oldNames, newNames].map(files =>
+      files.map(file => (file === '-' ? '(standard input)' : withoutControls(basename(file)))).join(' + '),
     )
     const lines = [names.join(' → '), '', ...describePolicyChanges(changes, paintFor(stdout, env))]
     if (decisions !== undefined) lines.push('', ...describeDecisionChanges(decisions))
@@ -63,10 +68,9 @@ export async function diffPolicies(options: DiffPoliciesOptions, terminal: Termi
   return met.length > 0 ? EXIT.failed : EXIT.fine
 }
 
-/** Loads a policy from a file, or from several with commas between them, which override each other in order. */
-async function load(named: string, env: Terminal['env']): Promise<LoadedPolicy> {
-  const files = existsSync(named) ? [named] : named.split(',').map(file => file.trim())
-  return loadPolicy(await resolvePolicyFiles(files, env), { env })
+/** Returns the name of one file, or of several with commas between them. */
+function splitNames(named: string): readonly string[] {
+  return existsSync(named) ? [named] : named.split(',').map(file => file.trim())
 }
 
 /** A policy that decides the messages of a capture. */

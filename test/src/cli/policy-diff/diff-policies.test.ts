@@ -94,6 +94,26 @@ describe('topicgate diff', () => {
     ])
   })
 
+  it('reads one policy or the capture from the standard input', async () => {
+    using folder = new Folder()
+    const file = folder.file('policy.yaml', 'rules: [{ name: a, limit: 2/s }]')
+    const run = (...args: readonly string[]) =>
+      runCommand(['diff', ...args], { stdin: 'rules: [{ name: a, limit: 1/s }]' })
+    expect((await run('-', file)).out).toBe('(standard input) → policy.yaml\n\n~ rule a: limit 1/s → 2/s\n')
+    expect((await run(file, '-')).out).toContain('~ rule a: limit 2/s → 1/s')
+    for (const args of [
+      ['-', '-'],
+      ['-', file, '--capture', '-'],
+      [`${file},-`, '-'],
+    ]) {
+      const { exitCode, err } = await run(...args)
+      expect([exitCode, err]).toEqual([
+        2,
+        'error: the standard input is read once: name a file in place of one -\n',
+      ])
+    }
+  })
+
   it('compares nested words one by one', async () => {
     const tiers = (limit: string): string => `tiers: { gold: { limit: ${limit} } }\nrules: []\n`
     expect((await diff(tiers('10/s'), tiers('20/s'))).out).toContain('\n\n~ tiers.gold.limit 10/s → 20/s\n')
