@@ -9,14 +9,14 @@ export function toAlgorithm(kernel: Kernel): Algorithm<Limit, readonly number[]>
     step(state, nowMs, cost, limit): StepResult<readonly number[]> {
       let cells = state
         ? Float64Array.from(state)
-        : (kernel.room?.(undefined) ?? new Float64Array(kernel.width))
-      if (state === undefined) kernel.begin?.(cells, 0, nowMs, limit)
+        : (kernel.growCells?.(undefined) ?? new Float64Array(kernel.width))
+      if (state === undefined) kernel.initialize?.(cells, 0, nowMs, limit)
       const grains = toGrains(cost, limit)
       const allowed = kernel.probe(cells, 0, nowMs, grains, limit, verdict)
       if (allowed) {
         // Only the last probe knows how much room a charge needs.
-        if (kernel.room) cells = kernel.room(cells)
-        kernel.take(cells, 0, nowMs, grains, limit)
+        if (kernel.growCells) cells = kernel.growCells(cells)
+        kernel.charge(cells, 0, nowMs, grains, limit)
       }
       return {
         state: allowed || state === undefined ? Array.from(cells) : state,
@@ -24,7 +24,7 @@ export function toAlgorithm(kernel: Kernel): Algorithm<Limit, readonly number[]>
         remaining: verdict.remaining,
         retryAfterMs: verdict.retryAfterMs,
         resetMs: verdict.resetMs,
-        expireInMs: startsBelowFull(limit) ? Infinity : Math.max(0, kernel.wholeAt(cells, 0, limit) - nowMs),
+        expireInMs: startsBelowFull(limit) ? Infinity : Math.max(0, kernel.fullAtMs(cells, 0, limit) - nowMs),
       }
     },
   }

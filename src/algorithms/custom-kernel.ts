@@ -5,13 +5,13 @@ import type { Kernel, Limit } from './limit-types.ts'
 
 /* Cells: last charge, time at which the key is full again, size of the state, then the state itself. */
 const LAST = 0
-const WHOLE_AT = 1
+const FULL_AT = 1
 const SIZE = 2
 const STATE = 3
 /** Initial capacity of an array, in numbers of state. */
-const FIRST_ROOM = 4
+const INITIAL_STATE_CAPACITY = 4
 /** Replaces the size: the state is that of one charge, whose units are stored in place of the state. */
-const SEEDED = -1
+const SET_FROM_UNITS = -1
 
 const kernels = new WeakMap<CustomAlgorithm, Kernel>()
 
@@ -28,7 +28,7 @@ export function kernelOfCustomAlgorithm(algorithm: CustomAlgorithm): Kernel {
 function createKernel(algorithm: CustomAlgorithm): Kernel {
   const stateSize = stateSizeOf(algorithm)
   /**
-   * Size of a probed state that does not fit into the key's array yet. `room` enlarges the array before the
+   * Size of a probed state that does not fit into the key's array yet. `growCells` enlarges the array before the
    * charge is taken.
    */
   const wanted = new WeakMap<Float64Array, number>()
@@ -39,7 +39,8 @@ function createKernel(algorithm: CustomAlgorithm): Kernel {
 
   const stateOf = (cells: Float64Array, limit: Limit): CustomState | undefined => {
     const size = cells[SIZE]!
-    if (size === SEEDED) return checkedStep(algorithm, undefined, cells[LAST]!, cells[STATE]!, limit).state
+    if (size === SET_FROM_UNITS)
+      return checkedStep(algorithm, undefined, cells[LAST]!, cells[STATE]!, limit).state
     return size === 0 ? undefined : read(cells, size)
   }
   const ask = (cells: Float64Array, nowMs: number, grains: number, limit: Limit): StepResult<CustomState> =>
@@ -50,8 +51,8 @@ function createKernel(algorithm: CustomAlgorithm): Kernel {
     width: 0,
     entries: () => Math.ceil(stateSize / 2),
 
-    room(cells) {
-      if (cells === undefined) return new Float64Array(STATE + FIRST_ROOM)
+    growCells(cells) {
+      if (cells === undefined) return new Float64Array(STATE + INITIAL_STATE_CAPACITY)
       const needed = STATE + (wanted.get(cells) ?? 0)
       if (needed <= cells.length) return cells
       const larger = new Float64Array(Math.min(STATE + stateSize, Math.max(needed, 2 * cells.length)))
@@ -70,7 +71,7 @@ function createKernel(algorithm: CustomAlgorithm): Kernel {
       return step.allowed
     },
 
-    take(cells, _at, nowMs, grains, limit) {
+    charge(cells, _at, nowMs, grains, limit) {
       const isProbed =
         probed?.cells === cells &&
         probed.nowMs === nowMs &&
@@ -82,7 +83,7 @@ function createKernel(algorithm: CustomAlgorithm): Kernel {
       if (!allowed || STATE + state.length > cells.length)
         throw flawed(algorithm, 'answers the same differently')
       cells[LAST] = Math.max(nowMs, cells[LAST]!)
-      cells[WHOLE_AT] = nowMs + expireInMs
+      cells[FULL_AT] = nowMs + expireInMs
       write(cells, state)
     },
 
@@ -104,26 +105,26 @@ function createKernel(algorithm: CustomAlgorithm): Kernel {
     },
 
     // The meaning of a custom state is unknown, so it is kept as it is.
-    carry() {},
+    migrate() {},
 
-    spent(cells, _at, nowMs, limit) {
+    usedGrains(cells, _at, nowMs, limit) {
       if (cells[SIZE] === 0) return 0
       return Math.max(0, limit.capacityGrains - ask(cells, nowMs, 0, limit).remaining * limit.scale)
     },
 
-    seed(cells, _at, nowMs, grains, limit) {
+    setUsed(cells, _at, nowMs, grains, limit) {
       probed = undefined
       const units = Math.min(grains, limit.capacityGrains) / limit.scale
       const step = checkedStep(algorithm, undefined, nowMs, units, limit)
       // An amount that a new key would refuse (if only one unit at a time passes) cannot be carried over.
       if (units === 0 || !step.allowed) return
       cells[LAST] = nowMs
-      cells[WHOLE_AT] = nowMs + step.expireInMs
-      cells[SIZE] = SEEDED
+      cells[FULL_AT] = nowMs + step.expireInMs
+      cells[SIZE] = SET_FROM_UNITS
       cells[STATE] = units
     },
 
-    wholeAt: cells => cells[WHOLE_AT]!,
+    fullAtMs: cells => cells[FULL_AT]!,
   }
 }
 

@@ -1,8 +1,9 @@
--- The kernel of an algorithm of the user's own, as custom-kernel.ts is: `step` is its Lua twin, `giveBack` that of its
--- refund, where it has one. Cells: the state (nil for a key never seen) and the time from which it is whole again.
-local function customTwin(name, step, giveBack)
+-- Returns the kernel of a custom algorithm: the same as custom-kernel.ts. `step` is the Lua code of its step, `giveBack`
+-- that of its refund; nil if it has none. Cells: the state (nil for an unseen key) and the time at which the key is full
+-- again.
+local function customAlgorithm(name, step, giveBack)
   local function flawed(flaw)
-    error('the Lua twin of the algorithm "' .. name .. '" ' .. flaw)
+    error('the Lua code of the algorithm "' .. name .. '" ' .. flaw)
   end
 
   local function whole(result, field)
@@ -41,22 +42,22 @@ local function customTwin(name, step, giveBack)
   local function keep(cells, now, grains, limit)
     local result, _, _, _, expireInMs = ask(cells.state, now, grains, limit)
     if not result.allowed then return false end
-    cells.state, cells.wholeAt = checked(result.state, limit.stateSize), now + expireInMs
+    cells.state, cells.fullAtMs = checked(result.state, limit.stateSize), now + expireInMs
     return true
   end
 
   return {
-    begin = function()
-      return {wholeAt = 0}, false
+    initialize = function()
+      return {fullAtMs = 0}, false
     end,
 
     pack = function(header, cells)
       local state = cells.state or {}
-      return pack('<c0d' .. rep('d', #state), header, cells.wholeAt, unpack(state))
+      return pack('<c0d' .. rep('d', #state), header, cells.fullAtMs, unpack(state))
     end,
 
     unpack = function(value, at)
-      local cells = {wholeAt = (struct.unpack('<d', value, at))}
+      local cells = {fullAtMs = (struct.unpack('<d', value, at))}
       local count = (#value - at + 1) / 8 - 1
       if count > 0 then
         cells.state = {struct.unpack('<' .. rep('d', count), value, at + 8)}
@@ -70,7 +71,7 @@ local function customTwin(name, step, giveBack)
       return result.allowed, remaining, retryAfterMs, resetMs
     end,
 
-    take = function(cells, now, grains, limit)
+    charge = function(cells, now, grains, limit)
       if not keep(cells, now, grains, limit) then flawed('answers the same differently') end
     end,
 
@@ -81,20 +82,20 @@ local function customTwin(name, step, giveBack)
       cells.state = checked(state, #cells.state)
     end,
 
-    spent = function(cells, now, limit)
+    usedGrains = function(cells, now, limit)
       if cells.state == nil then return 0 end
       local _, remaining = ask(cells.state, now, 0, limit)
       return max(0, limit.capacityGrains - remaining * limit.scale)
     end,
 
-    seed = function(now, grains, limit)
-      local cells = {wholeAt = 0}
+    setUsed = function(now, grains, limit)
+      local cells = {fullAtMs = 0}
       keep(cells, now, min(grains, limit.capacityGrains), limit)
       return cells
     end,
 
-    wholeAt = function(cells)
-      return cells.wholeAt
+    fullAtMs = function(cells)
+      return cells.fullAtMs
     end,
   }
 end

@@ -1,4 +1,4 @@
--- The twin of fixed-window.ts.
-return windowTwin(function(moment, limit)
+-- Computes the same numbers as fixed-window.ts.
+return windowAlgorithm(function(moment, limit)
   return moment - moment % limit.periodMs + limit.periodMs
 end)

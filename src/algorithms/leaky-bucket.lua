@@ -1,4 +1,4 @@
--- The twin of leaky-bucket.ts, number by number. Cells: last charge, debt in steps.
+-- Computes the same numbers as leaky-bucket.ts. Cells: last charge, debt in steps.
 local function debtAt(cells, now, limit)
   if now <= cells[1] then return cells[2] end
   return max(0, cells[2] - (now - cells[1]) * limit.stepsPerMs)
@@ -8,7 +8,7 @@ return {
   format = '<dd',
   packing = '<c0dd',
 
-  begin = function()
+  initialize = function()
     return {0, 0}, false
   end,
 
@@ -21,7 +21,7 @@ return {
     return true, after < stepsPerMs and 1 or 0, 0, ceil(after / stepsPerMs)
   end,
 
-  take = function(cells, now, grains, limit)
+  charge = function(cells, now, grains, limit)
     local debt = debtAt(cells, now, limit)
     if now > cells[1] then cells[1] = now end
     cells[2] = debt + grains * limit.stepsPerGrain
@@ -32,21 +32,21 @@ return {
     cells[2] = debt > 0 and debt or 0
   end,
 
-  carry = function(cells, since, old, limit)
+  migrate = function(cells, since, old, limit)
     local moment = max(since, cells[1])
     local debt = debtAt(cells, moment, old)
     cells[1], cells[2] = moment, rescale(debt, limit.stepsPerGrain * limit.scale, old.stepsPerGrain * old.scale)
   end,
 
-  spent = function(cells, now, limit)
+  usedGrains = function(cells, now, limit)
     return ceil(debtAt(cells, now, limit) / limit.stepsPerGrain)
   end,
 
-  seed = function(now, grains, limit)
+  setUsed = function(now, grains, limit)
     return {now, grains * limit.stepsPerGrain}
   end,
 
-  wholeAt = function(cells, limit)
+  fullAtMs = function(cells, limit)
     return cells[1] + ceil(cells[2] / limit.stepsPerMs)
   end,
 }

@@ -28,7 +28,7 @@ export const leakyBucketKernel: Kernel = {
     return out.allowed
   },
 
-  take(cells, at, nowMs, grains, limit) {
+  charge(cells, at, nowMs, grains, limit) {
     const debt = deficitAt(cells, at, nowMs, limit.stepsPerMs)
     setDeficitAt(cells, at, nowMs, debt + grains * limit.stepsPerGrain)
   },
@@ -39,18 +39,18 @@ export const leakyBucketKernel: Kernel = {
     cells[at + DEBT] = debt > 0 ? debt : 0
   },
 
-  carry: migrateBucket,
+  migrate: migrateBucket,
 
-  spent(cells, at, nowMs, limit) {
+  usedGrains(cells, at, nowMs, limit) {
     return Math.ceil(deficitAt(cells, at, nowMs, limit.stepsPerMs) / limit.stepsPerGrain)
   },
 
-  seed(cells, at, nowMs, grains, limit) {
+  setUsed(cells, at, nowMs, grains, limit) {
     cells[at + LAST] = nowMs
     cells[at + DEBT] = grains * limit.stepsPerGrain
   },
 
-  wholeAt(cells, at, limit) {
+  fullAtMs(cells, at, limit) {
     return cells[at + LAST]! + Math.ceil(cells[at + DEBT]! / limit.stepsPerMs)
   },
 }

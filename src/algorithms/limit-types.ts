@@ -35,31 +35,31 @@ export interface Kernel {
   /** Number of cells per key; 0 if each key has an array that grows. */
   readonly width: number
   /** Initialises zeroed cells for a key's first charge, if zeros are not enough. */
-  begin?(cells: Float64Array, at: number, nowMs: number, limit: Limit): void
+  initialize?(cells: Float64Array, at: number, nowMs: number, limit: Limit): void
   /** Writes the result of a charge to `out` without charging. Returns true if the cost fits. */
   probe(cells: Float64Array, at: number, nowMs: number, grains: number, limit: Limit, out: Verdict): boolean
   /** Charges a cost that was just probed and fits. */
-  take(cells: Float64Array, at: number, nowMs: number, grains: number, limit: Limit): void
+  charge(cells: Float64Array, at: number, nowMs: number, grains: number, limit: Limit): void
   /** Refunds grains. The key never exceeds full. */
   refund(cells: Float64Array, at: number, nowMs: number, grains: number, limit: Limit): void
   /** Returns the grains used at `nowMs`, rounded up. */
-  spent(cells: Float64Array, at: number, nowMs: number, limit: Limit): number
+  usedGrains(cells: Float64Array, at: number, nowMs: number, limit: Limit): number
   /**
    * Converts cells of one limit to another limit of this kernel, as of the time the new one came into force.
    * Usage up to that time counts by the old limit. Fractions of a step or grain are rounded up.
    */
-  carry(cells: Float64Array, at: number, sinceMs: number, old: Limit, next: Limit): void
+  migrate(cells: Float64Array, at: number, sinceMs: number, old: Limit, next: Limit): void
   /** Sets zeroed cells to `grains` used at `nowMs`. Used to carry state over to another algorithm. */
-  seed(cells: Float64Array, at: number, nowMs: number, grains: number, limit: Limit): void
+  setUsed(cells: Float64Array, at: number, nowMs: number, grains: number, limit: Limit): void
   /**
    * Returns the time from which the cells equal a full key. An unseen key is full, unless the limit starts
    * below full.
    */
-  wholeAt(cells: Float64Array, at: number, limit: Limit): number
+  fullAtMs(cells: Float64Array, at: number, limit: Limit): number
   /** For width 0 only: maximum number of entries of a key, two cells each. */
   entries?(limit: Limit): number
   /** For width 0 only: creates a first array. Between a probe and its take, returns the same array or a larger copy. */
-  room?(cells: Float64Array | undefined): Float64Array
+  growCells?(cells: Float64Array | undefined): Float64Array
 }
 
 /**

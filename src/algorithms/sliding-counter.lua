@@ -1,4 +1,5 @@
--- The twin of sliding-counter.ts, number by number. Cells: last charge, grains used in its window, in the one before.
+-- Computes the same numbers as sliding-counter.ts. Cells: last charge, grains used in its window, grains used in the
+-- window before.
 local function turnTo(cells, moment, periodMs)
   local windows = floor(moment / periodMs) - floor(cells[1] / periodMs)
   if windows == 0 then return cells[2], cells[3] end
@@ -27,7 +28,7 @@ return {
   format = '<ddd',
   packing = '<c0ddd',
 
-  begin = function()
+  initialize = function()
     return {0, 0, 0}, false
   end,
 
@@ -46,7 +47,7 @@ return {
     return false, max(0, floor(free / unit)), wait, resetMs(current, previous, elapsed, periodMs)
   end,
 
-  take = function(cells, now, grains, limit)
+  charge = function(cells, now, grains, limit)
     local moment = max(now, cells[1])
     local current, previous = turnTo(cells, moment, limit.periodMs)
     cells[1], cells[2], cells[3] = moment, current + grains, previous
@@ -58,7 +59,7 @@ return {
     cells[3] = max(0, cells[3] - (grains - own))
   end,
 
-  carry = function(cells, since, old, limit)
+  migrate = function(cells, since, old, limit)
     if old.periodMs ~= limit.periodMs then
       local moment = max(since, cells[1])
       local current, previous = turnTo(cells, moment, old.periodMs)
@@ -68,17 +69,17 @@ return {
     cells[2], cells[3] = rescale(cells[2], limit.scale, old.scale), rescale(cells[3], limit.scale, old.scale)
   end,
 
-  spent = function(cells, now, limit)
+  usedGrains = function(cells, now, limit)
     local moment = max(now, cells[1])
     local current, previous = turnTo(cells, moment, limit.periodMs)
     return current + ceil(previous * (limit.periodMs - moment % limit.periodMs) / limit.periodMs)
   end,
 
-  seed = function(now, grains)
+  setUsed = function(now, grains)
     return {now, grains, 0}
   end,
 
-  wholeAt = function(cells, limit)
+  fullAtMs = function(cells, limit)
     return cells[1] + resetMs(cells[2], cells[3], cells[1] % limit.periodMs, limit.periodMs)
   end,
 }

@@ -57,7 +57,7 @@ export const slidingCounterKernel: Kernel = {
     return out.allowed
   },
 
-  take(cells, at, nowMs, grains, limit) {
+  charge(cells, at, nowMs, grains, limit) {
     const moment = Math.max(nowMs, cells[at + LAST]!)
     readUsage(cells, at, moment, limit.periodMs)
     cells[at + LAST] = moment
@@ -73,10 +73,10 @@ export const slidingCounterKernel: Kernel = {
     cells[at + PREVIOUS] = Math.max(0, cells[at + PREVIOUS]! - (grains - own))
   },
 
-  carry(cells, at, sinceMs, old, next) {
+  migrate(cells, at, sinceMs, old, next) {
     if (!haveSameWindows(old, next)) {
       const moment = Math.max(sinceMs, cells[at + LAST]!)
-      cells[at + CURRENT] = this.spent(cells, at, moment, old)
+      cells[at + CURRENT] = this.usedGrains(cells, at, moment, old)
       cells[at + PREVIOUS] = 0
       cells[at + LAST] = moment
     }
@@ -84,19 +84,19 @@ export const slidingCounterKernel: Kernel = {
     cells[at + PREVIOUS] = rescaleRoundedUp(cells[at + PREVIOUS]!, next.scale, old.scale)
   },
 
-  spent(cells, at, nowMs, limit) {
+  usedGrains(cells, at, nowMs, limit) {
     const moment = Math.max(nowMs, cells[at + LAST]!)
     readUsage(cells, at, moment, limit.periodMs)
     const weighed = previous * (limit.periodMs - (moment % limit.periodMs))
     return current + Math.ceil(weighed / limit.periodMs)
   },
 
-  seed(cells, at, nowMs, grains) {
+  setUsed(cells, at, nowMs, grains) {
     cells[at + LAST] = nowMs
     cells[at + CURRENT] = grains
   },
 
-  wholeAt(cells, at, limit) {
+  fullAtMs(cells, at, limit) {
     const last = cells[at + LAST]!
     readUsage(cells, at, last, limit.periodMs)
     return last + resetMs(current, last % limit.periodMs, limit.periodMs)

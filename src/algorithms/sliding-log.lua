@@ -1,13 +1,13 @@
--- The twin of sliding-log.ts, number by number. Cells: last charge, grains used, and the entries (time, grains) as they
--- are stored: a string, of which only those at its ends are ever looked at.
+-- Computes the same numbers as sliding-log.ts. Cells: last charge, grains used, and the entries (time, grains) as a
+-- string in the stored format. Why: a charge reads only the oldest and newest entries, so the others are not decoded.
 local ENTRY = 16
 
 local function newest(entries)
   return (struct.unpack('<d', entries, #entries - ENTRY + 1))
 end
 
--- Where the first entry stands that is still in the window, and the grains of those before it.
-local function passBy(entries, moment, periodMs)
+-- Returns the position of the first entry that is still in the window, and the grains of the expired ones before it.
+local function skipExpired(entries, moment, periodMs)
   local at, gone = 1, 0
   while at <= #entries do
     local time, grains = struct.unpack('<dd', entries, at)
@@ -29,7 +29,7 @@ local function freeAt(entries, at, needed, periodMs)
 end
 
 return {
-  begin = function()
+  initialize = function()
     return {0, 0, ''}, false
   end,
 
@@ -44,7 +44,7 @@ return {
 
   probe = function(cells, now, grains, limit)
     local moment, entries, periodMs = max(now, cells[1]), cells[3], limit.periodMs
-    local at, gone = passBy(entries, moment, periodMs)
+    local at, gone = skipExpired(entries, moment, periodMs)
     local used = cells[2] - gone
     local after = used + grains
     local allowed = after <= limit.countGrains
@@ -55,9 +55,9 @@ return {
     return false, remaining, freeAt(entries, at, after - limit.countGrains, periodMs) - moment, resetMs
   end,
 
-  take = function(cells, now, grains, limit)
+  charge = function(cells, now, grains, limit)
     local moment = max(now, cells[1])
-    local at, gone = passBy(cells[3], moment, limit.periodMs)
+    local at, gone = skipExpired(cells[3], moment, limit.periodMs)
     local entries = at > 1 and sub(cells[3], at) or cells[3]
     cells[1], cells[2], cells[3] = moment, cells[2] - gone, entries
     if grains == 0 then return end
@@ -82,12 +82,12 @@ return {
     cells[3] = entries
   end,
 
-  carry = function(cells, since, old, limit)
-    local at, gone = passBy(cells[3], max(since, cells[1]), old.periodMs)
+  migrate = function(cells, since, old, limit)
+    local at, gone = skipExpired(cells[3], max(since, cells[1]), old.periodMs)
     local entries = sub(cells[3], at)
     cells[2], cells[3] = cells[2] - gone, entries
     if old.scale == limit.scale then return end
-    -- Rounded over all that is left at each moment, not one by one.
+    -- Rounds the sum of all entries from each time on, instead of each entry. Why: errors would add up.
     local exact, rounded, parts = 0, 0, {}
     for place = #entries - ENTRY + 1, 1, -ENTRY do
       local time, grains = struct.unpack('<dd', entries, place)
@@ -101,16 +101,16 @@ return {
     cells[2], cells[3] = rounded, entries
   end,
 
-  spent = function(cells, now, limit)
-    local _, gone = passBy(cells[3], max(now, cells[1]), limit.periodMs)
+  usedGrains = function(cells, now, limit)
+    local _, gone = skipExpired(cells[3], max(now, cells[1]), limit.periodMs)
     return cells[2] - gone
   end,
 
-  seed = function(now, grains)
+  setUsed = function(now, grains)
     return {now, grains, grains > 0 and pack('<dd', now, grains) or ''}
   end,
 
-  wholeAt = function(cells, limit)
+  fullAtMs = function(cells, limit)
     return #cells[3] > 0 and newest(cells[3]) + limit.periodMs or cells[1]
   end,
 }

@@ -58,7 +58,7 @@ export const slidingLogKernel: Kernel = {
   width: 0,
   entries: limit => limit.count,
 
-  room(cells) {
+  growCells(cells) {
     if (cells === undefined) return new Float64Array(RING + 2 * SMALLEST_RING)
     const size = cells[SIZE]!
     const capacity = (cells.length - RING) >> 1
@@ -94,7 +94,7 @@ export const slidingLogKernel: Kernel = {
     return false
   },
 
-  take(cells, _at, nowMs, grains, limit) {
+  charge(cells, _at, nowMs, grains, limit) {
     const moment = Math.max(nowMs, cells[LAST]!)
     passBy(cells, moment, limit.periodMs)
     cells[LAST] = moment
@@ -126,7 +126,7 @@ export const slidingLogKernel: Kernel = {
   },
 
   /** Entries keep their times. Those that had left the old window are dropped. */
-  carry(cells, _at, sinceMs, old, next) {
+  migrate(cells, _at, sinceMs, old, next) {
     passBy(cells, Math.max(sinceMs, cells[LAST]!), old.periodMs)
     dropPassed(cells)
     if (old.scale === next.scale) return
@@ -143,12 +143,12 @@ export const slidingLogKernel: Kernel = {
     cells[USED] = rounded
   },
 
-  spent(cells, _at, nowMs, limit) {
+  usedGrains(cells, _at, nowMs, limit) {
     passBy(cells, Math.max(nowMs, cells[LAST]!), limit.periodMs)
     return cells[USED]! - goneGrains
   },
 
-  seed(cells, _at, nowMs, grains) {
+  setUsed(cells, _at, nowMs, grains) {
     cells[LAST] = nowMs
     if (grains === 0) return
     cells[RING] = nowMs
@@ -157,7 +157,7 @@ export const slidingLogKernel: Kernel = {
     cells[USED] = grains
   },
 
-  wholeAt(cells, _at, limit) {
+  fullAtMs(cells, _at, limit) {
     return cells[SIZE]! > 0 ? newest(cells) + limit.periodMs : cells[LAST]!
   },
 }

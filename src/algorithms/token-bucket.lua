@@ -1,5 +1,5 @@
--- The twin of token-bucket.ts, number by number. Cells: last charge, deficit in steps. What every charge passes rounds
--- without floor and ceil: a call of them costs more than all else that is done to a number.
+-- Computes the same numbers as token-bucket.ts. Cells: last charge, deficit in steps. Allowed charges are rounded with %
+-- instead of floor and ceil. Why: a call of these functions costs more than all other arithmetic of a charge.
 local function deficitAt(cells, now, limit)
   local last, deficit = cells[1], cells[2]
   if now <= last then return deficit end
@@ -12,7 +12,7 @@ return {
   format = '<dd',
   packing = '<c0dd',
 
-  begin = function(now, limit)
+  initialize = function(now, limit)
     if limit.initialGrains == limit.capacityGrains then return {0, 0}, false end
     return {now, (limit.capacityGrains - limit.initialGrains) * limit.stepsPerGrain}, true
   end,
@@ -33,7 +33,7 @@ return {
     return false, remaining, retryAfterMs, ceil(deficit / limit.stepsPerMs)
   end,
 
-  take = function(cells, now, grains, limit)
+  charge = function(cells, now, grains, limit)
     local deficit = deficitAt(cells, now, limit)
     if now > cells[1] then cells[1] = now end
     cells[2] = deficit + grains * limit.stepsPerGrain
@@ -43,21 +43,21 @@ return {
     cells[2] = max(0, cells[2] - grains * limit.stepsPerGrain)
   end,
 
-  carry = function(cells, since, old, limit)
+  migrate = function(cells, since, old, limit)
     local moment = max(since, cells[1])
     local deficit = deficitAt(cells, moment, old)
     cells[1], cells[2] = moment, rescale(deficit, limit.stepsPerGrain * limit.scale, old.stepsPerGrain * old.scale)
   end,
 
-  spent = function(cells, now, limit)
+  usedGrains = function(cells, now, limit)
     return ceil(deficitAt(cells, now, limit) / limit.stepsPerGrain)
   end,
 
-  seed = function(now, grains, limit)
+  setUsed = function(now, grains, limit)
     return {now, grains * limit.stepsPerGrain}
   end,
 
-  wholeAt = function(cells, limit)
+  fullAtMs = function(cells, limit)
     local ms = cells[2] / limit.stepsPerMs
     local part = ms % 1
     return cells[1] + (part > 0 and ms - part + 1 or ms)

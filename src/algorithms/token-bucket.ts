@@ -60,7 +60,7 @@ export const tokenBucketKernel: Kernel = {
   name: 'token-bucket',
   width: 2,
 
-  begin(cells, at, nowMs, limit) {
+  initialize(cells, at, nowMs, limit) {
     // Zeroed cells are a full bucket, so a denied first charge leaves no trace.
     if (limit.initialGrains === limit.capacityGrains) return
     cells[at + LAST] = nowMs
@@ -88,7 +88,7 @@ export const tokenBucketKernel: Kernel = {
     return false
   },
 
-  take(cells, at, nowMs, grains, limit) {
+  charge(cells, at, nowMs, grains, limit) {
     const deficit = deficitAt(cells, at, nowMs, limit.stepsPerMs)
     setDeficitAt(cells, at, nowMs, deficit + grains * limit.stepsPerGrain)
   },
@@ -97,18 +97,18 @@ export const tokenBucketKernel: Kernel = {
     cells[at + DEFICIT] = Math.max(0, cells[at + DEFICIT]! - grains * limit.stepsPerGrain)
   },
 
-  carry: migrateBucket,
+  migrate: migrateBucket,
 
-  spent(cells, at, nowMs, limit) {
+  usedGrains(cells, at, nowMs, limit) {
     return Math.ceil(deficitAt(cells, at, nowMs, limit.stepsPerMs) / limit.stepsPerGrain)
   },
 
-  seed(cells, at, nowMs, grains, limit) {
+  setUsed(cells, at, nowMs, grains, limit) {
     cells[at + LAST] = nowMs
     cells[at + DEFICIT] = grains * limit.stepsPerGrain
   },
 
-  wholeAt(cells, at, limit) {
+  fullAtMs(cells, at, limit) {
     return cells[at + LAST]! + Math.ceil(cells[at + DEFICIT]! / limit.stepsPerMs)
   },
 }

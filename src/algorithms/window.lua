@@ -1,6 +1,6 @@
--- The twin of window.ts, number by number. Cells: last charge, grains used in its window, the end of that window: so
--- what was counted is understood by those who know other borders.
-local function windowTwin(endAfter)
+-- Returns the kernel of a window algorithm; computes the same numbers as window.ts. Cells: last charge, grains used in
+-- its window, and the end of that window. Why the end: callers with other windows can read the cells, too.
+local function windowAlgorithm(endAfter)
   local function usedAt(cells, moment)
     return moment < cells[3] and cells[2] or 0
   end
@@ -13,7 +13,7 @@ local function windowTwin(endAfter)
     format = '<ddd',
     packing = '<c0ddd',
 
-    begin = function()
+    initialize = function()
       return {0, 0, 0}, false
     end,
 
@@ -29,7 +29,7 @@ local function windowTwin(endAfter)
       return allowed, remaining, retryAfterMs, held > 0 and leftMs or 0
     end,
 
-    take = function(cells, now, grains, limit)
+    charge = function(cells, now, grains, limit)
       local moment = max(now, cells[1])
       local used, endMs = usedAt(cells, moment), endOf(cells, moment, limit)
       cells[1], cells[2], cells[3] = moment, used + grains, endMs
@@ -39,7 +39,7 @@ local function windowTwin(endAfter)
       cells[2] = max(0, usedAt(cells, max(now, cells[1])) - grains)
     end,
 
-    carry = function(cells, since, old, limit)
+    migrate = function(cells, since, old, limit)
       if old.periodMs ~= limit.periodMs or old.calendar ~= limit.calendar then
         local moment = max(since, cells[1])
         cells[1], cells[2], cells[3] = moment, usedAt(cells, moment), endAfter(moment, limit)
@@ -47,15 +47,15 @@ local function windowTwin(endAfter)
       cells[2] = rescale(cells[2], limit.scale, old.scale)
     end,
 
-    spent = function(cells, now)
+    usedGrains = function(cells, now)
       return usedAt(cells, max(now, cells[1]))
     end,
 
-    seed = function(now, grains, limit)
+    setUsed = function(now, grains, limit)
       return {now, grains, endAfter(now, limit)}
     end,
 
-    wholeAt = function(cells)
+    fullAtMs = function(cells)
       return cells[2] > 0 and cells[3] or cells[1]
     end,
   }

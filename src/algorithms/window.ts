@@ -33,7 +33,7 @@ export function windowKernel(
       return out.allowed
     },
 
-    take(cells, at, nowMs, grains, limit) {
+    charge(cells, at, nowMs, grains, limit) {
       const moment = Math.max(nowMs, cells[at + LAST]!)
       cells[at + USED] = usedAt(cells, at, moment, limit) + grains
       cells[at + LAST] = moment
@@ -44,7 +44,7 @@ export function windowKernel(
       cells[at + USED] = Math.max(0, usedAt(cells, at, moment, limit) - grains)
     },
 
-    carry(cells, at, sinceMs, old, next) {
+    migrate(cells, at, sinceMs, old, next) {
       if (!haveSameWindows(old, next)) {
         const moment = Math.max(sinceMs, cells[at + LAST]!)
         cells[at + USED] = usedAt(cells, at, moment, old)
@@ -53,16 +53,16 @@ export function windowKernel(
       cells[at + USED] = rescaleRoundedUp(cells[at + USED]!, next.scale, old.scale)
     },
 
-    spent(cells, at, nowMs, limit) {
+    usedGrains(cells, at, nowMs, limit) {
       return usedAt(cells, at, Math.max(nowMs, cells[at + LAST]!), limit)
     },
 
-    seed(cells, at, nowMs, grains) {
+    setUsed(cells, at, nowMs, grains) {
       cells[at + LAST] = nowMs
       cells[at + USED] = grains
     },
 
-    wholeAt(cells, at, limit) {
+    fullAtMs(cells, at, limit) {
       const last = cells[at + LAST]!
       return cells[at + USED]! > 0 ? endOf(limit, last) : last
     },

@@ -31,7 +31,7 @@ interface Offender {
  * the same length reduces the next block by one step. Bounded: beyond the maximum, the least recent offender
  * is forgotten.
  */
-export class Penalties implements ConnectCounter {
+export class PenaltyTracker implements ConnectCounter {
   readonly #bans: RuntimeList<BanOptions>
   readonly #failures: ThrottledLog
   /** Connects that are counted already. Why: a waiting connect is checked again. */

@@ -21,7 +21,7 @@ import {
 } from './entry-types.ts'
 import type { GateEmitter } from './gate-emitter.ts'
 import { NodeMembership } from './node-membership.ts'
-import { Penalties } from './penalty-tracker.ts'
+import { PenaltyTracker } from './penalty-tracker.ts'
 import { RUNTIME_ENTRY_KINDS, type RuntimeEntry, type RuntimeEntryKind } from './runtime-entry.ts'
 import { buildEntryName, RuntimeEntrySync } from './runtime-entry-sync.ts'
 import { RuntimeList, type RuntimeListHooks } from './runtime-list.ts'
@@ -62,7 +62,7 @@ export class RuntimeConfig {
   readonly #chain: GateChain
   readonly #emitter: GateEmitter
   readonly #listByKind: Readonly<Record<RuntimeEntryKind, SyncedList>>
-  readonly #penalties: Penalties
+  readonly #penalties: PenaltyTracker
   readonly #configSync: RuntimeEntrySync | undefined
   readonly #tierCache: TierCache | undefined
   readonly #openBreakers: RuntimeList<OpenBreaker>
@@ -130,7 +130,7 @@ export class RuntimeConfig {
       abusiveSenders.add(entry).catch((err: unknown) => unshared.log({ err }))
     }
     handlerMonitor.onOpened = (...opened) => this.#shareOpened(...opened)
-    this.#penalties = new Penalties(
+    this.#penalties = new PenaltyTracker(
       this.bans,
       new ThrottledLog(clock, logger, 'a sender could not be blocked'),
     )

@@ -29,7 +29,7 @@ export class Trie {
   readonly #root: Node = emptyNode()
   // Buffers of a walk, reused so that a walk allocates its result only. A walk is synchronous and calls no
   // other code.
-  #places: Node[] = []
+  #nodes: Node[] = []
   #reached: Node[] = []
 
   constructor(dialect: Dialect) {
@@ -80,7 +80,7 @@ export class Trie {
   #walk(topic: string): readonly number[] {
     const { separator, restMatchesParent, hidesDollar } = this.#grammar
     const found: number[] = []
-    let places = this.#places
+    let places = this.#nodes
     let reached = this.#reached
     let count = 1
     places[0] = this.#root

@@ -154,12 +154,12 @@ describe('consume and refund is the identity, and a refund never lifts a key abo
         walk(start, moves, ({ rule, limit, atMs, cost, step }) => {
           const { kernel } = limit
           const grown = Float64Array.from(step.state)
-          const cells = kernel.room?.(grown) ?? grown
+          const cells = kernel.growCells?.(grown) ?? grown
           const grains = toGrains(cost, limit)
           const before = ask(rule, cells, atMs, share)
           const look = { allowed: false, remaining: 0, retryAfterMs: 0, resetMs: 0 }
           if (kernel.probe(cells, 0, atMs, grains, limit, look)) {
-            kernel.take(cells, 0, atMs, grains, limit)
+            kernel.charge(cells, 0, atMs, grains, limit)
             kernel.refund(cells, 0, atMs, grains, limit)
             expect(ask(rule, cells, atMs, share)).toEqual(before)
           }
@@ -169,7 +169,7 @@ describe('consume and refund is the identity, and a refund never lifts a key abo
           }
           const whole = ask({ ...rule, ...(rule.burst && { initial: rule.burst }) }, undefined, atMs, share)
           expect(ask(rule, cells, atMs, share)).toEqual(whole)
-          expect(kernel.spent(cells, 0, atMs, limit)).toBeGreaterThanOrEqual(0)
+          expect(kernel.usedGrains(cells, 0, atMs, limit)).toBeGreaterThanOrEqual(0)
         })
       },
       runsOf(algorithm),
@@ -201,8 +201,8 @@ describe('peek is pure', () => {
           for (const ms of [0, nowMs, nowMs + limit.periodMs, nowMs + 10 * limit.periodMs]) {
             for (const grains of [0, 1, limit.capacityGrains, limit.capacityGrains + 1]) {
               limit.kernel.probe(cells, 0, ms, grains, limit, look)
-              limit.kernel.spent(cells, 0, ms, limit)
-              limit.kernel.wholeAt(cells, 0, limit)
+              limit.kernel.usedGrains(cells, 0, ms, limit)
+              limit.kernel.fullAtMs(cells, 0, limit)
             }
           }
           expect(Array.from(cells)).toEqual(step.state)

@@ -124,17 +124,17 @@ describe('nothing drifts over ten million steps', () => {
     const cells = new Float64Array(kernel.width)
     const look = { allowed: false, remaining: 0, retryAfterMs: 0, resetMs: 0 }
     const startMs = 1_700_000_000_000
-    kernel.begin?.(cells, 0, startMs, limit)
+    kernel.initialize?.(cells, 0, startMs, limit)
     let nowMs = startMs
     let admitted = 0
     for (let steps = 0; steps < 10_000_000; steps++) {
       if (kernel.probe(cells, 0, nowMs, 1, limit, look)) {
-        kernel.take(cells, 0, nowMs, 1, limit)
+        kernel.charge(cells, 0, nowMs, 1, limit)
         admitted++
       } else nowMs++
     }
     while (kernel.probe(cells, 0, nowMs, 1, limit, look)) {
-      kernel.take(cells, 0, nowMs, 1, limit)
+      kernel.charge(cells, 0, nowMs, 1, limit)
       admitted++
     }
     // The bucket never was full again, so its burst and all that flowed in since were there to be taken.

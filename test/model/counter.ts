@@ -74,7 +74,7 @@ export function ask(numbers: Numbers, counter: Counter, nowMs: number, cost: Fra
     allowed,
     remaining: remainingAt(numbers, after, nowMs),
     retryAfterMs: allowed ? 0 : waitOf(numbers, counter, nowMs, cost),
-    resetMs: wholeAtMs(numbers, after, nowMs) - nowMs,
+    resetMs: fullAtMs(numbers, after, nowMs) - nowMs,
   }
 }
 
@@ -155,13 +155,13 @@ function waitOf(numbers: Numbers, counter: Counter, nowMs: number, cost: Fractio
     const over = subtract(add(usedAt(numbers, counter, nowMs), cost), whole(numbers.capacity))
     return Number(ceiling(multiply(over, perUnitMs(numbers))))
   }
-  return leastWait(wholeAtMs(numbers, counter, nowMs) - nowMs, waitMs =>
+  return leastWait(fullAtMs(numbers, counter, nowMs) - nowMs, waitMs =>
     passes(numbers, counter, nowMs + waitMs, cost),
   )
 }
 
 /** The first moment at which nothing of what was taken counts. */
-function wholeAtMs(numbers: Numbers, counter: Counter, nowMs: number): number {
+function fullAtMs(numbers: Numbers, counter: Counter, nowMs: number): number {
   const { algorithm, periodMs } = numbers
   switch (algorithm) {
     case 'token-bucket':

@@ -6,14 +6,14 @@ import type { ConnectCounter } from '../senders/sender-runtime-settings.ts'
 import type { Evaluator, SenderState } from '../senders/sender-state.ts'
 
 /** Counts connects before the chain decides, except those that an exemption lets pass. */
-export class CountingConnectEvaluator {
+export class ConnectCountingEvaluator {
   readonly kind = 'connect'
-  readonly #plan: Evaluator
+  readonly #evaluator: Evaluator
   readonly #connectCounter: ConnectCounter
   readonly #penalty: CompiledPenalty
 
-  constructor(plan: Evaluator, connectCounter: ConnectCounter, penalty: CompiledPenalty) {
-    this.#plan = plan
+  constructor(evaluator: Evaluator, connectCounter: ConnectCounter, penalty: CompiledPenalty) {
+    this.#evaluator = evaluator
     this.#connectCounter = connectCounter
     this.#penalty = penalty
   }
@@ -22,7 +22,7 @@ export class CountingConnectEvaluator {
     const refused = isExempt(message, senderState, nowMs)
       ? undefined
       : this.#connectCounter.countConnect(this.#penalty, senderState.identity, message, nowMs)
-    return refused ?? this.#plan.decide(message, senderState, nowMs)
+    return refused ?? this.#evaluator.decide(message, senderState, nowMs)
   }
 
   /** Counts a connect whose sender was authenticated after the check. Returns the refusal if it is one too many. */

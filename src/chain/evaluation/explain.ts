@@ -292,8 +292,15 @@ async function traceExemption(
 }
 
 /** Returns a limit and its remainder, multiplied by the share of a behaviour level. */
-function roomIn(limit: number, remaining: number, room: number): Pick<LimitTrace, 'limit' | 'remaining'> {
-  return { limit: Math.max(1, shareOfUnits(limit, room)), remaining: shareOfUnits(remaining, room) }
+function scaleToShare(
+  limit: number,
+  remaining: number,
+  limitShare: number,
+): Pick<LimitTrace, 'limit' | 'remaining'> {
+  return {
+    limit: Math.max(1, shareOfUnits(limit, limitShare)),
+    remaining: shareOfUnits(remaining, limitShare),
+  }
 }
 
 function trace(planned: RuleInPlan, verdict: Verdict, message: Message, sender: SenderSnapshot): LimitTrace {
@@ -313,6 +320,8 @@ function trace(planned: RuleInPlan, verdict: Verdict, message: Message, sender: 
     algorithm: rule.limit.algorithm,
     scaled: rule.scaled,
     ...verdict,
-    ...(rule.room === undefined ? {} : roomIn(rule.limit.capacity, verdict.remaining, rule.room)),
+    ...(rule.limitShare === undefined
+      ? {}
+      : scaleToShare(rule.limit.capacity, verdict.remaining, rule.limitShare)),
   }
 }

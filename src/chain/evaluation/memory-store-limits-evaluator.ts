@@ -18,12 +18,12 @@ import { type MemoryRuleEvaluation, VARIABLE_COST } from './memory-rule.ts'
 /** Numbers per rule, one cache line. The last three belong to the current message. */
 const ROW = 8
 const STEPS_PER_MS = 0
-const CAPACITY = 1
-const UNIT = 2
-const UNITS = 3
+const CAPACITY_STEPS = 1
+const STEPS_PER_UNIT = 2
+const CAPACITY_UNITS = 3
 /** Number of changes of the limit when the row was written, or {@link OTHER_ALGORITHM}. */
 const CHANGES = 4
-const COST = 5
+const COST_STEPS = 5
 const SLOT = 6
 /** Missing from the bucket before the message. */
 const DEFICIT = 7
@@ -72,38 +72,39 @@ export class MemoryStoreLimitsEvaluator {
     let isExceeded = false
     let isSoftlyExceeded = false
     for (let index = 0, row = 0; index < rules.length; index++, row += ROW) {
-      const one = rules[index]!
-      if (this.#isConditional && !holdsFor(one.rule, message, nowMs)) {
+      const evaluation = rules[index]!
+      if (this.#isConditional && !holdsFor(evaluation.rule, message, nowMs)) {
         rows[row + SLOT] = NOT_APPLICABLE
         continue
       }
-      const { records, index: place } = one
-      let slot = senderState.slotOf(place)
+      const { records, index: ruleIndex } = evaluation
+      let slot = senderState.slotOf(ruleIndex)
       let cells = records.chunkOf(slot)
-      let at = records.placeOf(slot)
-      if (cells?.[at + GENERATION_INDEX] !== senderState.generationOf(place)) {
-        slot = one.findSlot(message, senderState, nowMs)
+      let at = records.offsetOf(slot)
+      if (cells?.[at + GENERATION_INDEX] !== senderState.generationOf(ruleIndex)) {
+        slot = evaluation.findSlot(message, senderState, nowMs)
         cells = records.chunkOf(slot)!
-        at = records.placeOf(slot)
+        at = records.offsetOf(slot)
       }
       rows[row + SLOT] = slot
       let fits: boolean
       if (records.changes === rows[row + CHANGES]) {
-        if (one.fixedGrains === VARIABLE_COST)
-          rows[row + COST] = one.grainsOf(message) * one.rule.limit.stepsPerGrain
+        if (evaluation.fixedGrains === VARIABLE_COST)
+          rows[row + COST_STEPS] = evaluation.grainsOf(message) * evaluation.rule.limit.stepsPerGrain
         const deficit = deficitAt(cells!, at + OWN_CELLS_OFFSET, nowMs, rows[row + STEPS_PER_MS]!)
         rows[row + DEFICIT] = deficit
-        fits = deficit + rows[row + COST]! <= rows[row + CAPACITY]!
+        fits = deficit + rows[row + COST_STEPS]! <= rows[row + CAPACITY_STEPS]!
       } else {
-        one.grains = one.fixedGrains === VARIABLE_COST ? one.grainsOf(message) : one.fixedGrains
-        fits = records.probe(slot, nowMs, one.grains, one) === 0
+        evaluation.grains =
+          evaluation.fixedGrains === VARIABLE_COST ? evaluation.grainsOf(message) : evaluation.fixedGrains
+        fits = records.probe(slot, nowMs, evaluation.grains, evaluation) === 0
       }
       if (fits) continue
-      if (one.soft) isSoftlyExceeded = true
+      if (evaluation.soft) isSoftlyExceeded = true
       else isExceeded = true
     }
     if (isExceeded) return this.#refuse(nowMs, isSoftlyExceeded)
-    const tightest = this.#take(nowMs, isSoftlyExceeded)
+    const tightest = this.#chargeAll(nowMs, isSoftlyExceeded)
     if (this.#warning !== undefined) this.#warn(this.#warning, message, senderState, nowMs)
     return isSoftlyExceeded || tightest === undefined
       ? combineVerdicts(this.#verdicts(nowMs), passed)
@@ -111,7 +112,7 @@ export class MemoryStoreLimitsEvaluator {
   }
 
   /** Charges all rules that allow the message. Returns the one nearest to its limit, the first on a tie. */
-  #take(nowMs: number, isSoftlyExceeded: boolean): MemoryRuleEvaluation | undefined {
+  #chargeAll(nowMs: number, isSoftlyExceeded: boolean): MemoryRuleEvaluation | undefined {
     const rules = this.#rules
     const rows = this.#rows
     let tightest = NOT_APPLICABLE
@@ -120,65 +121,67 @@ export class MemoryStoreLimitsEvaluator {
     for (let index = 0, row = 0; index < rules.length; index++, row += ROW) {
       const slot = rows[row + SLOT]!
       if (slot === NOT_APPLICABLE) continue
-      const one = rules[index]!
-      const { records } = one
+      const evaluation = rules[index]!
+      const { records } = evaluation
       let left: number
       if (records.changes === rows[row + CHANGES]) {
-        const deficit = rows[row + DEFICIT]! + rows[row + COST]!
-        const free = rows[row + CAPACITY]! - deficit
+        const deficit = rows[row + DEFICIT]! + rows[row + COST_STEPS]!
+        const free = rows[row + CAPACITY_STEPS]! - deficit
         if (isSoftlyExceeded && free < 0) continue
-        setDeficitAt(records.chunkOf(slot)!, records.placeOf(slot) + OWN_CELLS_OFFSET, nowMs, deficit)
-        if (one.shadow) continue
-        left = Math.floor(free / rows[row + UNIT]!)
+        setDeficitAt(records.chunkOf(slot)!, records.offsetOf(slot) + OWN_CELLS_OFFSET, nowMs, deficit)
+        if (evaluation.shadow) continue
+        left = Math.floor(free / rows[row + STEPS_PER_UNIT]!)
       } else {
-        if (!one.allowed) continue
-        records.take(slot, nowMs, one.grains)
-        if (one.shadow) continue
-        left = one.remaining
+        if (!evaluation.allowed) continue
+        records.charge(slot, nowMs, evaluation.grains)
+        if (evaluation.shadow) continue
+        left = evaluation.remaining
       }
-      const most = rows[row + UNITS]!
-      if (left * units >= remaining * most) continue
+      const capacityUnits = rows[row + CAPACITY_UNITS]!
+      if (left * units >= remaining * capacityUnits) continue
       tightest = index
       remaining = left
-      units = most
+      units = capacityUnits
     }
     if (tightest === NOT_APPLICABLE) return undefined
-    const one = rules[tightest]!
+    const evaluation = rules[tightest]!
     const row = ROW * tightest
-    if (one.records.changes === rows[row + CHANGES]) {
-      one.remaining = remaining
-      one.resetMs = Math.ceil((rows[row + DEFICIT]! + rows[row + COST]!) / rows[row + STEPS_PER_MS]!)
+    if (evaluation.records.changes === rows[row + CHANGES]) {
+      evaluation.remaining = remaining
+      evaluation.resetMs = Math.ceil(
+        (rows[row + DEFICIT]! + rows[row + COST_STEPS]!) / rows[row + STEPS_PER_MS]!,
+      )
     }
-    return one
+    return evaluation
   }
 
   #refuse(nowMs: number, isSoftlyExceeded: boolean): Decision {
     const rules = this.#rules
     const rows = this.#rows
-    let worst: MemoryRuleEvaluation | undefined
+    let harshest: MemoryRuleEvaluation | undefined
     let retryAfterMs = 0
     for (let index = 0, row = 0; index < rules.length; index++, row += ROW) {
       if (rows[row + SLOT] === NOT_APPLICABLE) continue
-      const one = rules[index]!
-      if (one.records.changes === rows[row + CHANGES]) {
-        if (rows[row + DEFICIT]! + rows[row + COST]! <= rows[row + CAPACITY]!) continue
-        this.#judgeBucket(one, row, nowMs)
-      } else if (one.allowed) continue
-      if (one.soft) continue
-      if (one.retryAfterMs > retryAfterMs) retryAfterMs = one.retryAfterMs
-      if (worst === undefined || isHarsherVerdict(one, worst)) worst = one
+      const evaluation = rules[index]!
+      if (evaluation.records.changes === rows[row + CHANGES]) {
+        if (rows[row + DEFICIT]! + rows[row + COST_STEPS]! <= rows[row + CAPACITY_STEPS]!) continue
+        this.#judgeBucket(evaluation, row, nowMs)
+      } else if (evaluation.allowed) continue
+      if (evaluation.soft) continue
+      if (evaluation.retryAfterMs > retryAfterMs) retryAfterMs = evaluation.retryAfterMs
+      if (harshest === undefined || isHarsherVerdict(evaluation, harshest)) harshest = evaluation
     }
     const shadow = isSoftlyExceeded ? findShadowRefusals(this.#verdicts(nowMs)) : NO_NAMES
-    return denyDecision(worst!, retryAfterMs, shadow.length === 0 ? undefined : shadow)
+    return denyDecision(harshest!, retryAfterMs, shadow.length === 0 ? undefined : shadow)
   }
 
   /** Returns all rules that apply, each with its verdict. */
   #verdicts(nowMs: number): readonly MemoryRuleEvaluation[] {
     const rows = this.#rows
-    this.#rules.forEach((one, index) => {
+    this.#rules.forEach((evaluation, index) => {
       const row = ROW * index
-      if (one.records.changes === rows[row + CHANGES] && rows[row + SLOT] !== NOT_APPLICABLE)
-        this.#judgeBucket(one, row, nowMs)
+      if (evaluation.records.changes === rows[row + CHANGES] && rows[row + SLOT] !== NOT_APPLICABLE)
+        this.#judgeBucket(evaluation, row, nowMs)
     })
     return this.#isConditional
       ? this.#rules.filter((_, index) => rows[ROW * index + SLOT] !== NOT_APPLICABLE)
@@ -186,42 +189,42 @@ export class MemoryStoreLimitsEvaluator {
   }
 
   /** Sets the verdict of a token bucket. */
-  #judgeBucket(one: MemoryRuleEvaluation, row: number, nowMs: number): void {
+  #judgeBucket(evaluation: MemoryRuleEvaluation, row: number, nowMs: number): void {
     const rows = this.#rows
     const deficit = rows[row + DEFICIT]!
-    const cost = rows[row + COST]!
-    const capacity = rows[row + CAPACITY]!
-    const unit = rows[row + UNIT]!
+    const cost = rows[row + COST_STEPS]!
+    const capacity = rows[row + CAPACITY_STEPS]!
+    const unit = rows[row + STEPS_PER_UNIT]!
     const stepsPerMs = rows[row + STEPS_PER_MS]!
     const free = capacity - (deficit + cost)
-    one.allowed = free >= 0
-    if (one.allowed) {
-      one.remaining = Math.floor(free / unit)
-      one.retryAfterMs = 0
-      one.resetMs = Math.ceil((deficit + cost) / stepsPerMs)
+    evaluation.allowed = free >= 0
+    if (evaluation.allowed) {
+      evaluation.remaining = Math.floor(free / unit)
+      evaluation.retryAfterMs = 0
+      evaluation.resetMs = Math.ceil((deficit + cost) / stepsPerMs)
       return
     }
     // If a single unit does not fit, no whole unit remains.
     const left = cost <= unit ? 0 : capacity - deficit
-    one.remaining = left > 0 ? Math.floor(left / unit) : 0
-    one.retryAfterMs = cost > capacity ? Infinity : Math.ceil(-free / stepsPerMs)
-    one.resetMs = Math.ceil(deficit / stepsPerMs)
-    if (cost > unit && one.retryAfterMs !== Infinity)
-      one.records.holdRefusal(rows[row + SLOT]!, nowMs + one.retryAfterMs)
+    evaluation.remaining = left > 0 ? Math.floor(left / unit) : 0
+    evaluation.retryAfterMs = cost > capacity ? Infinity : Math.ceil(-free / stepsPerMs)
+    evaluation.resetMs = Math.ceil(deficit / stepsPerMs)
+    if (cost > unit && evaluation.retryAfterMs !== Infinity)
+      evaluation.records.holdRefusal(rows[row + SLOT]!, nowMs + evaluation.retryAfterMs)
   }
 
   #warn(warning: readonly number[], message: Message, senderState: SenderState, nowMs: number): void {
     const rows = this.#rows
     for (const index of warning) {
-      const one = this.#rules[index]!
+      const evaluation = this.#rules[index]!
       const row = ROW * index
       if (rows[row + SLOT] === NOT_APPLICABLE) continue
-      if (one.records.changes === rows[row + CHANGES]) this.#judgeBucket(one, row, nowMs)
-      if (!one.allowed || !hasReachedShare(one.rule, one.remaining)) continue
+      if (evaluation.records.changes === rows[row + CHANGES]) this.#judgeBucket(evaluation, row, nowMs)
+      if (!evaluation.allowed || !hasReachedShare(evaluation.rule, evaluation.remaining)) continue
       this.#usageWarnings.record(
-        one.rule,
-        one,
-        () => keyOf(one.planned, message, senderState.identity),
+        evaluation.rule,
+        evaluation,
+        () => keyOf(evaluation.planned, message, senderState.identity),
         nowMs,
       )
     }

@@ -114,14 +114,14 @@ export class StoreEvaluator {
   }
 
   #decideFrom(
-    place: number,
+    stepIndex: number,
     message: Message,
     sender: SenderSnapshot,
     nowMs: number,
   ): MaybePromise<Decision> {
-    const step = this.#steps[place]
+    const step = this.#steps[stepIndex]
     if (step === undefined) return passDecisionFor(this.#passed, message, nowMs)
-    const next = (): MaybePromise<Decision> => this.#decideFrom(place + 1, message, sender, nowMs)
+    const next = (): MaybePromise<Decision> => this.#decideFrom(stepIndex + 1, message, sender, nowMs)
     switch (step.kind) {
       case 'custom':
         return step.middleware(message, once(next), contextFor(step, message, sender, nowMs))
@@ -193,7 +193,7 @@ export class StoreEvaluator {
     for (let index = 0; index < rules.length; index++) {
       const { rule } = rules[index]!
       const verdict = verdicts[index]!
-      if (rule.warn === undefined || !verdict.allowed || nobodyCounted(verdict)) continue
+      if (rule.warn === undefined || !verdict.allowed || isUncounted(verdict)) continue
       this.#usageWarnings.record(rule, verdict, () => charges[index]!.key, nowMs)
     }
   }
@@ -239,8 +239,8 @@ export function combineStepVerdicts(
   )
   if (!hasFallback(verdicts)) return decision
   const named = planned.findIndex(({ rule }) => rule.name === decision.rule)
-  const byNobody = named < 0 ? verdicts.some(nobodyCounted) : nobodyCounted(verdicts[named]!)
-  if (!byNobody) return { ...decision, fallback: true }
+  const isUncountedDecision = named < 0 ? verdicts.some(isUncounted) : isUncounted(verdicts[named]!)
+  if (!isUncountedDecision) return { ...decision, fallback: true }
   // If nothing was counted, the decision names no rule and the reason is that the store is unavailable.
   const { allowed, outcome, retryAfterMs, shadow } = decision
   const answer: Decision = { allowed, outcome, reason: 'store_unavailable', retryAfterMs, fallback: true }
@@ -253,7 +253,7 @@ function hasFallback(verdicts: readonly Verdict[]): boolean {
   return false
 }
 
-function nobodyCounted({ fallback }: Verdict): boolean {
+function isUncounted({ fallback }: Verdict): boolean {
   return fallback === 'none'
 }
 

@@ -7,15 +7,15 @@ import { allowDecision, denyDecision, isHarsherVerdict } from './combine-verdict
 import type { MemoryRuleEvaluation } from './memory-rule.ts'
 
 /** Number of slots that are fields of a sender state. */
-const MOST = 4
+const MAX_RULES = 4
 
 /** Numbers per rule, one cache line. The last two belong to the current message. */
 const ROW = 8
 const STEPS_PER_MS = 0
-const COST = 1
-const CAPACITY = 2
-const UNIT = 3
-const UNITS = 4
+const COST_STEPS = 1
+const CAPACITY_STEPS = 2
+const STEPS_PER_UNIT = 3
+const CAPACITY_UNITS = 4
 const CHANGES = 5
 const SLOT = 6
 /** Missing from the bucket if the message passes. */
@@ -35,7 +35,7 @@ export class TokenBucketEvaluator {
   readonly #rules: readonly MemoryRuleEvaluation[]
   readonly #plan: MemoryChainEvaluator
 
-  /** `plan` decides if the store has changed the numbers of a rule. */
+  /** `evaluator` decides if the store has changed the numbers of a rule. */
   private constructor(rules: readonly MemoryRuleEvaluation[], plan: MemoryChainEvaluator) {
     this.#rules = rules
     this.#records = rules.map(({ records }) => records)
@@ -62,7 +62,7 @@ export class TokenBucketEvaluator {
       rule.warn === undefined &&
       rule.when === undefined &&
       index === position
-    const areCommon = rules.length > 0 && rules.length <= MOST && rules.every(isCommon)
+    const areCommon = rules.length > 0 && rules.length <= MAX_RULES && rules.every(isCommon)
     return areCommon ? new TokenBucketEvaluator(rules, plan) : undefined
   }
 
@@ -96,23 +96,23 @@ export class TokenBucketEvaluator {
       // Another gate on the same store has changed the rule.
       if (own.changes !== rows[row + CHANGES]) return this.#plan.decide(message, senderState, nowMs)
       let cells = own.chunkOf(slot)
-      let at = own.placeOf(slot)
+      let at = own.offsetOf(slot)
       if (cells?.[at + GENERATION_INDEX] !== generation) {
         slot = this.#rules[index]!.findSlot(message, senderState, nowMs)
         cells = own.chunkOf(slot)!
-        at = own.placeOf(slot)
+        at = own.offsetOf(slot)
       }
       const deficit =
-        deficitAt(cells!, at + OWN_CELLS_OFFSET, nowMs, rows[row + STEPS_PER_MS]!) + rows[row + COST]!
+        deficitAt(cells!, at + OWN_CELLS_OFFSET, nowMs, rows[row + STEPS_PER_MS]!) + rows[row + COST_STEPS]!
       rows[row + SLOT] = slot
       rows[row + DEFICIT] = deficit
-      if (deficit > rows[row + CAPACITY]!) fits = false
+      if (deficit > rows[row + CAPACITY_STEPS]!) fits = false
     }
-    return fits ? this.#take(nowMs) : this.#refuse()
+    return fits ? this.#chargeAll(nowMs) : this.#refuse()
   }
 
   /** Charges all rules. Computes the numbers of the rule nearest to its limit only, the first on a tie. */
-  #take(nowMs: number): Decision {
+  #chargeAll(nowMs: number): Decision {
     const records = this.#records
     const rows = this.#rows
     let tightest = 0
@@ -122,36 +122,38 @@ export class TokenBucketEvaluator {
       const own = records[index]!
       const slot = rows[row + SLOT]!
       const deficit = rows[row + DEFICIT]!
-      setDeficitAt(own.chunkOf(slot)!, own.placeOf(slot) + OWN_CELLS_OFFSET, nowMs, deficit)
-      const left = Math.floor((rows[row + CAPACITY]! - deficit) / rows[row + UNIT]!)
-      const most = rows[row + UNITS]!
-      if (left * units >= remaining * most) continue
+      setDeficitAt(own.chunkOf(slot)!, own.offsetOf(slot) + OWN_CELLS_OFFSET, nowMs, deficit)
+      const left = Math.floor((rows[row + CAPACITY_STEPS]! - deficit) / rows[row + STEPS_PER_UNIT]!)
+      const capacityUnits = rows[row + CAPACITY_UNITS]!
+      if (left * units >= remaining * capacityUnits) continue
       tightest = index
       remaining = left
-      units = most
+      units = capacityUnits
     }
-    const one = this.#rules[tightest]!
-    one.remaining = remaining
-    one.resetMs = Math.ceil(rows[ROW * tightest + DEFICIT]! / rows[ROW * tightest + STEPS_PER_MS]!)
-    return allowDecision(one, undefined)
+    const evaluation = this.#rules[tightest]!
+    evaluation.remaining = remaining
+    evaluation.resetMs = Math.ceil(rows[ROW * tightest + DEFICIT]! / rows[ROW * tightest + STEPS_PER_MS]!)
+    return allowDecision(evaluation, undefined)
   }
 
   #refuse(): Decision {
     const rows = this.#rows
-    let worst: MemoryRuleEvaluation | undefined
+    let harshest: MemoryRuleEvaluation | undefined
     let longestMs = 0
     for (let index = 0, row = 0; index < this.#rules.length; index++, row += ROW) {
-      const missing = rows[row + DEFICIT]! - rows[row + CAPACITY]!
+      const missing = rows[row + DEFICIT]! - rows[row + CAPACITY_STEPS]!
       if (missing <= 0) continue
-      const one = this.#rules[index]!
-      one.retryAfterMs = Math.ceil(missing / rows[row + STEPS_PER_MS]!)
-      if (one.retryAfterMs > longestMs) longestMs = one.retryAfterMs
-      if (worst !== undefined && !isHarsherVerdict(one, worst)) continue
-      worst = one
+      const evaluation = this.#rules[index]!
+      evaluation.retryAfterMs = Math.ceil(missing / rows[row + STEPS_PER_MS]!)
+      if (evaluation.retryAfterMs > longestMs) longestMs = evaluation.retryAfterMs
+      if (harshest !== undefined && !isHarsherVerdict(evaluation, harshest)) continue
+      harshest = evaluation
       // One unit does not fit, so no whole unit remains.
-      one.remaining = 0
-      one.resetMs = Math.ceil((rows[row + DEFICIT]! - rows[row + COST]!) / rows[row + STEPS_PER_MS]!)
+      evaluation.remaining = 0
+      evaluation.resetMs = Math.ceil(
+        (rows[row + DEFICIT]! - rows[row + COST_STEPS]!) / rows[row + STEPS_PER_MS]!,
+      )
     }
-    return denyDecision(worst!, longestMs, undefined)
+    return denyDecision(harshest!, longestMs, undefined)
   }
 }

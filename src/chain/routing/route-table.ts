@@ -8,7 +8,7 @@ import { findCapture, type TopicCaptures } from '../../topic/pattern.ts'
 import { Router } from '../../topic/router.ts'
 import { BehaviourLevelEvaluator } from '../evaluation/behaviour-evaluator.ts'
 import type { PassDecision } from '../evaluation/combine-verdicts.ts'
-import { CountingConnectEvaluator } from '../evaluation/connect-counting-evaluator.ts'
+import { ConnectCountingEvaluator } from '../evaluation/connect-counting-evaluator.ts'
 import { LeasedEvaluator } from '../evaluation/leased-evaluator.ts'
 import { MemoryEvaluator } from '../evaluation/memory-evaluator.ts'
 import { StoreEvaluator } from '../evaluation/store-evaluator.ts'
@@ -231,7 +231,7 @@ export class TopicRouteTable {
     const evaluator = this.#stepsEvaluator(steps, passed)
     const countsConnects = on === 'connect' && penalty !== undefined && penalty.flapping.length > 0
     return countsConnects && connectCounter !== undefined
-      ? new CountingConnectEvaluator(evaluator, connectCounter, penalty)
+      ? new ConnectCountingEvaluator(evaluator, connectCounter, penalty)
       : evaluator
   }
 

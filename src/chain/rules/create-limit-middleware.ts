@@ -60,7 +60,7 @@ export interface Rule extends Shadow {
   /** Factor of its limit, with the reason. */
   readonly scaled?: Scaled | undefined
   /** Share of its limit for a behaviour level, if it is not 1. Scales the reported numbers to match the costs. */
-  readonly room?: number | undefined
+  readonly limitShare?: number | undefined
   /** True if behaviour levels do not change it. */
   readonly asWritten?: boolean | undefined
   /** Reason of messages that this rule allows. */

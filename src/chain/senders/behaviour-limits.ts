@@ -38,24 +38,30 @@ function behavingRule(rule: Rule, behaviourLevel: BehaviourLevel, factor: number
   const byLoad = rule.scaled?.factor ?? 1
   const both = byLoad < 1 || factor < 1 ? Math.min(byLoad, factor) : Math.max(byLoad, factor)
   if (both === byLoad) return { ...rule, limit }
-  const room = both / byLoad
+  const limitShare = both / byLoad
   const scaled = { factor: both, reason: `behaviour ${behaviourLevel}` }
-  return { ...rule, limit, room, scaled, cost: scaleCostForReducedLimit(rule.cost, room, limit.capacity) }
+  return {
+    ...rule,
+    limit,
+    limitShare,
+    scaled,
+    cost: scaleCostForReducedLimit(rule.cost, limitShare, limit.capacity),
+  }
 }
 
 /** Returns the share of units, rounded down. The tolerance makes a third of 12 equal 4 in floating point. */
-export function shareOfUnits(units: number, room: number): number {
-  return Math.floor(units * room * (1 + 1e-12))
+export function shareOfUnits(units: number, limitShare: number): number {
+  return Math.floor(units * limitShare * (1 + 1e-12))
 }
 
 /**
  * Returns costs under a share of a limit, in thousandths, rounded down: 0.3 of 100 is 30 messages, not 29. A
  * cost that fits the whole limit still fits.
  */
-export function scaleCostForReducedLimit(cost: CostMeter, room: number, capacity: number): CostMeter {
+export function scaleCostForReducedLimit(cost: CostMeter, limitShare: number, capacity: number): CostMeter {
   const of = (units: number): number => {
     if (units > capacity || units <= 0) return units
-    return Math.min(capacity, Math.max(1, Math.floor((units * 1000) / room + 1e-9)) / 1000)
+    return Math.min(capacity, Math.max(1, Math.floor((units * 1000) / limitShare + 1e-9)) / 1000)
   }
   return {
     fixed: cost.fixed === undefined ? undefined : of(cost.fixed),

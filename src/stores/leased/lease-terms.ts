@@ -25,7 +25,7 @@ export interface LeaseSettings {
 }
 
 /** Lease bounds of one limit. */
-export interface LeaseBounds {
+export interface LeaseTerms {
   /** Maximum grains a node may hold of a key; 0 if every message asks the store. */
   readonly maxGrains: number
   /** True if a lease is always requested at full size instead of by the node's rate. */
@@ -80,7 +80,7 @@ function checkPositiveInteger(path: string, value: number, remedy: string): void
  * Returns the lease bounds of a limit; undefined if every charge goes to the shared store and refusals are not
  * cached.
  */
-export function leaseTermsOf(limit: Limit, settings: LeaseSettings): LeaseBounds | undefined {
+export function leaseTermsOf(limit: Limit, settings: LeaseSettings): LeaseTerms | undefined {
   const kind = LEASE_KINDS.get(limit.algorithm)
   if (kind === undefined || limit.custom !== undefined || settings.units === 1) return undefined
   const isFixed = settings.units !== 'auto'
@@ -95,7 +95,7 @@ export function leaseTermsOf(limit: Limit, settings: LeaseSettings): LeaseBounds
 /** State of a key from which the next lease is sized. */
 export interface LeaseDemand {
   readonly limit: Limit
-  readonly leaseTerms: LeaseBounds
+  readonly leaseTerms: LeaseTerms
   /** Grains used since the last request, and the time since then. */
   readonly usedGrains: number
   readonly elapsedMs: number

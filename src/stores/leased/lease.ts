@@ -1,5 +1,5 @@
 import type { Limit, Verdict } from '../../algorithms/limit-types.ts'
-import type { LeaseBounds } from './lease-terms.ts'
+import type { LeaseTerms } from './lease-terms.ts'
 
 const NEVER_MS = -1
 
@@ -9,7 +9,7 @@ export const NO_GENERATION = 0
 /** Rule with leases: its limit and lease bounds. */
 export interface LeasedRule {
   limit: Limit
-  readonly leaseTerms: LeaseBounds
+  readonly leaseTerms: LeaseTerms
   readonly leases: Map<string, Lease>
 }
 

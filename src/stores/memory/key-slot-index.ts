@@ -32,12 +32,12 @@ export class KeySlotIndex {
     const hash = hashKeyForTable(key)
     const shard = this.#shardOf(hash)
     const { entries, mask } = shard
-    let place = hash & mask
+    let bucketIndex = hash & mask
     while (true) {
-      const slot = entries[2 * place + 1]! - 1
+      const slot = entries[2 * bucketIndex + 1]! - 1
       if (slot < 0) return -1
-      if (entries[2 * place] === hash && this.#keys.get(slot) === key) return slot
-      place = (place + 1) & mask
+      if (entries[2 * bucketIndex] === hash && this.#keys.get(slot) === key) return slot
+      bucketIndex = (bucketIndex + 1) & mask
     }
   }
 
@@ -89,10 +89,10 @@ export class KeySlotIndex {
   #split(full: Shard): void {
     this.#single = undefined
     this.#shards = Array.from({ length: 1 << SHARD_BITS }, () => new Shard())
-    for (let place = 0; place <= full.mask; place++) {
-      const slot = full.entries[2 * place + 1]! - 1
+    for (let bucketIndex = 0; bucketIndex <= full.mask; bucketIndex++) {
+      const slot = full.entries[2 * bucketIndex + 1]! - 1
       if (slot < 0) continue
-      const hash = full.entries[2 * place]!
+      const hash = full.entries[2 * bucketIndex]!
       const shard = this.#shardOf(hash)
       if (4 * (shard.size + 1) > 3 * (shard.mask + 1)) resize(shard, 2 * (shard.mask + 1))
       insert(shard, hash, slot)
@@ -102,19 +102,19 @@ export class KeySlotIndex {
 
 function insert(shard: Shard, hash: number, slot: number): void {
   const { entries, mask } = shard
-  let place = hash & mask
-  while (entries[2 * place + 1] !== 0) place = (place + 1) & mask
-  entries[2 * place] = hash
-  entries[2 * place + 1] = slot + 1
+  let bucketIndex = hash & mask
+  while (entries[2 * bucketIndex + 1] !== 0) bucketIndex = (bucketIndex + 1) & mask
+  entries[2 * bucketIndex] = hash
+  entries[2 * bucketIndex + 1] = slot + 1
   shard.size++
 }
 
-function resize(shard: Shard, places: number): void {
+function resize(shard: Shard, buckets: number): void {
   const old = shard.entries
-  shard.entries = new Int32Array(2 * places)
-  shard.mask = places - 1
+  shard.entries = new Int32Array(2 * buckets)
+  shard.mask = buckets - 1
   shard.size = 0
-  for (let place = 0; place < old.length; place += 2) {
-    if (old[place + 1] !== 0) insert(shard, old[place]!, old[place + 1]! - 1)
+  for (let bucketIndex = 0; bucketIndex < old.length; bucketIndex += 2) {
+    if (old[bucketIndex + 1] !== 0) insert(shard, old[bucketIndex]!, old[bucketIndex + 1]! - 1)
   }
 }

@@ -114,7 +114,7 @@ export class MemoryStore implements Store {
     if (options.commit && !denied) {
       charges.forEach((charge, index) => {
         if (!verdicts[index]!.allowed || grains[index] === ADDED_TO_LATER) return
-        this.table(charge.limit, nowMs).records.take(slots[index]!, nowMs, grains[index]!)
+        this.table(charge.limit, nowMs).records.charge(slots[index]!, nowMs, grains[index]!)
       })
     }
     return verdicts

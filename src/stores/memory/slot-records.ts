@@ -61,18 +61,18 @@ export class SlotRecords {
   /** Opens a new record at a slot, with a new generation. */
   open(slot: number, nowMs: number): void {
     const chunk = this.#chunkFor(slot)
-    const at = this.placeOf(slot)
+    const at = this.offsetOf(slot)
     chunk.fill(0, at, at + this.#stride)
     this.#generations = this.#generations === LAST_GENERATION ? 1 : this.#generations + 1
     chunk[at + GENERATION_INDEX] = this.#generations
-    if (this.#kernel.room) this.#logs[slot] = this.#kernel.room(undefined)
-    this.#kernel.begin?.(this.#cells(slot), this.#own(slot), nowMs, this.#limit)
+    if (this.#kernel.growCells) this.#logs[slot] = this.#kernel.growCells(undefined)
+    this.#kernel.initialize?.(this.#cells(slot), this.#own(slot), nowMs, this.#limit)
   }
 
   /** Closes a record. Free records form a list inside the records: `nextFree` is the next one. */
   close(slot: number, nextFree: number): void {
     const chunk = this.#chunk(slot)
-    const at = this.placeOf(slot)
+    const at = this.offsetOf(slot)
     chunk[at + GENERATION_INDEX] = 0
     chunk[at + NEXT_FREE] = nextFree
     if (this.#logs[slot] !== undefined) this.#logs[slot] = undefined
@@ -80,17 +80,17 @@ export class SlotRecords {
 
   /** Returns the next free slot of a closed record. */
   nextFreeOf(slot: number): number {
-    return this.#chunk(slot)[this.placeOf(slot) + NEXT_FREE]!
+    return this.#chunk(slot)[this.offsetOf(slot) + NEXT_FREE]!
   }
 
   /** Returns a small integer. Why: V8 would keep the raw value as a separate object beside the sender state. */
   generationOf(slot: number): number {
-    return this.#chunk(slot)[this.placeOf(slot) + GENERATION_INDEX]! | 0
+    return this.#chunk(slot)[this.offsetOf(slot) + GENERATION_INDEX]! | 0
   }
 
   /** Returns true if a referenced slot still belongs to its key. */
   isOf(slot: number, generation: number): boolean {
-    return this.chunkOf(slot)?.[this.placeOf(slot)] === generation
+    return this.chunkOf(slot)?.[this.offsetOf(slot)] === generation
   }
 
   /** Returns the chunk of a slot's record, or undefined. It stays valid until a key is added. */
@@ -102,7 +102,7 @@ export class SlotRecords {
    * Returns the index of the record's first cell (the generation) in its chunk; the kernel's cells begin at
    * {@link OWN_CELLS_OFFSET}.
    */
-  placeOf(slot: number): number {
+  offsetOf(slot: number): number {
     return (slot & LAST_SLOT) * this.#stride
   }
 
@@ -111,7 +111,7 @@ export class SlotRecords {
     const kernel = this.#kernel
     const limit = this.#limit
     const chunk = this.#chunk(slot)
-    const at = this.placeOf(slot)
+    const at = this.offsetOf(slot)
     if (kernel.width > 0) kernel.probe(chunk, at + OWN_CELLS_OFFSET, nowMs, grains, limit, out)
     else kernel.probe(this.#logs[slot]!, 0, nowMs, grains, limit, out)
     // Stores the refusal of a cost above one unit, so that the key is not evicted during its wait. A smaller one
@@ -124,24 +124,24 @@ export class SlotRecords {
 
   /** Keeps a key from being evicted until a refused cost above one unit may pass. */
   holdRefusal(slot: number, untilMs: number): void {
-    this.#chunk(slot)[this.placeOf(slot) + REFUSED_UNTIL] = untilMs
+    this.#chunk(slot)[this.offsetOf(slot) + REFUSED_UNTIL] = untilMs
   }
 
   /** Charges a cost that was just probed and fits. */
-  take(slot: number, nowMs: number, grains: number): void {
+  charge(slot: number, nowMs: number, grains: number): void {
     const kernel = this.#kernel
     if (kernel.width > 0) {
-      kernel.take(this.#chunk(slot), this.placeOf(slot) + OWN_CELLS_OFFSET, nowMs, grains, this.#limit)
+      kernel.charge(this.#chunk(slot), this.offsetOf(slot) + OWN_CELLS_OFFSET, nowMs, grains, this.#limit)
     } else {
-      const log = kernel.room!(this.#logs[slot])
+      const log = kernel.growCells!(this.#logs[slot])
       this.#logs[slot] = log
-      kernel.take(log, 0, nowMs, grains, this.#limit)
+      kernel.charge(log, 0, nowMs, grains, this.#limit)
     }
   }
 
   refund(slot: number, nowMs: number, grains: number): void {
     this.#kernel.refund(this.#cells(slot), this.#own(slot), nowMs, grains, this.#limit)
-    this.#chunk(slot)[this.placeOf(slot) + REFUSED_UNTIL] = 0
+    this.#chunk(slot)[this.offsetOf(slot) + REFUSED_UNTIL] = 0
   }
 
   /**
@@ -149,33 +149,33 @@ export class SlotRecords {
    * forgotten.
    */
   refuses(slot: number, nowMs: number, out: Verdict): boolean {
-    if (this.#chunk(slot)[this.placeOf(slot) + REFUSED_UNTIL]! > nowMs) return true
+    if (this.#chunk(slot)[this.offsetOf(slot) + REFUSED_UNTIL]! > nowMs) return true
     const unit = this.#limit.scale
     return !this.#kernel.probe(this.#cells(slot), this.#own(slot), nowMs, unit, this.#limit, out)
   }
 
   /** Returns the time from which the record equals an unseen key. */
-  wholeAt(slot: number): number {
-    return this.#kernel.wholeAt(this.#cells(slot), this.#own(slot), this.#limit)
+  fullAtMs(slot: number): number {
+    return this.#kernel.fullAtMs(this.#cells(slot), this.#own(slot), this.#limit)
   }
 
   /** Returns the units used at a time. */
-  spent(slot: number, nowMs: number): number {
-    return this.#kernel.spent(this.#cells(slot), this.#own(slot), nowMs, this.#limit) / this.#limit.scale
+  usedUnits(slot: number, nowMs: number): number {
+    return this.#kernel.usedGrains(this.#cells(slot), this.#own(slot), nowMs, this.#limit) / this.#limit.scale
   }
 
   /** Migrates a record from the active limit to another one of the same kernel. */
-  carry(slot: number, sinceMs: number, next: Limit): void {
-    this.#kernel.carry(this.#cells(slot), this.#own(slot), sinceMs, this.#limit, next)
-    this.#chunk(slot)[this.placeOf(slot) + REFUSED_UNTIL] = 0
+  migrate(slot: number, sinceMs: number, next: Limit): void {
+    this.#kernel.migrate(this.#cells(slot), this.#own(slot), sinceMs, this.#limit, next)
+    this.#chunk(slot)[this.offsetOf(slot) + REFUSED_UNTIL] = 0
   }
 
   /** Sets the used units of an open record. */
-  seed(slot: number, nowMs: number, units: number): void {
+  setUsed(slot: number, nowMs: number, units: number): void {
     const cells = this.#cells(slot)
     const own = this.#own(slot)
     cells.fill(0, own, own + this.#kernel.width)
-    this.#kernel.seed(cells, own, nowMs, Math.ceil(units * this.#limit.scale), this.#limit)
+    this.#kernel.setUsed(cells, own, nowMs, Math.ceil(units * this.#limit.scale), this.#limit)
   }
 
   #chunk(slot: number): Float64Array {
@@ -187,13 +187,13 @@ export class SlotRecords {
   }
 
   #own(slot: number): number {
-    return this.#kernel.width > 0 ? this.placeOf(slot) + OWN_CELLS_OFFSET : 0
+    return this.#kernel.width > 0 ? this.offsetOf(slot) + OWN_CELLS_OFFSET : 0
   }
 
   #chunkFor(slot: number): Float64Array {
     const index = slot >> CHUNK_BITS
     const held = this.#chunks[index]
-    if (held !== undefined && this.placeOf(slot) < held.length) return held
+    if (held !== undefined && this.offsetOf(slot) < held.length) return held
     const doubled = held === undefined ? FIRST_CHUNK_SLOTS : (2 * held.length) / this.#stride
     const chunk = new Float64Array((index > 0 ? CHUNK_SLOTS : doubled) * this.#stride)
     if (held !== undefined) chunk.set(held)

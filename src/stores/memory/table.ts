@@ -23,17 +23,17 @@ export class KeyTable {
   evictions = 0
   /** Messages that used the shared overflow counter. */
   overflows = 0
-  readonly #mostKeys: number
+  readonly #maxKeysPerRule: number
   readonly #keys = new SlotKeys()
   readonly #index = new KeySlotIndex(this.#keys)
   /** First free slot; {@link OVERFLOW_SLOT}, which is never free, means none. */
   #free = OVERFLOW_SLOT
-  #hand = 0
-  readonly #look: Verdict = { allowed: false, remaining: 0, retryAfterMs: 0, resetMs: 0 }
+  #sweepSlot = 0
+  readonly #scratchVerdict: Verdict = { allowed: false, remaining: 0, retryAfterMs: 0, resetMs: 0 }
 
-  constructor(limit: Limit, mostKeys: number) {
+  constructor(limit: Limit, maxKeysPerRule: number) {
     this.limit = limit
-    this.#mostKeys = mostKeys
+    this.#maxKeysPerRule = maxKeysPerRule
     this.records = new SlotRecords(limit)
     this.#openOverflow()
   }
@@ -47,8 +47,8 @@ export class KeyTable {
   get maxKeys(): number {
     const { limit } = this
     const entries = limit.kernel.entries?.(limit)
-    if (entries === undefined) return this.#mostKeys
-    return Math.min(this.#mostKeys, Math.max(1, Math.floor(MAX_SIZES.logEntriesPerRule / entries)))
+    if (entries === undefined) return this.#maxKeysPerRule
+    return Math.min(this.#maxKeysPerRule, Math.max(1, Math.floor(MAX_SIZES.logEntriesPerRule / entries)))
   }
 
   /** Returns the generation to store with a slot; the shared counter has none. */
@@ -82,8 +82,8 @@ export class KeyTable {
   /** Probes a cost for a key without a slot. */
   probeUnseen(nowMs: number, grains: number, out: Verdict): boolean {
     const { kernel } = this.limit
-    const cells = kernel.room?.(undefined) ?? new Float64Array(kernel.width)
-    kernel.begin?.(cells, 0, nowMs, this.limit)
+    const cells = kernel.growCells?.(undefined) ?? new Float64Array(kernel.width)
+    kernel.initialize?.(cells, 0, nowMs, this.limit)
     return kernel.probe(cells, 0, nowMs, grains, this.limit, out)
   }
 
@@ -94,8 +94,8 @@ export class KeyTable {
     for (let slot = Math.max(from, OVERFLOW_SLOT + 1); slot < end; slot++) {
       const key = this.#keys.get(slot)
       if (key === undefined) continue
-      this.records.probe(slot, nowMs, 0, this.#look)
-      keys.push({ key, remaining: this.#look.remaining, resetMs: this.#look.resetMs })
+      this.records.probe(slot, nowMs, 0, this.#scratchVerdict)
+      keys.push({ key, remaining: this.#scratchVerdict.remaining, resetMs: this.#scratchVerdict.resetMs })
     }
     return { keys, next: end < this.slots ? end : undefined }
   }
@@ -123,12 +123,12 @@ export class KeyTable {
     if (startsBelowFull(this.limit)) return 0
     const before = this.size
     for (let left = Math.min(slots, this.slots); left > 0; left--) {
-      const slot = this.#turnHand()
-      if (this.#keys.get(slot) !== undefined && this.records.wholeAt(slot) <= nowMs) this.#release(slot)
+      const slot = this.#advanceSweepSlot()
+      if (this.#keys.get(slot) !== undefined && this.records.fullAtMs(slot) <= nowMs) this.#release(slot)
     }
     const swept = before - this.size
     // An empty table releases its memory.
-    if (this.size === 0 && this.slots > SMALL_TABLE_SLOTS && this.records.wholeAt(OVERFLOW_SLOT) <= nowMs)
+    if (this.size === 0 && this.slots > SMALL_TABLE_SLOTS && this.records.fullAtMs(OVERFLOW_SLOT) <= nowMs)
       this.#empty()
     return swept
   }
@@ -142,7 +142,7 @@ export class KeyTable {
     const old = this.limit
     this.limit = limit
     // The result must not depend on the sweep: such a key is unseen by the new limit.
-    if (startsBelowFull(limit) && !startsBelowFull(old)) this.#releaseWhole(sinceMs)
+    if (startsBelowFull(limit) && !startsBelowFull(old)) this.#releaseFull(sinceMs)
     if (haveSameStateFormat(old, limit)) {
       this.records.change(limit)
       return
@@ -150,48 +150,48 @@ export class KeyTable {
     if (old.kernel === limit.kernel) {
       for (let slot = 0; slot < this.slots; slot++) {
         const isHeld = slot === OVERFLOW_SLOT || this.#keys.get(slot) !== undefined
-        if (isHeld) this.records.carry(slot, sinceMs, limit)
+        if (isHeld) this.records.migrate(slot, sinceMs, limit)
       }
       this.records.change(limit)
       return
     }
-    const spent: [key: string, units: number][] = []
+    const used: [key: string, units: number][] = []
     for (let slot = 0; slot < this.slots; slot++) {
       const key = this.#keys.get(slot)
-      if (key !== undefined && this.records.wholeAt(slot) > sinceMs) {
-        spent.push([key, this.records.spent(slot, sinceMs)])
+      if (key !== undefined && this.records.fullAtMs(slot) > sinceMs) {
+        used.push([key, this.records.usedUnits(slot, sinceMs)])
       }
     }
     this.#empty()
-    for (const [key, units] of spent) {
+    for (const [key, units] of used) {
       const slot = this.acquire(key, sinceMs)
-      if (slot !== OVERFLOW_SLOT) this.records.seed(slot, sinceMs, units)
+      if (slot !== OVERFLOW_SLOT) this.records.setUsed(slot, sinceMs, units)
     }
   }
 
   /**
    * Evicts an expired key, else the key nearest to full among a sample; never one that refuses now or would refuse
-   * one unit. Returns false if the whole sample refuses. Samples four places, because flooding senders arrive
-   * together and their slots are neighbours.
+   * one unit. Returns false if the whole sample refuses. Samples slots in four parts of the table. Why: flooding senders
+   * arrive together, so their slots are neighbours.
    */
   #evict(nowMs: number): boolean {
     let best = -1
-    let bestWholeAt = Infinity
+    let bestFullAtMs = Infinity
     const { slots } = this
     const stride = Math.ceil(slots / 4)
     for (let left = MAX_SIZES.evictionProbe / 4; left > 0; left--) {
-      this.#turnHand()
-      for (let place = 0; place < 4; place++) {
-        const slot = (this.#hand + place * stride) % slots
+      this.#advanceSweepSlot()
+      for (let sample = 0; sample < 4; sample++) {
+        const slot = (this.#sweepSlot + sample * stride) % slots
         if (this.#keys.get(slot) === undefined) continue
-        const wholeAt = this.records.wholeAt(slot)
-        if (wholeAt <= nowMs) {
+        const fullAtMs = this.records.fullAtMs(slot)
+        if (fullAtMs <= nowMs) {
           this.#release(slot)
           return true
         }
-        if (wholeAt >= bestWholeAt || this.records.refuses(slot, nowMs, this.#look)) continue
+        if (fullAtMs >= bestFullAtMs || this.records.refuses(slot, nowMs, this.#scratchVerdict)) continue
         best = slot
-        bestWholeAt = wholeAt
+        bestFullAtMs = fullAtMs
       }
     }
     if (best < 0) return false
@@ -200,15 +200,15 @@ export class KeyTable {
     return true
   }
 
-  #releaseWhole(nowMs: number): void {
+  #releaseFull(nowMs: number): void {
     for (let slot = 0; slot < this.slots; slot++) {
-      if (this.#keys.get(slot) !== undefined && this.records.wholeAt(slot) <= nowMs) this.#release(slot)
+      if (this.#keys.get(slot) !== undefined && this.records.fullAtMs(slot) <= nowMs) this.#release(slot)
     }
   }
 
-  #turnHand(): number {
-    this.#hand = this.#hand + 1 < this.slots ? this.#hand + 1 : 0
-    return this.#hand
+  #advanceSweepSlot(): number {
+    this.#sweepSlot = this.#sweepSlot + 1 < this.slots ? this.#sweepSlot + 1 : 0
+    return this.#sweepSlot
   }
 
   #release(slot: number): void {
@@ -223,7 +223,7 @@ export class KeyTable {
     this.#index.clear()
     this.#keys.clear()
     this.#free = OVERFLOW_SLOT
-    this.#hand = 0
+    this.#sweepSlot = 0
     this.size = 0
     this.records.restart(this.limit)
     this.#openOverflow()

@@ -25,7 +25,7 @@ interface Group {
   readonly limit: Limit
   readonly charges: Charge[]
   /** Index of each charge in the message. */
-  readonly places: number[]
+  readonly chargeIndexes: number[]
   entry?: KvEntry | undefined
   /** Grains taken; undefined if none. */
   grains?: number | undefined
@@ -121,7 +121,7 @@ export class KvEntryUpdater {
       const found = probeCharges(group.entry!, group.charges, nowMs)
       group.grains = found.grains
       found.verdicts.forEach((verdict, index) => {
-        verdicts[group.places[index]!] = verdict
+        verdicts[group.chargeIndexes[index]!] = verdict
         if (!verdict.allowed && group.charges[index]!.soft !== true) isDenied = true
       })
     }
@@ -188,12 +188,12 @@ export class KvEntryUpdater {
 
   #groupByKey(charges: readonly Charge[]): Group[] {
     const groups = new Map<string, Group>()
-    charges.forEach((charge, place) => {
+    charges.forEach((charge, chargeIndex) => {
       const subject = this.#bucket.subjectOf(charge.limit.name, charge.key)
-      const group = groups.get(subject) ?? { subject, limit: charge.limit, charges: [], places: [] }
+      const group = groups.get(subject) ?? { subject, limit: charge.limit, charges: [], chargeIndexes: [] }
       groups.set(subject, group)
       group.charges.push(charge)
-      group.places.push(place)
+      group.chargeIndexes.push(chargeIndex)
     })
     return [...groups.values()]
   }

@@ -40,8 +40,8 @@ export function openEntry(
       limit: read(each.text),
       sinceMs: Math.min(each.sinceMs, nowMs),
     }))
-    const carried = migrateState(cells, read(text), changes)
-    return { limit, revision, isNew: carried === undefined, cells: carried ?? freshCells(limit, nowMs) }
+    const migrated = migrateState(cells, read(text), changes)
+    return { limit, revision, isNew: migrated === undefined, cells: migrated ?? freshCells(limit, nowMs) }
   } catch (cause) {
     throw new StoreError(
       `nats: a key of ${limit.name} has a value that is not the state of a limit (delete it)`,
@@ -59,7 +59,7 @@ export function encodeKvEntry({ limit, cells }: KvEntry): Uint8Array {
 
 /** Returns how long an entry still differs from a missing one. */
 export function lifetimeMs({ limit, cells }: KvEntry, nowMs: number): number {
-  return Math.max(0, limit.kernel.wholeAt(cells, 0, limit) - nowMs)
+  return Math.max(0, limit.kernel.fullAtMs(cells, 0, limit) - nowMs)
 }
 
 /** Returns the verdicts on charges of one key, where those that fit add up, and the grains to take for them. */
@@ -68,14 +68,14 @@ export function probeCharges(
   charges: readonly Charge[],
   nowMs: number,
 ): { readonly verdicts: readonly Verdict[]; readonly grains: number | undefined } {
-  let taken: number | undefined
+  let grainsToCharge: number | undefined
   const verdicts = charges.map(({ cost }) => {
     const verdict: Verdict = { allowed: false, remaining: 0, retryAfterMs: 0, resetMs: 0 }
-    const grains = (taken ?? 0) + toGrains(cost, limit)
-    if (limit.kernel.probe(cells, 0, nowMs, grains, limit, verdict)) taken = grains
+    const grains = (grainsToCharge ?? 0) + toGrains(cost, limit)
+    if (limit.kernel.probe(cells, 0, nowMs, grains, limit, verdict)) grainsToCharge = grains
     return verdict
   })
-  return { verdicts, grains: taken }
+  return { verdicts, grains: grainsToCharge }
 }
 
 /** Charges what was probed. */
@@ -90,6 +90,6 @@ export function chargeKvEntryInMemory(entry: KvEntry, grains: number, nowMs: num
     retryAfterMs: 0,
     resetMs: 0,
   })
-  if (kernel.room) entry.cells = kernel.room(entry.cells)
-  kernel.take(entry.cells, 0, nowMs, grains, limit)
+  if (kernel.growCells) entry.cells = kernel.growCells(entry.cells)
+  kernel.charge(entry.cells, 0, nowMs, grains, limit)
 }

@@ -23,13 +23,13 @@ if serverMs > call.deadlineMs then return {LATE, serverMs} end
 local nowMs, graceMs = call.nowMs or serverMs, call.graceMs
 local values = redis.call('MGET', unpack(KEYS))
 
-local made = {}
-local function getLuaName(algorithm)
-  if made[algorithm] == nil and twins[algorithm] then made[algorithm] = twins[algorithm]() end
-  return made[algorithm]
+local kernels = {}
+local function getKernel(algorithm)
+  if kernels[algorithm] == nil and algorithms[algorithm] then kernels[algorithm] = algorithms[algorithm]() end
+  return kernels[algorithm]
 end
 for _, limit in ipairs(call.limits) do
-  limit.twin, limit.since = getLuaName(limit.algorithm), nowMs - limit.ago
+  limit.kernel, limit.since = getKernel(limit.algorithm), nowMs - limit.ago
   for _, change in ipairs(limit.before) do change.since = nowMs - change.ago end
 end
 
@@ -58,7 +58,7 @@ local function readHeader(value, key)
   end
   local limit = {
     algorithm = algorithm, scale = tonumber(scale), countGrains = tonumber(count), periodMs = tonumber(period),
-    capacityGrains = tonumber(capacity), calendar = calendar, twin = getLuaName(algorithm),
+    capacityGrains = tonumber(capacity), calendar = calendar, kernel = getKernel(algorithm),
   }
   limit.count, limit.capacity = limit.countGrains / limit.scale, limit.capacityGrains / limit.scale
   local most = limit.capacityGrains * (algorithm == 'lb' and SPARE or 1)
@@ -69,7 +69,7 @@ end
 
 -- By key: its cells, the limit they are counted by, whether the cells differ from the stored ones (partly full at
 -- start, or migrated), and whether they must be written.
-local cellsOf, parseLimitFingerprint, changed, dirty = {}, {}, {}, {}
+local cellsOf, limitOf, changed, dirty = {}, {}, {}, {}
 -- Expiry of a stored key by itself, if known.
 local expiryOf = {}
 
@@ -80,14 +80,14 @@ end
 -- Returns the end of a key's time to live, and the time before which it must not be forgotten because it is not
 -- full.
 local function expiryAfter(cells, limit)
-  local keptUntil, step = limit.twin.wholeAt(cells, limit), EXPIRY_STEP_MS
+  local keptUntil, step = limit.kernel.fullAtMs(cells, limit), EXPIRY_STEP_MS
   if startsBelowFull(limit) then keptUntil, step = max(keptUntil, cells[1] + SEEN_MS), SEEN_STEP_MS end
   if keptUntil > nowMs + LONGEST_MS then keptUntil = nowMs + LONGEST_MS end
   return keptUntil - keptUntil % step + step, keptUntil
 end
 
 -- Returns true if cells have the same meaning and effect under two limits of one algorithm: same as haveSameStateFormat in
--- limit.ts.
+-- limit-types.ts.
 local function haveSameStateFormat(old, limit)
   if limit.stateSize then return true end
   if old.scale ~= limit.scale then return false end
@@ -99,19 +99,19 @@ end
 
 -- Migrates the cells of a key from one limit to the next, active from a given time. Returns nil for a key that
 -- then equals an unseen one, or whose algorithm is unknown.
-local function carryOnce(cells, old, limit, since)
+local function migrateOnce(cells, old, limit, since)
   local moment, isSame = max(since, tonumber(cells[1]) or 0), old.algorithm == limit.algorithm
-  if not old.twin or not limit.twin then return nil end
+  if not old.kernel or not limit.kernel then return nil end
   -- Full keys of a limit that starts full were forgotten, so the other limit treats none of them as seen.
   if (startsBelowFull(limit) and not startsBelowFull(old)) or not isSame then
-    if old.twin.wholeAt(cells, old) <= moment then return nil end
+    if old.kernel.fullAtMs(cells, old) <= moment then return nil end
   end
   if isSame then
-    if not haveSameStateFormat(old, limit) then limit.twin.carry(cells, since, old, limit) end
+    if not haveSameStateFormat(old, limit) then limit.kernel.migrate(cells, since, old, limit) end
     return cells
   end
-  local units = old.twin.spent(cells, moment, old) / old.scale
-  return limit.twin.seed(moment, ceil(units * limit.scale), limit)
+  local units = old.kernel.usedGrains(cells, moment, old) / old.scale
+  return limit.kernel.setUsed(moment, ceil(units * limit.scale), limit)
 end
 
 -- Limits by header, parsed once per call.
@@ -122,7 +122,7 @@ local function limitOfHeader(header, key)
 end
 
 -- Returns the index of the limit's first change still to apply to the cells, from 1 to #before + 1: see
--- findLimitChanges in limit-history.ts.
+-- findLimitChanges in limit-history-for-migration.ts.
 local function firstChange(limit, header, last)
   local before, known, later, inForce = limit.before, nil, nil, 1
   for place = 1, #before + 1 do
@@ -139,58 +139,58 @@ end
 
 -- Migrates to another limit: used units are counted by the limit before, up to the time of each change.
 local function adopt(key, old, header, limit)
-  parseLimitFingerprint[key] = limit
+  limitOf[key] = limit
   local cells, before = cellsOf[key], limit.before
   -- The state of a custom algorithm is kept unchanged, whatever its time.
   local last = limit.stateSize and huge or cells and tonumber(cells[1]) or 0
   local first = firstChange(limit, header, last)
   if first > #before + 1 then return end
-  expiryOf[key], carrying = nil, true
+  expiryOf[key], isMigrating = nil, true
   for place = first, #before + 1 do
     local change = before[place] or limit
     local next = place > #before and limit or limitOfHeader(change.header, KEYS[key])
     -- The windows around that change.
     if place <= #before then next.borders = change.borders end
-    cells = cells and carryOnce(cells, old, next, min(change.since, nowMs))
+    cells = cells and migrateOnce(cells, old, next, min(change.since, nowMs))
     old = next
   end
-  carrying = false
+  isMigrating = false
   if cells then
     cellsOf[key], changed[key] = cells, true
   else
-    cellsOf[key], changed[key] = limit.twin.begin(nowMs, limit)
+    cellsOf[key], changed[key] = limit.kernel.initialize(nowMs, limit)
   end
 end
 
-local function unpackCells(twin, value, at)
-  if twin.unpack then return twin.unpack(value, at) end
-  return {struct.unpack(twin.format, value, at)}
+local function unpackCells(kernel, value, at)
+  if kernel.unpack then return kernel.unpack(value, at) end
+  return {struct.unpack(kernel.format, value, at)}
 end
 
 -- Loads the cells of a key, ready to be counted by a limit.
 local function open(key, limit)
-  local known, value = parseLimitFingerprint[key], values[key]
+  local known, value = limitOf[key], values[key]
   if known then
     if values[key] or dirty[key] then return adopt(key, known, known.header, limit) end
-    parseLimitFingerprint[key] = limit
-    cellsOf[key], changed[key] = limit.twin.begin(nowMs, limit)
+    limitOf[key] = limit
+    cellsOf[key], changed[key] = limit.kernel.initialize(nowMs, limit)
     return
   end
-  parseLimitFingerprint[key] = limit
+  limitOf[key] = limit
   if not value then
-    cellsOf[key], changed[key] = limit.twin.begin(nowMs, limit)
+    cellsOf[key], changed[key] = limit.kernel.initialize(nowMs, limit)
     return
   end
   local header = limit.header
   if find(value, header, 1, true) == 1 then
-    local cells = unpackCells(limit.twin, value, #header + 1)
+    local cells = unpackCells(limit.kernel, value, #header + 1)
     cellsOf[key] = cells
     if graceMs == 0 then expiryOf[key] = expiryAfter(cells, limit) end
     if #limit.before > 0 then adopt(key, limit, header, limit) end
     return
   end
   local old, at = readHeader(value, KEYS[key])
-  cellsOf[key] = old.twin and unpackCells(old.twin, value, at)
+  cellsOf[key] = old.kernel and unpackCells(old.kernel, value, at)
   adopt(key, old, sub(value, 1, at - 1), limit)
 end
 
@@ -209,15 +209,15 @@ while messages[at] do
   local denied = false
   for place = first, last, 4 do
     local key, limit, grains = messages[place], limits[messages[place + 1]], messages[place + 2]
-    if parseLimitFingerprint[key] ~= limit then open(key, limit) end
+    if limitOf[key] ~= limit then open(key, limit) end
     if kind == REFUND then
       if values[key] or dirty[key] then
-        limit.twin.refund(cellsOf[key], nowMs, grains, limit)
+        limit.kernel.refund(cellsOf[key], nowMs, grains, limit)
         dirty[key] = true
       end
     else
       local sum = sumOf[key] and sumOf[key] + grains or grains
-      local allowed, remaining, retryAfterMs, resetMs = limit.twin.probe(cellsOf[key], nowMs, sum, limit)
+      local allowed, remaining, retryAfterMs, resetMs = limit.kernel.probe(cellsOf[key], nowMs, sum, limit)
       reply[size + 1] = remaining < EXACT and remaining or wordOf(remaining)
       reply[size + 2] = retryAfterMs < EXACT and retryAfterMs or wordOf(retryAfterMs)
       reply[size + 3] = resetMs < EXACT and resetMs or wordOf(resetMs)
@@ -237,8 +237,8 @@ while messages[at] do
     local sum = sumOf[key]
     if sum then
       if takes then
-        local limit = parseLimitFingerprint[key]
-        limit.twin.take(cellsOf[key], nowMs, sum, limit)
+        local limit = limitOf[key]
+        limit.kernel.charge(cellsOf[key], nowMs, sum, limit)
         dirty[key] = true
       end
       sumOf[key] = false
@@ -251,12 +251,12 @@ if outsideBorders then return {OUTSIDE, serverMs} end
 local run = redis.call
 for key = 1, #KEYS do
   if dirty[key] then
-    local cells, limit = cellsOf[key], parseLimitFingerprint[key]
-    local twin = limit.twin
+    local cells, limit = cellsOf[key], limitOf[key]
+    local kernel = limit.kernel
     local expiry, keptUntil = expiryAfter(cells, limit)
     if keptUntil + graceMs > nowMs then
-      local header, packing = limit.header, twin.packing
-      local packed = packing and pack(packing, header, cells[1], cells[2], cells[3]) or twin.pack(header, cells)
+      local header, packing = limit.header, kernel.packing
+      local packed = packing and pack(packing, header, cells[1], cells[2], cells[3]) or kernel.pack(header, cells)
       if expiry == expiryOf[key] then
         run('SET', KEYS[key], packed, 'KEEPTTL')
       else

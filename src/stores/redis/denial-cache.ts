@@ -6,7 +6,7 @@ interface Denial {
   readonly grains: number
   readonly atMs: number
   readonly untilMs: number
-  readonly wholeAtMs: number
+  readonly fullAtMs: number
   readonly remaining: number
 }
 
@@ -53,8 +53,8 @@ export class DenialCache {
       this.#denials.delete(stateKey)
       const untilMs = sentMs + retryAfterMs
       if (this.#denials.size >= this.#maxEntries) this.#denials.delete(this.#denials.keys().next().value!)
-      const wholeAtMs = sentMs + resetMs
-      this.#denials.set(stateKey, { limit, grains, atMs: sentMs, untilMs, wholeAtMs, remaining })
+      const fullAtMs = sentMs + resetMs
+      this.#denials.set(stateKey, { limit, grains, atMs: sentMs, untilMs, fullAtMs, remaining })
     })
   }
 
@@ -84,7 +84,7 @@ function verdictOf(denial: Denial, { limit, grains }: KeyedCharge, nowMs: number
     allowed: false,
     remaining: denial.remaining,
     retryAfterMs: isBounded && grains > limit.capacityGrains ? Infinity : denial.untilMs - nowMs,
-    resetMs: Math.max(0, denial.wholeAtMs - nowMs),
+    resetMs: Math.max(0, denial.fullAtMs - nowMs),
   }
 }
 

@@ -7,7 +7,7 @@ interface Group {
   readonly slot: number
   readonly charges: KeyedCharge[]
   /** Index of each charge in the message. */
-  readonly places: number[]
+  readonly chargeIndexes: number[]
 }
 
 /**
@@ -55,7 +55,7 @@ export async function decideMultiSlot(
   done.forEach((group, index) => {
     if (!isTaken(group, taken[index]!)) return
     const own = verdictsOf(taken[index]!)
-    const charges = group.charges.filter((_, place) => own[place]!.allowed)
+    const charges = group.charges.filter((_, chargeIndex) => own[chargeIndex]!.allowed)
     if (charges.length > 0) ask({ ...group, charges }, REFUND).catch(onRefundFailed)
   })
   const failure = taken.find(result => result.status === 'rejected')
@@ -78,26 +78,26 @@ function isTaken({ charges }: Group, result: PromiseSettledResult<readonly Verdi
 
 function groupBySlot(charges: readonly KeyedCharge[]): readonly Group[] {
   const groups = new Map<number, Group>()
-  charges.forEach((charge, place) => {
+  charges.forEach((charge, chargeIndex) => {
     const slot = slotOf(charge.stateKey)
-    const group = groups.get(slot) ?? { slot, charges: [], places: [] }
+    const group = groups.get(slot) ?? { slot, charges: [], chargeIndexes: [] }
     groups.set(slot, group)
     group.charges.push(charge)
-    group.places.push(place)
+    group.chargeIndexes.push(chargeIndex)
   })
   return [...groups.values()]
 }
 
 function merge(groups: readonly Group[], verdicts: readonly (readonly Verdict[])[]): readonly Verdict[] {
   const merged: Verdict[] = []
-  groups.forEach(({ places }, index) => {
+  groups.forEach(({ chargeIndexes }, index) => {
     verdicts[index]!.forEach((verdict, at) => {
-      merged[places[at]!] = verdict
+      merged[chargeIndexes[at]!] = verdict
     })
   })
   return merged
 }
 
 function isDenied(charges: readonly KeyedCharge[], verdicts: readonly Verdict[]): boolean {
-  return charges.some(({ soft }, place) => !soft && verdicts[place]?.allowed === false)
+  return charges.some(({ soft }, chargeIndex) => !soft && verdicts[chargeIndex]?.allowed === false)
 }

@@ -7,10 +7,10 @@ local EXACT = 2 ^ 53
 -- Set by a quota that was asked about a time outside the windows it was sent.
 local outsideBorders = false
 -- True while cells are migrated to other numbers.
-local carrying = false
+local isMigrating = false
 -- Returns value * to / from of whole numbers, rounded up; exact even if value * to is not.
 local function rescale(value, to, from)
   if to == from then return value end
   return floor(value / from) * to + ceil(((value % from) * to) / from)
 end
-local twins = {}
+local algorithms = {}

@@ -61,7 +61,7 @@ export function buildScriptArgs(
   for (const { kind, charges } of steps) {
     messages += `${messages === '' ? '' : ','}${kind},${charges.length}`
     for (const { stateKey, limit, grains, soft } of charges) {
-      messages += `,${placeOf(keys, stateKey)},${placeOf(limits, limit)},${numberText(grains)},${soft ? 1 : 0}`
+      messages += `,${luaIndexOf(keys, stateKey)},${luaIndexOf(limits, limit)},${numberText(grains)},${soft ? 1 : 0}`
       if (limit.custom !== undefined) hasCustoms = true
     }
   }
@@ -75,13 +75,13 @@ export function buildScriptArgs(
 }
 
 /** Returns the 1-based index of an item, as Lua counts. */
-function placeOf<T>(places: Map<T, number>, thing: T): number {
-  let place = places.get(thing)
-  if (place === undefined) {
-    place = places.size + 1
-    places.set(thing, place)
+function luaIndexOf<T>(indexes: Map<T, number>, item: T): number {
+  let index = indexes.get(item)
+  if (index === undefined) {
+    index = indexes.size + 1
+    indexes.set(item, index)
   }
-  return place
+  return index
 }
 
 /** Serialises a number. JSON has no infinity; Lua reads a number too large for a double as infinite. */

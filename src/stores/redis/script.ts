@@ -19,7 +19,7 @@ export interface Script {
  * Short names of the Lua algorithms. Why: every stored value begins with one, and Redis stores 44 bytes in one
  * allocation.
  */
-const TWINS: Readonly<Record<AlgorithmName, string>> = {
+const LUA_NAMES: Readonly<Record<AlgorithmName, string>> = {
   'token-bucket': 'tb',
   'leaky-bucket': 'lb',
   'fixed-window': 'fw',
@@ -29,11 +29,11 @@ const TWINS: Readonly<Record<AlgorithmName, string>> = {
 }
 
 export function getLuaName({ algorithm, custom }: Pick<Limit, 'algorithm' | 'custom'>): string {
-  return custom === undefined ? TWINS[algorithm as AlgorithmName] : customTwinOf(custom.name)
+  return custom === undefined ? LUA_NAMES[algorithm as AlgorithmName] : customLuaNameOf(custom.name)
 }
 
-/** Built-in names have no colon. */
-function customTwinOf(name: string): string {
+/** Returns the short name of a custom algorithm. Built-in names have no colon. */
+function customLuaNameOf(name: string): string {
   return `x:${name}`
 }
 
@@ -44,12 +44,12 @@ function customTwinOf(name: string): string {
 export class Scripts {
   #builtInScript: Script | undefined
   #extendedScript: Script | undefined
-  readonly #customTwins = new Map<string, string>()
+  readonly #customScripts = new Map<string, string>()
 
   /** Returns the script for charges with or without a custom algorithm. */
   of(hasCustoms: boolean): Script {
     if (hasCustoms) {
-      this.#extendedScript ??= compose(this.#customTwins)
+      this.#extendedScript ??= compose(this.#customScripts)
       return this.#extendedScript
     }
     this.#builtInScript ??= compose(new Map())
@@ -65,8 +65,8 @@ export class Scripts {
     if (stateSize > MAX_SIZES.redisStateNumbers) {
       return `the state of the algorithm "${name}" may hold ${stateSize} numbers; the maximum on Redis is ${MAX_SIZES.redisStateNumbers}`
     }
-    const known = this.#customTwins.get(name)
-    if (known === undefined && this.#customTwins.size >= MAX_SIZES.redisCustomAlgorithms) {
+    const known = this.#customScripts.get(name)
+    if (known === undefined && this.#customScripts.size >= MAX_SIZES.redisCustomAlgorithms) {
       return `there are ${MAX_SIZES.redisCustomAlgorithms} custom algorithms already`
     }
     return undefined
@@ -74,9 +74,9 @@ export class Scripts {
 
   /** Adds a custom algorithm; replaces an earlier one of the same name. */
   add(algorithm: CustomAlgorithm): void {
-    const twin = customTwin(algorithm)
-    if (this.#customTwins.get(algorithm.name) === twin) return
-    this.#customTwins.set(algorithm.name, twin)
+    const script = composeCustomAlgorithm(algorithm)
+    if (this.#customScripts.get(algorithm.name) === script) return
+    this.#customScripts.set(algorithm.name, script)
     this.#extendedScript = undefined
   }
 }
@@ -88,23 +88,25 @@ function compose(customs: ReadonlyMap<string, string>): Script {
     head: [
       read('stores/redis/prelude.lua'),
       read('algorithms/window.lua'),
-      ...Object.entries(TWINS).map(([name, twin]) => asTwin(twin, read(`algorithms/${name}.lua`))),
+      ...Object.entries(LUA_NAMES).map(([name, script]) =>
+        wrapAlgorithm(script, read(`algorithms/${name}.lua`)),
+      ),
       read('algorithms/custom.lua'),
     ].join('\n'),
     main: read('stores/redis/decide.lua'),
   }
-  const own = [...customs].map(([name, twin]) => asTwin(customTwinOf(name), twin))
+  const own = [...customs].map(([name, script]) => wrapAlgorithm(customLuaNameOf(name), script))
   const text = [shared.head, ...own, shared.main].join('\n')
   return { text, sha: createHash('sha1').update(text).digest('hex') }
 }
 
 /** Returns the call of custom.lua that defines the algorithm's step and refund. */
-function customTwin({ name, lua = '', luaRefund }: CustomAlgorithm): string {
+function composeCustomAlgorithm({ name, lua = '', luaRefund }: CustomAlgorithm): string {
   const bodies = luaRefund === undefined ? [lua] : [lua, luaRefund]
   const functions = bodies.map(body => `function(state, now, cost, limit)\n${body}\nend`)
-  return `return customTwin(${[JSON.stringify(name), ...functions].join(', ')})`
+  return `return customAlgorithm(${[JSON.stringify(name), ...functions].join(', ')})`
 }
 
-function asTwin(name: string, body: string): string {
-  return `twins['${name}'] = function()\n${body}\nend\n`
+function wrapAlgorithm(name: string, body: string): string {
+  return `algorithms['${name}'] = function()\n${body}\nend\n`
 }

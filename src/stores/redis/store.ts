@@ -87,7 +87,7 @@ export class RedisStore implements Store {
   readonly #denialCache: DenialCache
   readonly #timeoutMs: number
   /** Clock of the callers; undefined if the server's time counts. */
-  readonly #callers: Clock | undefined
+  readonly #callerClock: Clock | undefined
   readonly #logger: Logger
   #activeWarnings: ReadonlySet<string> = new Set()
   #loggedAtMs = Number.NEGATIVE_INFINITY
@@ -103,12 +103,12 @@ export class RedisStore implements Store {
     this.#keys = new StateKeyBuilder(prefix)
     this.#logger = options.logger ?? SILENT
     this.#timeoutMs = timeoutMs
-    this.#callers = clock === 'server' ? undefined : clock === 'caller' ? systemClock : clock
+    this.#callerClock = clock === 'server' ? undefined : clock === 'caller' ? systemClock : clock
     this.#denialCache = new DenialCache(Math.min(denialCache, MAX_SIZES.cachedDenials))
     this.#client = adaptRedisClient(options.client, { onError: error => this.#logConnectionError(error) })
     this.sharedEntries = redisSharedEntries(this.#client, prefix, timeoutMs)
     this.backend = { kind: 'redis', commands: commandsOf(this.#client, timeoutMs), prefix }
-    const graceMs = this.#callers === undefined ? 0 : GRACE_MS
+    const graceMs = this.#callerClock === undefined ? 0 : GRACE_MS
     this.#scriptRunner = new ScriptRunner(this.#client, this.#scripts, this.#histories, timeoutMs, graceMs)
     this.#slotPipelines = new SlotPipelines(this.#scriptRunner)
   }
@@ -129,7 +129,7 @@ export class RedisStore implements Store {
     } catch (error) {
       return Promise.reject(error)
     }
-    const nowMs = this.#callers === undefined ? undefined : (options.nowMs ?? this.#callers.now())
+    const nowMs = this.#callerClock === undefined ? undefined : (options.nowMs ?? this.#callerClock.now())
     const deadlineMs = deadlineIn(this.#timeoutMs)
     const sentMs = nowMs ?? deadlineMs - this.#timeoutMs
     for (const { limit } of charges) this.#histories.adopt(limit, sentMs)
@@ -144,7 +144,7 @@ export class RedisStore implements Store {
 
   adopt(limits: readonly Limit[], nowMs: number): void {
     // With the server's time, the activation time is sent as an age.
-    const sinceMs = this.#callers === undefined ? systemClock.now() : nowMs
+    const sinceMs = this.#callerClock === undefined ? systemClock.now() : nowMs
     for (const limit of limits) this.#histories.adopt(limit, sinceMs)
   }
 
@@ -153,7 +153,7 @@ export class RedisStore implements Store {
     const keyed = this.#toKeyedCharges(charges)
     for (const { stateKey } of keyed) this.#denialCache.forget(stateKey)
     await this.#enqueueStep(
-      { kind: REFUND, charges: keyed, nowMs: this.#callers?.now() },
+      { kind: REFUND, charges: keyed, nowMs: this.#callerClock?.now() },
       deadlineIn(this.#timeoutMs),
     )
   }

@@ -119,8 +119,8 @@ function isSameCounter(one: Charge, other: Charge): boolean {
 
 function take(entry: TransactionKeyState, grains: number, nowMs: number): void {
   const { kernel } = entry.limit
-  if (kernel.room) entry.cells = kernel.room(entry.cells)
-  kernel.take(entry.cells, 0, nowMs, grains, entry.limit)
+  if (kernel.growCells) entry.cells = kernel.growCells(entry.cells)
+  kernel.charge(entry.cells, 0, nowMs, grains, entry.limit)
 }
 
 /**

@@ -29,9 +29,9 @@ export class SqliteKeyEvictor {
     if (victim === undefined) this.overflows++
     else {
       ruleState.remove(victim.key)
-      if (!victim.isWhole) this.evictions++
+      if (!victim.isFull) this.evictions++
     }
-    if (victim?.isWhole !== true) this.#onEviction(ruleState.name, ruleState.keys)
+    if (victim?.isFull !== true) this.#onEviction(ruleState.name, ruleState.keys)
     return victim !== undefined
   }
 
@@ -40,29 +40,29 @@ export class SqliteKeyEvictor {
     ruleState: RuleTransaction,
     limit: Limit,
     nowMs: number,
-  ): { key: StoredKey; isWhole: boolean } | undefined {
+  ): { key: StoredKey; isFull: boolean } | undefined {
     if (this.#positions.size >= MAX_SIZES.rules) this.#positions.clear()
     const start = this.#positions.get(ruleState.name) ?? OVERFLOW_KEY
     let rows = ruleState.after(start, MAX_SIZES.evictionProbe)
     if (rows.length < MAX_SIZES.evictionProbe)
       rows = [...rows, ...ruleState.after(OVERFLOW_KEY, MAX_SIZES.evictionProbe)]
     let best: StoredKey | undefined
-    let bestWholeAtMs = Infinity
+    let bestFullAtMs = Infinity
     for (const row of rows) {
       if (ruleState.isInUse(row.key)) continue
       const entry = ruleState.open('', row, limit, nowMs)
-      const wholeAtMs = limit.kernel.wholeAt(entry.cells, 0, limit)
-      if (wholeAtMs <= nowMs) {
+      const fullAtMs = limit.kernel.fullAtMs(entry.cells, 0, limit)
+      if (fullAtMs <= nowMs) {
         this.#positions.set(ruleState.name, row.key)
-        return { key: row.key, isWhole: true }
+        return { key: row.key, isFull: true }
       }
-      if (wholeAtMs >= bestWholeAtMs || refuses(entry, nowMs)) continue
+      if (fullAtMs >= bestFullAtMs || refuses(entry, nowMs)) continue
       best = row.key
-      bestWholeAtMs = wholeAtMs
+      bestFullAtMs = fullAtMs
     }
     const last = rows.at(-1)
     if (last !== undefined) this.#positions.set(ruleState.name, last.key)
-    return best === undefined ? undefined : { key: best, isWhole: false }
+    return best === undefined ? undefined : { key: best, isFull: false }
   }
 
   /** Returns the maximum number of keys; lower if a key may be large, as a sliding log is as large as its limit. */
@@ -73,11 +73,11 @@ export class SqliteKeyEvictor {
   }
 }
 
-const look: Verdict = { allowed: false, remaining: 0, retryAfterMs: 0, resetMs: 0 }
+const scratchVerdict: Verdict = { allowed: false, remaining: 0, retryAfterMs: 0, resetMs: 0 }
 
 /**
  * Returns true if a key refuses now, either its last refused cost or a single unit. Such a key must not be forgotten.
  */
 function refuses({ cells, limit, refusedUntilMs }: TransactionKeyState, nowMs: number): boolean {
-  return refusedUntilMs > nowMs || !limit.kernel.probe(cells, 0, nowMs, limit.scale, limit, look)
+  return refusedUntilMs > nowMs || !limit.kernel.probe(cells, 0, nowMs, limit.scale, limit, scratchVerdict)
 }

@@ -123,14 +123,14 @@ export class RuleTransaction {
     const cells = decodeCells(row.cells)
     const old = row.limits === fingerprintLimit(limit) ? limit : parseLimitFingerprint(row.limits, limit)
     const changes = this.#changesOf(row.limits, cells, limit, nowMs)
-    const carried = migrateState(cells, old, changes)
+    const migrated = migrateState(cells, old, changes)
     return {
       key,
       limit,
-      cells: carried ?? freshCells(limit, nowMs),
+      cells: migrated ?? freshCells(limit, nowMs),
       refusedUntilMs: changes.length === 0 ? row.refused_until : 0,
       isStored: true,
-      isUnseen: carried === undefined,
+      isUnseen: migrated === undefined,
       hasChanged: false,
     }
   }
@@ -153,9 +153,9 @@ export class RuleTransaction {
     }
     for (const { key, limit, cells, refusedUntilMs, isStored } of changed) {
       const statement = isStored ? statements.change : statements.add
-      const wholeAtMs = Math.min(forgettableAt(cells, limit), NEVER_MS)
+      const fullAtMs = Math.min(forgettableAt(cells, limit), NEVER_MS)
       const kept = key === OVERFLOW_KEY ? key : encodeSqliteText(key)
-      statement.run(fingerprintLimit(limit), encodeCells(cells), wholeAtMs, refusedUntilMs, row.id, kept)
+      statement.run(fingerprintLimit(limit), encodeCells(cells), fullAtMs, refusedUntilMs, row.id, kept)
     }
   }
 
@@ -171,8 +171,8 @@ export class RuleTransaction {
     if (isNewKey(entry)) return { ...entry, limit, cells: freshCells(limit, nowMs) }
     const cells = Float64Array.from(entry.cells)
     const changes = this.#changesOf(fingerprintLimit(entry.limit), cells, limit, nowMs)
-    const carried = migrateState(cells, entry.limit, changes)
-    return { ...entry, limit, isUnseen: carried === undefined, cells: carried ?? freshCells(limit, nowMs) }
+    const migrated = migrateState(cells, entry.limit, changes)
+    return { ...entry, limit, isUnseen: migrated === undefined, cells: migrated ?? freshCells(limit, nowMs) }
   }
 
   /** Returns the changes still to apply to cells written under `text`. */

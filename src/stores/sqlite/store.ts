@@ -68,7 +68,7 @@ export class SqliteStore implements Store {
   #database: SqliteDatabase
   #file: WatchedDatabaseFile | undefined
   /** Error while the file cannot be used, until it can be opened again. */
-  #broken: StoreError | undefined
+  #fileError: StoreError | undefined
   readonly #reopen: (() => SqliteDatabase) | undefined
   readonly #onClosed: (() => Promise<void>) | undefined
   readonly #closesDatabase: boolean
@@ -176,14 +176,14 @@ export class SqliteStore implements Store {
     this.#cancelSweep()
     await this.#transactions.drained()
     this.#cancelSweep()
-    if (this.#broken === undefined) this.#writeBack('TRUNCATE')
+    if (this.#fileError === undefined) this.#writeBack('TRUNCATE')
     this.#transactions.release()
-    if (this.#closesDatabase && this.#broken === undefined) this.#database.close()
+    if (this.#closesDatabase && this.#fileError === undefined) this.#database.close()
     await this.#onClosed?.()
   }
 
   #ask<T>(...[work, kind]: Parameters<typeof Transactions.prototype.ask<T>>): Promise<T> {
-    if (this.#broken !== undefined && this.#closing === undefined) return Promise.reject(this.#broken)
+    if (this.#fileError !== undefined && this.#closing === undefined) return Promise.reject(this.#fileError)
     if (this.#closing === undefined) return this.#transactions.ask(work, kind)
     return Promise.reject(new StoreError('the SQLite store is closed (open another one)'))
   }
@@ -197,22 +197,22 @@ export class SqliteStore implements Store {
     const what = this.#file?.problem()
     if (what === undefined || this.#file === undefined) return
     const { path } = this.#file
-    const isNew = this.#broken === undefined
+    const isNew = this.#fileError === undefined
     try {
       if (this.#reopen === undefined) throw new StoreError('open another store')
       if (isNew) this.#database.close()
-      this.#broken ??= new StoreError(`the file of the SQLite store ${what}: ${path}`)
+      this.#fileError ??= new StoreError(`the file of the SQLite store ${what}: ${path}`)
       const database = this.#reopen()
       prepareDatabase(database)
       this.#transactions.use(database)
       this.#database = database
       this.#file = watchDatabaseFile(database)
-      this.#broken = undefined
+      this.#fileError = undefined
       this.#sweepPosition = SWEEP_START
       this.#logger.warn({ file: path }, `the file of the SQLite store ${what}: it was opened again`)
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error)
-      this.#broken = new StoreError(`the file of the SQLite store ${what}: ${path} (${why})`, {
+      this.#fileError = new StoreError(`the file of the SQLite store ${what}: ${path} (${why})`, {
         cause: error,
       })
       if (isNew) this.#logger.warn({ file: path, err: error }, `the file of the SQLite store ${what}`)

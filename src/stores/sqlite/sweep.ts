@@ -76,8 +76,8 @@ function isStillNeeded(
   const limit = limitFor(row.now)
   const cells = limit && migrateState(kept, limitFor(row.limits), changes)
   if (limit === undefined || cells === undefined) return false
-  const wholeAtMs = Math.min(forgettableAt(cells, limit), NEVER_MS)
-  if (wholeAtMs <= nowMs) return false
-  statements.change.run(row.now, encodeCells(cells), wholeAtMs, 0, row.rule, row.key)
+  const fullAtMs = Math.min(forgettableAt(cells, limit), NEVER_MS)
+  if (fullAtMs <= nowMs) return false
+  statements.change.run(row.now, encodeCells(cells), fullAtMs, 0, row.rule, row.key)
   return true
 }

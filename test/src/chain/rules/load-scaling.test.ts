@@ -30,7 +30,7 @@ describe('a scaled rule', () => {
     const table = new KeyTable(rule.limit, 10)
     const slot = table.acquire('k', NOW_MS)
     const generation = table.generationOf(slot)
-    table.records.take(slot, NOW_MS, 20)
+    table.records.charge(slot, NOW_MS, 20)
     for (let times = 0; times < 1_000; times++) {
       table.adopt(scaled(rule, FACTORS[times % FACTORS.length]!).limit, NOW_MS)
     }
@@ -47,7 +47,7 @@ describe('a scaled rule', () => {
     const rule = ruleOf('2 per minute', 'token-bucket')
     const table = new KeyTable(rule.limit, 10)
     const slot = table.acquire('k', NOW_MS)
-    table.records.take(slot, NOW_MS, 2)
+    table.records.charge(slot, NOW_MS, 2)
     table.adopt(scaled(rule, 0.5).limit, NOW_MS + 15_000)
     table.adopt(rule.limit, NOW_MS + 35_000)
     // A half in 15 s, a third in 20 s, and so the last sixth of a unit after 5 s.
@@ -61,7 +61,7 @@ describe('a scaled rule', () => {
     )
     expect(limits[0]!.stepsPerGrain).not.toBe(limits[1]!.stepsPerGrain)
     const table = new KeyTable(limits[0]!, 10)
-    table.records.take(table.acquire('k', NOW_MS), NOW_MS, 300_000_000)
+    table.records.charge(table.acquire('k', NOW_MS), NOW_MS, 300_000_000)
     table.adopt(limits[1]!, NOW_MS)
     expect(remaining(table, table.find('k'), NOW_MS)).toBe(400_000_000)
   })

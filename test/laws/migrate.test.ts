@@ -71,7 +71,7 @@ describe('a change of numbers counts from its own moment on, exactly, however of
         expect(out.allowed, told).toBe(allowed)
         expect(out.retryAfterMs, told).toBe(allowed ? 0 : msUntil(exact.missing - room, numbers))
         if (allowed) {
-          KERNELS[algorithm].take(cells, 0, nowMs, 1, limit)
+          KERNELS[algorithm].charge(cells, 0, nowMs, 1, limit)
           exact.missing += PARTS
         } else denied++
         expect(out.resetMs, told).toBe(msUntil(exact.missing, numbers))
@@ -85,18 +85,18 @@ describe('a change of numbers counts from its own moment on, exactly, however of
       createLimit({ name: 'r', algorithm: 'sliding-log', count: 3, periodMs }),
     ) as [Limit, Limit]
     const { kernel } = long
-    let cells = kernel.room!(undefined)
+    let cells = kernel.growCells!(undefined)
     for (const ms of [0, 20_000, 29_000]) {
-      cells = kernel.room!(cells)
-      kernel.take(cells, 0, ms, 1, long)
+      cells = kernel.growCells!(cells)
+      kernel.charge(cells, 0, ms, 1, long)
     }
-    expect(kernel.spent(cells, 0, 30_000, long)).toBe(3)
-    kernel.carry(cells, 0, 30_000, long, short)
-    expect(kernel.spent(cells, 0, 30_000, short)).toBe(1)
-    kernel.carry(cells, 0, 30_001, short, long)
-    expect(kernel.spent(cells, 0, 30_001, long)).toBe(1)
-    expect(kernel.spent(cells, 0, 88_999, long)).toBe(1)
-    expect(kernel.spent(cells, 0, 89_000, long)).toBe(0)
+    expect(kernel.usedGrains(cells, 0, 30_000, long)).toBe(3)
+    kernel.migrate(cells, 0, 30_000, long, short)
+    expect(kernel.usedGrains(cells, 0, 30_000, short)).toBe(1)
+    kernel.migrate(cells, 0, 30_001, short, long)
+    expect(kernel.usedGrains(cells, 0, 30_001, long)).toBe(1)
+    expect(kernel.usedGrains(cells, 0, 88_999, long)).toBe(1)
+    expect(kernel.usedGrains(cells, 0, 89_000, long)).toBe(0)
   })
 
   it('rounds tenths of units that are carried to whole ones over their sum', () => {
@@ -104,13 +104,13 @@ describe('a change of numbers counts from its own moment on, exactly, however of
       createLimit({ name: 'r', algorithm: 'sliding-log', count: 5, periodMs: 1_000, fractional }),
     ) as [Limit, Limit]
     const { kernel } = fine
-    let cells = kernel.room!(undefined)
+    let cells = kernel.growCells!(undefined)
     for (let ms = 0; ms < 25; ms++) {
-      cells = kernel.room!(cells)
-      kernel.take(cells, 0, ms, 100, fine)
+      cells = kernel.growCells!(cells)
+      kernel.charge(cells, 0, ms, 100, fine)
     }
-    kernel.carry(cells, 0, 30, fine, whole)
-    expect(kernel.spent(cells, 0, 30, whole)).toBe(3)
-    expect(kernel.spent(cells, 0, 1_005, whole)).toBe(2)
+    kernel.migrate(cells, 0, 30, fine, whole)
+    expect(kernel.usedGrains(cells, 0, 30, whole)).toBe(3)
+    expect(kernel.usedGrains(cells, 0, 1_005, whole)).toBe(2)
   })
 })
