@@ -42,7 +42,7 @@ export interface LimitBrokerOptions extends Omit<GuardOptions, 'holds'> {
   readonly maxConnectHoldMs?: number | undefined
   /**
    * Unsent bytes of a subscriber that does not read, above which no more is written for it. Then QoS 0 messages and
-   * those of a clean session are dropped and counted as `frozen`; the rest waits in the session's queue. After 100 ms
+   * those of a clean session are dropped and counted in `stats().frozen`; the rest waits in the session's queue. After 100 ms
    * without reading, deliveries to others no longer wait for it. Default: 262,144; unlimited if aedes has a
    * `drainTimeout` of 0 or of less than a second. 0 means unlimited.
    */

@@ -122,7 +122,7 @@ export abstract class BaseMessageProcessor<M extends NatsMessage> implements Del
     }
   }
 
-  /** Records a held message and copies its bytes. `isAnswerPending` is true if it only waits for an answer so far. */
+  /** Records a held message and copies its bytes. `_isAnswerPending` is true if it only waits for an answer so far. */
   protected addHeld(message: ReceivedMessage, _isAnswerPending: boolean): void {
     message.heldId ??= ''
     copyMessageBytes(message.source)

@@ -21,7 +21,7 @@ const PROBLEMS: Readonly<Record<string, string>> = {
   ended: 'the consumer gives no more messages',
 }
 
-/** Reports the status of a consumer to `stats()`, to the caller, and to the log, once per kind until messages arrive again. */
+/** Reports the status of a consumer to `NatsLimiter.stats()`, to the caller, and to the log, once per kind until messages arrive again. */
 export class ConsumerStatusReporter {
   /** Latest problem, or undefined while messages arrive. */
   problem: string | undefined

@@ -104,8 +104,8 @@ export const ADMIN_ROUTES: readonly Route[] = [
 ]
 
 /**
- * Starts the admin server of a gate: the API at `/api/v1`, the dashboard at `/ui/`. Throws PolicyError for an address that
- * is none, for a host and port without tokens, and for a token file that cannot be used. Rejects with the error of the
+ * Starts the admin server of a gate: the API at `/api/v1`, the dashboard at `/ui/`. Throws PolicyError for an
+ * invalid address, for a host and port without tokens, and for a token file that cannot be used. Rejects with the error of the
  * system if an address is in use.
  */
 export async function adminServer(gate: Gate, options: AdminServerOptions): Promise<AdminServer> {

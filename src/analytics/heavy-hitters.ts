@@ -17,7 +17,7 @@ const KEPT = 0.5
  * Counts the most frequent names in bounded memory; exact while all names fit. When full, it subtracts the median
  * count from all and drops names at zero (Misra and Gries 1982, in the form of Anderson et al. 2017, "A
  * high-performance algorithm for identifying frequent items in data streams"). The sum subtracted is the error, at
- * most 2 ÷ room of everything counted; a name listed from the start has its exact count.
+ * most 2 ÷ capacity of everything counted; a name listed from the start has its exact count.
  */
 export class HeavyHitters {
   readonly #capacity: number
@@ -66,7 +66,7 @@ export class HeavyHitters {
     return [...this.#minCounts].sort(([a, most], [b, more]) => more - most || (a < b ? -1 : 1))
   }
 
-  /** Keeps at most `room` names: subtracts the count of the next name from all. */
+  /** Keeps at most `capacity` names: subtracts the count of the next name from all. */
   #shrink(capacity: number): void {
     // A typed array sorts numbers without calls, in a third of the time.
     const counts = Float64Array.from(this.#minCounts.values()).sort()

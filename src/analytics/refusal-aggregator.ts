@@ -36,10 +36,11 @@ export interface RefusedSender extends Violator {
   readonly client: string
 }
 
-/** How often refusals without a run start one: those in shadow apart from the others, so that neither makes the others rarer. */
+/** Sampling of refusals without a run. Refusals in shadow have a sampling of their own, so that neither displaces the other. */
 class RunSampling {
-  /** Refusals that a new run counts for, and the runs removed since the last change. */
+  /** Number of refusals that a new run counts for: n. */
   weight = 1
+  /** Runs removed since the last change of `weight`. */
   removed = 0
   /** Number of refusals without a run until the next run starts. */
   untilNext = 1
@@ -50,14 +51,20 @@ let serials = 0
 
 /**
  * Gathers refusals by sender, topic and rule into runs, so that a flood costs five name look-ups per run instead of
- * per message. There are at most {@link MAX_SIZES.pendingRefusalSeries} runs; new ones replace the oldest, whose refusals are
- * then counted by name, some hundred at once. Why at once: a single one finds none of the lists in the CPU caches and
- * takes 5 µs. With many senders only one in so many refusals without a run starts one, and counts for them all; a
- * sender with a run is counted exactly (sample and hold: Estan and Varghese, "New directions in traffic measurement
- * and accounting", 2002). The longer a flood by many senders lasts, the fewer runs start, and frequently refused
- * senders soon get a run again. A sender state stores the serial of its newest run, from which its index and validity
- * follow. Fields used per message are in flat arrays. Why: with an object per run, 10,000 refused senders took 60 ns
- * more per message, all of it cache misses.
+ * per message.
+ *
+ * There are at most {@link MAX_SIZES.pendingRefusalSeries} runs. New ones replace the oldest, whose refusals are then
+ * counted by name, some hundred at once. Why at once: a single count finds none of the lists in the CPU caches and takes
+ * 5 µs.
+ *
+ * If there are more senders than runs, only a sample of the refusals without a run starts one: on average every n-th,
+ * which counts for n. A sender with a run is counted exactly (sample and hold: Estan and Varghese, "New directions in
+ * traffic measurement and accounting", 2002). n doubles while such a flood lasts. Frequently refused senders soon get a
+ * run again.
+ *
+ * A sender state stores the serial of its newest run, from which the index of the run and its validity follow. Fields
+ * used per message are in flat arrays. Why: with an object per run, 10,000 refused senders took 60 ns more per message,
+ * all of it cache misses.
  */
 export class RefusalAggregator {
   readonly #countRefused: (refused: readonly RefusedSender[]) => void

@@ -5,7 +5,7 @@ export type ShellName = (typeof SHELLS)[number]
 
 interface Completed {
   readonly name: string
-  /** Names of its own commands, as `set` of `override`. */
+  /** Names of its own commands, such as `set`. */
   readonly subcommands: readonly string[]
   readonly description: string
   readonly options: readonly { readonly flag: string; readonly description: string }[]

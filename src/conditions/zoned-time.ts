@@ -7,7 +7,8 @@ const WEEKDAYS = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat']
 
 /**
  * Local clock of a time zone. Calls Intl, which takes microseconds, at most once per clock minute; since 1972
- * no zone has changed its offset within one. Read `second` and `weekday` right after `turn`.
+ * no zone has changed its offset within one. Read `secondOfDay` and `weekday` right after
+ * `setTime`.
  */
 export class ZonedClock {
   /** Seconds since local midnight, 0 to 86399. */

@@ -63,8 +63,8 @@ export function parseJson(bytes: Uint8Array): unknown {
 }
 
 /**
- * Returns the field that the parsed bytes would have, without parsing the rest; undefined if it is absent. Never
- * throws.
+ * Returns the field that the parsed bytes would have, without parsing the rest; undefined if it is absent. Returns
+ * `NOT_JSON` if the bytes are not JSON, and `NEEDS_FULL_PARSE` if only a parse of all bytes can tell. Never throws.
  */
 export function readJsonField(bytes: Uint8Array, path: FieldPath): unknown {
   const result = scan(bytes, path)

@@ -81,7 +81,7 @@ export const MAX_SIZES = {
   /** Recorded changes of a rule's numbers, and rules with recorded changes. */
   limitChangesPerRule: 16,
   ruleHistories: 200_000,
-  /** Numbers in the state of a custom algorithm, whatever its `stateSize`. */
+  /** Numbers in the state of a custom algorithm, even if it declares a larger state. */
   stateNumbers: 20_000,
   /** Keys of all rules for which a leased store holds units or a cached refusal. */
   leases: 65_536,

@@ -79,7 +79,7 @@ export class GateChain {
   /** Rebuilt after every change of the chain, which invalidates all sender states. Never null in a new sender state. */
   routes: TopicRouteTable | null = null
   registry: RuleRegistry
-  /** Middleware added with `use`; runs after the policy's own. */
+  /** Middleware added with `Gate.use`; runs after the policy's own. */
   readonly used: { readonly pattern: Pattern | undefined; readonly middleware: Middleware }[] = []
   /** Exemptions added at run time, by name. Call `rebuild` after a change. */
   readonly runtimeExemptions = new Map<string, AddedExemption>()
@@ -97,7 +97,7 @@ export class GateChain {
   #policy: ActivePolicy | undefined
   /** Router of `registry`, if it was prepared. */
   #router: RouteRouter | undefined
-  /** Incremented when `use` or a runtime exemption changes the chain. */
+  /** Incremented when `Gate.use` or a runtime exemption changes the chain. */
   #version = 0
   /** Number of reports of limits to the store. */
   #limitReports = 0

@@ -20,13 +20,13 @@ class OrderedPacket implements Message {
     return 'subscribe'
   }
 
-  /** As for messages that pass in their turn after their client has gone. */
+  /** QoS 0. Why: when a client disconnects, the queue still sends its held messages of QoS 0, in order. */
   get qos(): 0 {
     return 0
   }
 }
 
-/** Calls `send` behind the messages that a queue holds. `sizeBytes` counts as held meanwhile. */
+/** Calls `send` once the messages that a queue holds have passed. Until then, `sizeBytes` counts as held. */
 export function sendInOrder(queue: SenderQueue, sender: Sender, sizeBytes: number, send: () => void): void {
   queue.admit(new OrderedPacket(sender, sizeBytes), send, () => PASSED)
 }

@@ -62,7 +62,7 @@ export class PacketPipe implements PacketHandler {
   /** True while other sockets are read first. */
   #isYielding = false
   #isClosed = false
-  /** Chunks that wait, and after which all is left unread; undefined if nothing is. */
+  /** Number of waiting chunks that are still read after {@link drain}; undefined before it. */
   #lastChunks: number | undefined
   /** Bytes received. */
   receivedBytes = 0
@@ -132,7 +132,7 @@ export class PacketPipe implements PacketHandler {
     this.#blocked.add(reason)
   }
 
-  /** Leaves packets unread that arrive from now on. Those that wait unread are still read in their turn. */
+  /** Stops reading: packets that arrive from now on stay unread. Those that arrived before are still read. */
   drain(): void {
     this.#lastChunks = this.#readAhead.chunkCount
     if (this.#lastChunks === 0) this.block('draining')

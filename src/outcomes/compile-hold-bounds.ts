@@ -14,13 +14,13 @@ export interface ThrottleOptions {
 
 const OPTIONS: KnownOptions<ThrottleOptions> = { upTo: true, then: true }
 
-/** Bounds of a rule on holding. The guard's bounds replace missing ones. */
+/** Longest wait of a message that a rule throttles, and the outcome after it. The guard's settings replace absent fields. */
 export interface RuleHoldBounds {
   readonly upToMs?: number | undefined
   readonly then?: 'drop' | 'disconnect' | undefined
 }
 
-/** Returns a rule's bounds on holding, or undefined if its `throttle` names none. Throws PolicyError. */
+/** Compiles the options of `throttle`. Returns undefined if there are none. Throws PolicyError. */
 export function compileHold(options: ThrottleOptions, path: string): RuleHoldBounds | undefined {
   checkOptionNames(options, OPTIONS, path)
   const { upTo, then } = options

@@ -41,6 +41,11 @@ const TOKENS = new RegExp(
   'gm',
 )
 
+/** Returns the comments of a source text. */
+export function listComments(text: string): string[] {
+  return (text.match(TOKENS) ?? []).filter(token => /^\/[*/]/.test(token))
+}
+
 /** Removes comments; keeps or blanks the contents of strings and regular expressions. Line breaks stay. */
 export function stripComments(text: string, options: { strings: 'keep' | 'blank' }): string {
   return text.replace(TOKENS, token => {

@@ -35,7 +35,7 @@ export class TokenBucketEvaluator {
   readonly #rules: readonly MemoryRuleEvaluation[]
   readonly #plan: MemoryChainEvaluator
 
-  /** `evaluator` decides if the store has changed the numbers of a rule. */
+  /** `plan` decides if the store has changed the numbers of a rule. */
   private constructor(rules: readonly MemoryRuleEvaluation[], plan: MemoryChainEvaluator) {
     this.#rules = rules
     this.#records = rules.map(({ records }) => records)

@@ -86,8 +86,8 @@ export class TopicRouteTable {
   readonly #identity: SenderResolver | undefined
   readonly #router: RouteRouter
   /**
-   * Marks the states of senders that this table has resolved. Another object if headers identify senders, so that the
-   * gate does not take a sender for that of the last message before it has compared the headers.
+   * Stored in each sender state that this table has resolved. The table itself, or another object if headers identify
+   * senders. Why: the gate then compares the headers before it reuses the state of the last message.
    */
   readonly stateRoutes: RouteTableInfo
 

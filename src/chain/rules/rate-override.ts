@@ -88,7 +88,7 @@ export function applyOverrideToRule(rule: Rule, override: Override): Rule | unde
 }
 
 /**
- * Throws PolicyError if an override cannot apply to a rule. If `isNonEmptyString`, it must apply completely. An
+ * Throws PolicyError if an override cannot apply to a rule. If `isNamed`, it must apply completely. An
  * override of all rules skips calendar quotas that do not support its rate, and sets the burst of token
  * buckets only.
  */

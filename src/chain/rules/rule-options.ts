@@ -78,7 +78,7 @@ export interface RuleOptions {
   readonly exceeded?: ExceededSpec | undefined
   /** Text of refusals: with placeholders such as {retry}, one text for each kind of sender, or a function. */
   readonly message?: RefusalWords | undefined
-  /** Shares of the limit, such as `80%`, at which the gate emits `warning` for a key before it refuses anything. */
+  /** Shares of the limit, such as `80%`, at which the gate emits a warning for a key before it refuses anything. */
   readonly warn?: readonly string[] | undefined
   /** Blocks for senders that this rule refuses repeatedly. Default: `penalties` of the policy. */
   readonly penalties?: PenaltySpec | undefined

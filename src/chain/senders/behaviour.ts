@@ -101,6 +101,7 @@ const MAX_GOOD_MESSAGES = 1_000
 const MAX_GOOD_REFUSED = 0.05
 const MAX_USUAL_MESSAGES = 10_000
 const MAX_USUAL_REFUSED = 0.5
+/** Number of counted messages per move of a sender to the end of the eviction order. */
 const MOVE_INTERVAL = 64
 /** Reasons that the sender did not cause, or that have other consequences already. */
 const UNCOUNTED_REASONS: ReadonlySet<string> = new Set([
@@ -153,8 +154,7 @@ export class BehaviourTracker {
     const { allowed } = decision
     if (!allowed && !isCounted(decision)) return
     if (nowMs >= count.endsMs) startHour(count, nowMs)
-    // Moves the sender to the end of the eviction order. Only now and then, because the order need not be
-    // exact.
+    // Why not at each message: the eviction order need not be exact.
     if (count.messages % MOVE_INTERVAL === 0) this.#moveToEnd(keyOf(count.whom), count)
     const messages = ++count.messages
     if (!allowed && decision.outcome !== 'redirect' && nowMs >= count.abusiveUntilMs) count.refused++

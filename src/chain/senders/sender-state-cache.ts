@@ -3,7 +3,7 @@ import type { Sender } from '../../core/message.ts'
 import { TwoGenerationCache } from '../../core/two-generation-cache.ts'
 import { getSenderState, type SenderState } from './sender-state.ts'
 
-/** One of so many uses by other objects remembers the object. A power of two. */
+/** Number of uses of a state by other objects per object that is remembered. A power of two. */
 const USES_PER_SAMPLE = 64
 
 interface CachedState {

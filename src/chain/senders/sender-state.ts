@@ -112,9 +112,12 @@ export interface RouteTableInfo {
   readonly gate: object
 }
 
-/** A further topic that is found again and again becomes the topic of the sender's own state after so many times. */
+/** Number of finds after which a further topic becomes the topic of the sender's own state. */
 const FINDS_PER_PROMOTION = 16
-/** New topics beyond the maximum replace the topic used last. One of so many replaces another one, in turn. */
+/**
+ * Beyond the maximum, a new topic replaces the topic used last. Every so many replacements, it replaces the next one in
+ * a round instead.
+ */
 const REPLACEMENTS_PER_TURN = 8
 /** Keeps a counter a small integer. */
 const COUNTER_MASK = 0xffff

@@ -2,8 +2,8 @@ import type { Limit } from '../../algorithms/limit-types.ts'
 import type { Lease } from './lease.ts'
 
 /**
- * Leases of this process, for a caller that decides from them without asking the store. The caller keeps the slot and
- * the generation of a lease, which find it again without its key.
+ * Leases of this process, for a caller that spends them without a call of the store. The caller stores slot and
+ * generation of a lease, and finds it by them later, without its key.
  */
 export interface HeldLeases {
   /** Returns the lease of a slot; undefined if that lease has ended. */

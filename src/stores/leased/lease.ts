@@ -21,7 +21,7 @@ export class Lease {
   readonly rule: LeasedRule
   readonly key: string
   readonly ttlMs: number
-  /** All spendable grains; the `older` part expires first and is spent first. */
+  /** All spendable grains. `olderGrains` of them expire first, at `olderUntilMs`, and are spent first. */
   grains = 0
   olderGrains = 0
   olderUntilMs = 0

@@ -42,7 +42,7 @@ export class SlotRecords {
     this.#stride = OWN_CELLS_OFFSET + limit.kernel.width
   }
 
-  /** Forgets all records and counts by another limit; slots referenced elsewhere stay void. */
+  /** Forgets all records and counts by another limit. Slots and generations stored elsewhere stay invalid. */
   restart(limit: Limit): void {
     this.change(limit)
     this.#stride = OWN_CELLS_OFFSET + limit.kernel.width

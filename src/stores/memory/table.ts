@@ -134,9 +134,9 @@ export class KeyTable {
   }
 
   /**
-   * Changes to another limit of the same rule from a time on. Units used until then are counted by the old limit and
-   * none are returned: a change mints at most the difference of the capacities. Takes about 10 ns per key if only
-   * rates differ, 0.3 µs if algorithms do.
+   * Changes to another limit of the same rule from a time on. Used units stay used, counted by the old limit up to that
+   * time. So a change adds at most the difference of the capacities. Takes about 10 ns per key if only rates differ,
+   * 0.3 µs if algorithms do.
    */
   adopt(limit: Limit, sinceMs: number): void {
     const old = this.limit

@@ -13,7 +13,7 @@ import {
 export const NS_PER_MS = 1_000_000
 
 /**
- * Stream that is created on first use, and again if it was deleted. `settle` returns the settings to change an
+ * Stream that is created on first use, and again if it was deleted. `configChange` returns the settings to change an
  * existing stream to, or undefined if its settings suffice; it throws if they never can.
  */
 export class ManagedStream {

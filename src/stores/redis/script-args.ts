@@ -3,7 +3,7 @@ import { type Limit, startsBelowFull } from '../../algorithms/limit-types.ts'
 import type { LimitHistory } from '../persistence/limit-history-for-migration.ts'
 import { getLuaName } from './script.ts'
 
-/** Modes of a step. LOOK is a peek, except that buckets that start partly full begin to fill. */
+/** Modes of a step. `PEEK_AND_START` is a peek, except that buckets that start partly full begin to fill. */
 export const PEEK = 0
 export const SCRIPT_COMMIT = 1
 export const REFUND = 2

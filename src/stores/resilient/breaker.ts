@@ -49,8 +49,8 @@ export class Breaker {
   }
 
   /**
-   * Records an answer. A synchronous answer (`later` false) proves nothing if failures were asynchronous. Because: a
-   * lease in hand says nothing about the store behind it.
+   * Records an answer. A synchronous answer (`isAsync` false) does not reset asynchronous failures. Why: it may come
+   * from a local lease.
    */
   recordSuccess(permit: BreakerPermit, isAsync: boolean): void {
     if (permit !== this.#permit) return
