@@ -321,7 +321,7 @@ export class MqttGatewayConnection
     const code = this.isV5 ? reasonCode : toReturnCode(reasonCode)
     if (this.#identity !== undefined)
       this.answer(encodeRefusedConnack(this.isV5, code, explanation, this.clientMaxBytes), code)
-    // The broker must not publish the will of a client that it was told to forget.
+    // A DISCONNECT makes the broker discard the will of a client that the gateway refuses.
     if (this.phase === 'authenticating' && this.upstream?.readableEnded === false)
       this.toBroker.insert(NORMAL_DISCONNECT_PACKET)
     this.phase = 'closing'

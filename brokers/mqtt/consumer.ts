@@ -139,7 +139,7 @@ export class Consumer {
   disconnected(): void {
     this.#ackSender.connectionId++
     const persists = clientOptionsOf(this.client).clean === false
-    // A client that was ended forgets what it has stored; in state `ended` no PUBREL is handled.
+    // A client that was ended discards its stored messages; in state `ended` no PUBREL is handled.
     if (!persists || this.client.disconnecting === true || this.state === 'ended') this.endSession()
     // Without a PUBREC the broker sends it again.
     for (const message of this.#unreleased)

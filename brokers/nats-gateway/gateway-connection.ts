@@ -319,7 +319,7 @@ export class NatsGatewayConnection
 
   get #isIdle(): boolean {
     if (this.phase === 'authenticating' || this.queue.pending > 0) return false
-    // What is unread while the gateway closes stays with the client.
+    // While the gateway closes, unread bytes are not waited for.
     return this.isClosing || this.toBroker.isBlockedBy('draining') || !this.toBroker.hasUnread
   }
 }

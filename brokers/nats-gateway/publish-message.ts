@@ -42,7 +42,7 @@ export class MessageLayout {
     if (replies !== 0 && replies !== 1) return false
     this.subjectStart = tokens.startOf(1)
     this.subjectEnd = tokens.endOf(1)
-    // The reply stands before the sizes.
+    // The reply subject comes before the sizes.
     this.replyStart = replies === 0 ? 0 : tokens.startOf(plainTokens - 1)
     this.replyEnd = replies === 0 ? 0 : tokens.endOf(plainTokens - 1)
     this.headerBytes = hasHeaders ? tokens.numberOf(bytes, tokens.count - 2) : 0

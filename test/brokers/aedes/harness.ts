@@ -8,7 +8,7 @@ import { Gate } from '../../../src/gate/gate.ts'
 
 type AedesOptions = ConstructorParameters<typeof Aedes>[0]
 
-/** A real aedes broker on a free port, limited by a gate, with clients that are closed with it. */
+/** An aedes broker on a free port, limited by a gate. `close` also closes its clients. */
 export class TestBroker {
   readonly broker: Aedes
   readonly gate: Gate
@@ -50,7 +50,7 @@ export class TestBroker {
     return client
   }
 
-  /** A bare socket that speaks packets as given and tells the packets it gets. */
+  /** Opens a socket that sends the given packets and records received ones. */
   async connectRaw(connect?: Partial<mqttPacket.IConnectPacket>): Promise<RawClient> {
     const socket = connectSocket(this.port, '127.0.0.1')
     this.#sockets.push(socket)
@@ -109,7 +109,7 @@ export class RawClient extends EventEmitter {
     return { cmd: 'publish', topic, payload: 'x', qos: 0, retain: false, dup: false, ...options }
   }
 
-  /** Resolves when all that the broker has written to this client so far is there. */
+  /** Resolves when everything that the broker has written to this client has arrived. */
   async roundTrip(): Promise<void> {
     const answered = this.packets.filter(({ cmd }) => cmd === 'pingresp').length
     this.send({ cmd: 'pingreq' })
@@ -129,7 +129,7 @@ export interface Setup {
   readonly gate?: Gate
   readonly limiter?: LimitBrokerOptions
   readonly aedes?: AedesOptions
-  /** Makes the connection listener; default: the broker's own. */
+  /** Returns the connection listener. Default: that of the broker. */
   readonly listener?: (broker: Aedes) => (socket: Socket) => void
 }
 
@@ -146,7 +146,7 @@ export async function startBroker(setup: Setup = {}): Promise<TestBroker> {
   return new TestBroker(broker, gate, limits, port, closeServer)
 }
 
-/** Waits until `claim` throws no more; throws its last error after `withinMs`. */
+/** Waits until `claim` no longer throws. Throws its last error after `withinMs`. */
 export async function eventually(claim: () => void, withinMs = 50_000): Promise<void> {
   const endMs = performance.now() + withinMs
   for (;;) {

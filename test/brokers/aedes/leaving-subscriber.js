@@ -1,4 +1,4 @@
-// An aedes broker without any limits, whose only subscriber reads nothing and leaves; in a process of its own, as it ends it.
+// An aedes broker without limits, whose only subscriber reads nothing and disconnects. This can crash the process.
 import { createServer } from 'node:net'
 import { Aedes } from 'aedes'
 import mqtt from 'mqtt'

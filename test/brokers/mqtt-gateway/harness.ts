@@ -21,7 +21,7 @@ export interface ServedGateway extends AsyncDisposable {
   readonly upstreams: readonly SentBytes[]
   /** Connects an MQTT.js client through the gateway. */
   connect(options?: IClientOptions): Promise<TestClient>
-  /** Connects a bare socket to the gateway. */
+  /** Opens a socket to the gateway, without an MQTT client. */
   connectRaw(): Promise<RawPeer>
   close(): Promise<void>
 }
@@ -117,7 +117,7 @@ export interface TestGateway extends ServedGateway {
 }
 
 export interface TestGatewayOptions extends GatewayOptions {
-  /** Further lines of Mosquitto's configuration. */
+  /** Additional lines of the configuration of Mosquitto. */
   readonly config?: readonly string[]
 }
 

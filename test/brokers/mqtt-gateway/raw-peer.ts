@@ -5,7 +5,7 @@ import { until } from '../../support/wait.ts'
 type Packet = mqttPacket.Packet
 type Version = 3 | 4 | 5
 
-/** One end of a connection that sends and receives packets as they are. */
+/** One end of a connection. Sends the given packets and records received ones. */
 export class RawPeer {
   readonly socket: Socket
   readonly packets: Packet[] = []
@@ -79,7 +79,7 @@ export class RawPeer {
     return this.packets.filter(packet => packet.cmd === cmd)[count - 1]!
   }
 
-  /** Waits for the answer to a PINGREQ, which follows all that was sent before. */
+  /** Waits for the answer to a PINGREQ. It follows all earlier packets. */
   async roundTrip(): Promise<void> {
     const before = this.count('pingresp')
     this.send({ cmd: 'pingreq' })

@@ -20,13 +20,13 @@ export interface Handled {
 export interface Scene extends AsyncDisposable {
   readonly port: number
   readonly gate: Gate
-  /** Receives, limited. */
+  /** Client with the limiter. */
   readonly consumer: TestClient
   readonly sender: TestClient
   readonly limits: ConsumerLimiter
-  /** What the handler got, in order. */
+  /** Messages that the handler received, in order. */
   readonly handled: readonly Handled[]
-  /** Publishes, all of it acknowledged as its QoS says. */
+  /** Publishes `count` messages and waits for their acknowledgements. */
   publish(count: number, options?: SceneSending): Promise<void>
 }
 
@@ -39,19 +39,19 @@ export interface SceneSending {
 export interface SceneOptions extends Partial<ConsumerOptions> {
   readonly version?: 4 | 5
   readonly qos?: 0 | 1 | 2
-  /** Whether the limiter sees only the public API of its client. */
+  /** True if the limiter sees only the public API of its client. */
   readonly isPublic?: boolean
   readonly rules: readonly Middleware[]
   readonly clock?: GateOptions['clock']
   readonly client?: Readonly<Record<string, unknown>>
   readonly config?: readonly string[]
-  /** What the consumer subscribes to. */
+  /** Topic filter of the consumer. Default: `in/#`. */
   readonly filter?: string
 }
 
-const AT_ONCE = 16
+const MAX_CONCURRENT = 16
 
-/** A broker, a limited consumer of `in/#` and a sender; all of its own. */
+/** Starts a Mosquitto, a consumer with a limiter and a sender. */
 export async function openScene(options: SceneOptions): Promise<Scene> {
   const {
     version = 5,
@@ -92,9 +92,12 @@ export async function openScene(options: SceneOptions): Promise<Scene> {
     handled,
     publish: async (count, sending = {}) => {
       const { topic = 'in/a', qos: sentQos = qos, text = String } = sending
-      // No more at once than a broker takes at QoS 2: MQTT.js does not keep to its Receive Maximum.
-      for (let sent = 0; sent < count; sent += AT_ONCE) {
-        const batch = Array.from({ length: Math.min(AT_ONCE, count - sent) }, (_, index) => sent + index)
+      // MQTT.js ignores the Receive Maximum of the broker, so this limits the unacknowledged messages.
+      for (let sent = 0; sent < count; sent += MAX_CONCURRENT) {
+        const batch = Array.from(
+          { length: Math.min(MAX_CONCURRENT, count - sent) },
+          (_, index) => sent + index,
+        )
         await Promise.all(batch.map(index => sender.publish(topic, text(index), { qos: sentQos })))
       }
     },

@@ -2,7 +2,7 @@ import type { ReceivingClient } from '../../../brokers/mqtt/client-types.ts'
 
 const isHidden = (key: PropertyKey): boolean => typeof key === 'string' && key.startsWith('_')
 
-/** A client of which a limiter sees no more than its public API. */
+/** Returns a proxy of a client that hides all members that are not public. */
 export function publicClient<C extends ReceivingClient>(client: C): C {
   return new Proxy(client, {
     get(target, key) {

@@ -24,7 +24,7 @@ export class JwtIssuer {
     return `operator: ${operator}\nresolver: MEMORY\nresolver_preload: { ${this.#account.getPublicKey()}: ${account} }`
   }
 
-  /** Returns a new user. `claims` are further ones, such as permissions. */
+  /** Returns a new user. `claims` are additional claims, such as permissions. */
   issueUser(name: string, claims: object = {}): JwtUser {
     const user = nkeys.createUser()
     const jwt = encodeJwt(this.#account, user, { type: 'user', ...NO_LIMITS, ...claims }, name)

@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net'
 import { until } from '../../support/wait.ts'
 
-/** A client that sends bytes, and keeps what it receives. */
+/** A client that sends the given bytes and records received ones. */
 export class RawClient implements AsyncDisposable {
   readonly socket: Socket
   received = ''
@@ -46,7 +46,7 @@ export class RawClient implements AsyncDisposable {
     await this.receives('PONG\r\n')
   }
 
-  /** Waits until the server has handled all that was sent, and answered it. */
+  /** Waits until the server has handled and answered everything that was sent. */
   async flush(): Promise<void> {
     const before = this.count('PONG')
     this.send('PING\r\n')

@@ -9,7 +9,7 @@ import type {
   PullConsumer,
 } from '../../../brokers/nats/index.ts'
 
-/** A connection with what tests need of it besides. */
+/** A connection with the further methods that tests use. */
 export interface TestConnection extends NatsConnection {
   request(
     subject: string,
@@ -63,7 +63,7 @@ export interface Generation {
   jetstream(nc: TestConnection): Promise<JetStreamAccess>
 }
 
-/** What both generations have in common, as far as tests go. */
+/** Members of the JetStream manager that tests use, the same in both generations. */
 interface Manager {
   streams: {
     add(config: object): Promise<unknown>

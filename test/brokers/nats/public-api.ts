@@ -13,7 +13,7 @@ const HIDDEN: ReadonlySet<PropertyKey> = new Set([
   'didAck',
 ])
 
-/** A client of which limiters see no more than its public API. */
+/** Returns a generation whose connections and messages hide all fields that are not public. */
 function publicOnly(generation: Generation): Generation {
   const real = new WeakMap<object, TestConnection>()
   return {
@@ -29,30 +29,30 @@ function publicOnly(generation: Generation): Generation {
   }
 }
 
-/** Shows what gives messages, and all that its methods return, with messages that hide their fields. */
+/** Returns a proxy of a source of messages. Messages that its methods return hide their fields. */
 function publicSource<T extends object>(source: T): T {
   return new Proxy(source, {
     get(target, key) {
       const value: unknown = Reflect.get(target, key, target)
       if (typeof value !== 'function') return value
-      return (...args: unknown[]) => shown(value.apply(target, args.map(withCallback)))
+      return (...args: unknown[]) => hideFields(value.apply(target, args.map(withCallback)))
     },
   })
 }
 
-function shown(value: unknown): unknown {
+function hideFields(value: unknown): unknown {
   if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value
-  if (value instanceof Promise) return value.then(shown)
+  if (value instanceof Promise) return value.then(hideFields)
   if ('subject' in value && 'data' in value) return publicMessage(value as NatsMessage)
-  if ('done' in value && 'value' in value) return { done: value.done, value: shown(value.value) }
-  const gives = ['next', 'consume', 'fetch', 'subscribe', 'drain', 'close'].some(name => name in value)
-  return gives || Symbol.asyncIterator in value ? publicSource(value) : value
+  if ('done' in value && 'value' in value) return { done: value.done, value: hideFields(value.value) }
+  const isSource = ['next', 'consume', 'fetch', 'subscribe', 'drain', 'close'].some(name => name in value)
+  return isSource || Symbol.asyncIterator in value ? publicSource(value) : value
 }
 
 function withCallback(argument: unknown): unknown {
   const { callback } = Object(argument) as { callback?: (...args: unknown[]) => void }
   if (typeof callback !== 'function') return argument
-  return { ...(argument as object), callback: (...args: unknown[]) => callback(...args.map(shown)) }
+  return { ...(argument as object), callback: (...args: unknown[]) => callback(...args.map(hideFields)) }
 }
 
 function publicMessage<M extends NatsMessage>(message: M): M {
@@ -67,5 +67,5 @@ function publicMessage<M extends NatsMessage>(message: M): M {
   })
 }
 
-/** Both generations, each with all its fields and with no more than its public API. */
+/** Both generations, each with all its fields and with its public API only. */
 export const CLIENTS: readonly Generation[] = [...GENERATIONS, ...GENERATIONS.map(publicOnly)]

@@ -4,7 +4,7 @@ import type { Middleware } from '../../../src/index.ts'
 import type { NatsServer } from '../../support/nats.ts'
 import type { Generation, JetStreamAccess, TestConnection } from './client-versions.ts'
 
-/** A gate that reads NATS patterns. */
+/** Returns a gate with NATS patterns. */
 export function natsGate(...rules: Middleware[]): Gate {
   const gate = new Gate({ dialect: 'nats' })
   return rules.length > 0 ? gate.use(...rules) : gate
@@ -14,7 +14,7 @@ export function textOf(message: { readonly data: Uint8Array }): string {
   return Buffer.from(message.data).toString()
 }
 
-/** A consumer's connection, a sender's, and limiters that end with them. */
+/** Connections of a consumer and a sender, with limiters. Disposal closes all of them. */
 export class Scene implements AsyncDisposable {
   readonly generation: Generation
   readonly nc: TestConnection
@@ -47,13 +47,13 @@ export class Scene implements AsyncDisposable {
     return limits
   }
 
-  /** Publishes `0`, `1`, … and returns when the server has them all. */
+  /** Publishes `0`, `1`, … and waits until the server has received all. */
   async publish(subject: string, count: number): Promise<void> {
     for (let index = 0; index < count; index++) this.sender.publish(subject, Buffer.from(String(index)))
     await this.sender.flush()
   }
 
-  /** Publishes to a stream, acknowledged. */
+  /** Publishes to a stream and waits for the acknowledgements. */
   async store(subject: string, count: number, from = 0): Promise<void> {
     const all = Array.from({ length: count }, (_, index) => this.js.publish(subject, String(from + index)))
     await Promise.all(all)
