@@ -1,13 +1,14 @@
 import { useEffect, useState } from 'preact/hooks'
 import { request } from '../api/request.ts'
 import type { Suggestion } from '../api/types.ts'
+import { formatDuration } from '../format/format.ts'
 import { ActionForm } from './action-form.tsx'
 import { ListenProgress } from './listen-progress.tsx'
 import { ReasonField } from './reason-form.tsx'
 import { SuggestionForm } from './suggestion-form.tsx'
 
-/** Times to listen in seconds, by the words of the API. Why not longer: Firefox waits five minutes for an answer. */
-const LISTEN_SECONDS = { '30s': 30, '1m': 60, '4m': 240 }
+/** Times to listen. Why not longer: Firefox waits five minutes for an answer. */
+const LISTEN_SECONDS = [30, 60, 240]
 
 interface ShadowRulePanelProps {
   /** False while another page is shown. It listens on. */
@@ -24,7 +25,7 @@ export function ShadowRulePanel({ isShown, onClose }: ShadowRulePanelProps) {
   const listen = async (fields: FormData): Promise<void> => {
     const stop = new AbortController()
     const given = [...(fields as Iterable<[string, string]>)].filter(([, value]) => value !== '')
-    setListening({ stop, seconds: LISTEN_SECONDS[fields.get('for') as keyof typeof LISTEN_SECONDS] })
+    setListening({ stop, seconds: Number.parseInt(fields.get('for') as string, 10) })
     try {
       const path = `suggest?${new URLSearchParams(given)}`
       const suggestion = await request<Suggestion>('GET', path, { signal: stop.signal })
@@ -65,9 +66,11 @@ export function ShadowRulePanel({ isShown, onClose }: ShadowRulePanelProps) {
             <label>
               Time to listen
               <select name="for">
-                <option value="30s">30 s</option>
-                <option value="1m">1 min</option>
-                <option value="4m">4 min</option>
+                {LISTEN_SECONDS.map(seconds => (
+                  <option key={seconds} value={`${seconds}s`}>
+                    {formatDuration(1_000 * seconds)}
+                  </option>
+                ))}
               </select>
             </label>
           </div>
