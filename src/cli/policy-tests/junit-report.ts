@@ -33,7 +33,8 @@ function describeSuite(result: TestFileResult): string {
   if (problems.length > 0) {
     const text = problems.map(formatProblem).join('\n')
     const error = `<error type="file" message="the file cannot be run">${escapeXml(text)}</error>`
-    cases.push(`    <testcase classname="${escapeXml(file)}" name="loads" time="0.000">${error}</testcase>`)
+    const { file: brokenFile = file, line } = problems[0]!
+    cases.push(`${startCase(file, 'loads', brokenFile, line, 0)}>${error}</testcase>`)
   }
   return [
     `  <testsuite name="${escapeXml(file)}" ${describeTotals([result])}>`,
@@ -42,9 +43,21 @@ function describeSuite(result: TestFileResult): string {
   ].join('\n')
 }
 
+/** Returns the tag of a test without its end. CI servers show `file` and `line` beside the change. */
+function startCase(
+  suite: string,
+  name: string,
+  file: string,
+  line: number | undefined,
+  durationMs: number,
+): string {
+  const place = `file="${escapeXml(file)}" line="${line ?? 1}"`
+  return `    <testcase classname="${escapeXml(suite)}" name="${escapeXml(name)}" ${place} time="${seconds(durationMs)}"`
+}
+
 function describeCase(file: string, test: TestResult): string {
   const { name, line, failures, durationMs } = test
-  const start = `    <testcase classname="${escapeXml(file)}" name="${escapeXml(name)}" file="${escapeXml(file)}" line="${line ?? 1}" time="${seconds(durationMs)}"`
+  const start = startCase(file, name, file, line, durationMs)
   if (failures.length === 0) return `${start}/>`
   const lines = describeFailedTest(test)
   const failure = `<failure type="expectation" message="${escapeXml(lines[0] ?? '')}">${escapeXml(lines.join('\n'))}</failure>`

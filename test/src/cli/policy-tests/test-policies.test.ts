@@ -263,6 +263,30 @@ describe('topicgate test', () => {
     expect([...xml].filter(char => char < ' ' && char !== '\n')).toEqual([])
   })
 
+  it('writes JUnit XML with the place of a file that cannot be run', async () => {
+    using folder = new Folder()
+    const junit = join(folder.path, 'junit.xml')
+    const broken = folder.file('broken.yaml', 'rules: []\nrulez: []\n')
+    const test = '{ name: a, steps: [{ send: { topic: a }, expect: { allowed: 1 } }] }'
+    const files = [
+      folder.file('form.yaml', 'policy: fleet\n\ntests: some\n'),
+      folder.file('policy.yaml', `policy: broken.yaml\ntests: [${test}]`),
+      folder.file(
+        'missing.yaml',
+        `policy: fleet\ntests:\n  - { name: a, replay: none, expect: { refused: 0 } }`,
+      ),
+    ]
+    await runCommand(['test', ...files, '--junit', junit])
+    const cases = readFileSync(junit, 'utf8').match(/<testcase [^>]*>/g)
+    const errorCase = (suite: string, file: string, line: number): string =>
+      `<testcase classname="${suite}" name="loads" file="${file}" line="${line}" time="0.000">`
+    expect(cases).toEqual([
+      errorCase(files[0]!, files[0]!, 3),
+      errorCase(files[1]!, broken, 2),
+      errorCase(files[2]!, files[2]!, 3),
+    ])
+  })
+
   it('reports every mistake of a file with its place and remedy', async () => {
     const { exitCode, out } = await runTests(`
   - name: x
