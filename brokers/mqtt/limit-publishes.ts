@@ -6,7 +6,10 @@ import type { Gate } from '../../src/gate/gate.ts'
 import { createPublisher, type PublisherControls } from '../../src/publish/create-publisher.ts'
 import { PUBLISHER_OPTIONS, type PublisherOptions, type PublishRate } from '../../src/publish/options.ts'
 import { OutgoingMessage } from '../../src/publish/outgoing-message.ts'
-import { parseQueueParams, type QueuedPublishOptions } from '../../src/publish/per-message-publish-options.ts'
+import {
+  parsePublishQueueOptions,
+  type QueuedPublishOptions,
+} from '../../src/publish/per-message-publish-options.ts'
 import type { Published } from '../../src/publish/types.ts'
 import { clientOptionsOf, type MqttClient, type PublishOptions } from './client-types.ts'
 import { MqttPublishTransport } from './publish-transport.ts'
@@ -116,7 +119,7 @@ export function limitPublishes(
     },
     publish: (topic, payload, options) => {
       const { priority, latest, signal, ...sent } = options ?? {}
-      const placement = parseQueueParams({ priority, latest, signal })
+      const placement = parsePublishQueueOptions({ priority, latest, signal })
       if (placement instanceof Error) return publisher.refuse(placement)
       const { qos = 0, retain = false, properties } = sent
       const problem = findPublishProblem(topic, payload, sent)

@@ -4,7 +4,10 @@ import type { Gate } from '../../src/gate/gate.ts'
 import { createPublisher, type PublisherControls } from '../../src/publish/create-publisher.ts'
 import { PUBLISHER_OPTIONS, type PublisherOptions, type PublishRate } from '../../src/publish/options.ts'
 import { OutgoingMessage } from '../../src/publish/outgoing-message.ts'
-import { parseQueueParams, type QueuedPublishOptions } from '../../src/publish/per-message-publish-options.ts'
+import {
+  parsePublishQueueOptions,
+  type QueuedPublishOptions,
+} from '../../src/publish/per-message-publish-options.ts'
 import type { Published } from '../../src/publish/types.ts'
 import { findMessageProblem, wrongTypeError } from '../../src/publish/validate-topic-and-payload.ts'
 import type { NatsPublishOptions } from './client-types.ts'
@@ -86,7 +89,7 @@ export function limitPublishes(
     },
     publish: (subject, payload = '', options) => {
       const { priority, latest, signal, ...sent } = options ?? {}
-      const placement = parseQueueParams({ priority, latest, signal })
+      const placement = parsePublishQueueOptions({ priority, latest, signal })
       if (placement instanceof Error) return publisher.refuse(placement)
       const problem = findPublishProblem(subject, payload, sent)
       if (problem !== undefined) return publisher.refuse(problem)

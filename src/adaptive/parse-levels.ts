@@ -30,8 +30,8 @@ const FACTOR = /^x?\s?(\d{1,4}(?:\.\d{1,3})?)$/
 const AMOUNT = /^(\d{1,12}(?:\.\d{1,6})?)\s?(%?)$/
 
 /** Returns a factor from 0.001 to 1000, in thousandths. Accepts a number, `0.5` or `x0.5`. Throws PolicyError. */
-export function parseMultiplier(word: LevelWord, path: string): number {
-  const text = String(word).trim()
+export function parseMultiplier(value: LevelWord, path: string): number {
+  const text = String(value).trim()
   const factor = Number(FACTOR.exec(text)?.[1])
   if (factor >= 0.001 && factor <= LARGEST_FACTOR) return factor
   throw policyError(
@@ -42,8 +42,8 @@ export function parseMultiplier(word: LevelWord, path: string): number {
 }
 
 /** Returns 0.3 for `30%`; a number as it is. Throws PolicyError. */
-export function parseThreshold(word: LevelWord, path: string): number {
-  const text = String(word).trim()
+export function parseThreshold(value: LevelWord, path: string): number {
+  const text = String(value).trim()
   const [, digits, percent] = AMOUNT.exec(text) ?? []
   const amount = Number(digits) / (percent === '%' ? 100 : 1)
   if (amount > 0) return amount
@@ -52,13 +52,13 @@ export function parseThreshold(word: LevelWord, path: string): number {
 }
 
 /** Returns the lowest level and those above it. Throws PolicyError. */
-export function parseLoadLevels(words: LoadLevelFactors): {
+export function parseLoadLevels(options: LoadLevelFactors): {
   readonly lowest: Omit<LoadLevel, 'above'>
   readonly higher: readonly LoadLevel[]
 } {
-  const entries = Object.entries(words)
+  const entries = Object.entries(options)
   checkCount(entries.length, 'levels')
-  const levels = entries.map(([name, word], index) => {
+  const levels = entries.map(([name, value], index) => {
     if (!LEVEL_NAME.test(name)) {
       const shown = JSON.stringify(name.slice(0, 60))
       throw policyError(
@@ -68,9 +68,9 @@ export function parseLoadLevels(words: LoadLevelFactors): {
       )
     }
     const path = `levels.${name}`
-    const [factor = '', upTo, ...rest] = String(word).split(/\s+up\s+to\s+/)
+    const [factor = '', upTo, ...rest] = String(value).split(/\s+up\s+to\s+/)
     if (rest.length > 0)
-      throw policyError(path, `${JSON.stringify(word)} has two bounds`, 'write 1.5 up to 30%')
+      throw policyError(path, `${JSON.stringify(value)} has two bounds`, 'write 1.5 up to 30%')
     const isLast = index === entries.length - 1
     if (isLast !== (upTo === undefined)) {
       const flaw = isLast ? 'the last level has a bound' : 'the level has no bound'
@@ -101,8 +101,8 @@ export function parseLoadLevels(words: LoadLevelFactors): {
 }
 
 /** Returns the stages of one signal, lowest first. Throws PolicyError. */
-export function parseStages(signal: string, words: LoadStageFactors): readonly LoadLevel[] {
-  const entries = Object.entries(words)
+export function parseStages(signal: string, options: LoadStageFactors): readonly LoadLevel[] {
+  const entries = Object.entries(options)
   const path = `stages.${signal}`
   checkCount(entries.length, path)
   return entries

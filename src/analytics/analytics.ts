@@ -23,7 +23,7 @@ import {
   type RuleTierCounters,
 } from './rule-counters.ts'
 import { analyticsName } from './shorten-name.ts'
-import { Summary, type SummaryRecord } from './span-summary.ts'
+import { SpanSummary, type SummaryRecord } from './span-summary.ts'
 
 export interface AnalyticsOptions {
   readonly gate: Gate
@@ -217,7 +217,7 @@ export class Analytics {
     this.#closeDueSlice()
     for (const rule of rules) this.#counters.add(rule)
     for (const record of slices) {
-      const slice = Summary.fromRecord(record)
+      const slice = SpanSummary.fromRecord(record)
       if (slice === undefined) continue
       if (slice.startMs !== this.#history.open.startMs) {
         const { total, blocked } = this.#closedTotals

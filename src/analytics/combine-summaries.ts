@@ -2,14 +2,14 @@ import { policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { quote } from '../core/units.ts'
 import { HeavyHitters, type NameCount } from './heavy-hitters.ts'
-import { type Grain, SPAN_LENGTHS, Summary, spanStart } from './span-summary.ts'
+import { SPAN_LENGTHS, type SpanKind, SpanSummary, spanStart } from './span-summary.ts'
 
 /** Ranges of a snapshot: the open span and those before, such as 12 of five minutes, 24 hours, 7 days. */
 export const SNAPSHOT_RANGES = {
   '1h': { grain: 'slice', spans: 12 },
   '24h': { grain: 'hour', spans: 24 },
   '7d': { grain: 'day', spans: 7 },
-} as const satisfies Readonly<Record<string, { grain: Grain; spans: number }>>
+} as const satisfies Readonly<Record<string, { grain: SpanKind; spans: number }>>
 export type SnapshotRange = keyof typeof SNAPSHOT_RANGES
 
 export const HISTORY_HOURS = 24
@@ -53,12 +53,12 @@ export interface AnalyticsSnapshot {
  * an unknown range.
  */
 export function combineSummaries(
-  summaries: readonly Summary[],
+  summaries: readonly SpanSummary[],
   range: SnapshotRange,
   nowMs: number,
 ): AnalyticsSnapshot {
   const { grain, fromMs } = spansOf(range, nowMs)
-  const sum = new Summary(grain, fromMs)
+  const sum = new SpanSummary(grain, fromMs)
   for (const one of summaries) if (one.grain === grain && one.startMs >= fromMs) sum.merge(one)
   const { total, blocked, clients, topics, rules } = sum
   return {
@@ -81,7 +81,7 @@ export function combineSummaries(
 
 /** Lists the most refused clients of a range that ends now. Throws PolicyError for an unknown range. */
 export function listRefusedClients(
-  summaries: readonly Summary[],
+  summaries: readonly SpanSummary[],
   range: SnapshotRange,
   nowMs: number,
   count: number,
@@ -94,7 +94,7 @@ export function listRefusedClients(
 }
 
 /** Returns the grain of the spans of a range and the start of the first. Throws PolicyError for an unknown range. */
-function spansOf(range: SnapshotRange, nowMs: number): { readonly grain: Grain; readonly fromMs: number } {
+function spansOf(range: SnapshotRange, nowMs: number): { readonly grain: SpanKind; readonly fromMs: number } {
   if (!Object.hasOwn(SNAPSHOT_RANGES, range)) {
     const remedy = `use ${Object.keys(SNAPSHOT_RANGES).join(', ')}`
     throw policyError('range', `${quote(range)} is not a range`, remedy)
@@ -104,8 +104,8 @@ function spansOf(range: SnapshotRange, nowMs: number): { readonly grain: Grain; 
 }
 
 function historyOf(
-  summaries: readonly Summary[],
-  grain: Grain,
+  summaries: readonly SpanSummary[],
+  grain: SpanKind,
   spans: number,
   nowMs: number,
 ): readonly PeriodTotals[] {
@@ -116,7 +116,7 @@ function historyOf(
     if (first === undefined) return { startMs, total: 0, blocked: 0, uniqueClients: 0 }
     let sum = first
     if (more.length > 0) {
-      sum = new Summary(grain, startMs)
+      sum = new SpanSummary(grain, startMs)
       for (const one of [first, ...more]) sum.merge(one)
     }
     return { startMs, total: sum.total, blocked: sum.blocked, uniqueClients: sum.uniqueClients() }

@@ -51,9 +51,9 @@ export class HeavyHitters {
   }
 
   /** Returns the most frequent names first; equal counts are sorted by name. */
-  top(most: number): readonly NameCount[] {
+  top(max: number): readonly NameCount[] {
     return this.#ranked()
-      .slice(0, most)
+      .slice(0, max)
       .map(([name, minCount]) => ({ name, count: minCount + this.#error }))
   }
 
@@ -63,7 +63,7 @@ export class HeavyHitters {
   }
 
   #ranked(): [string, number][] {
-    return [...this.#minCounts].sort(([a, most], [b, more]) => more - most || (a < b ? -1 : 1))
+    return [...this.#minCounts].sort(([a, countA], [b, countB]) => countB - countA || (a < b ? -1 : 1))
   }
 
   /** Keeps at most `capacity` names: subtracts the count of the next name from all. */

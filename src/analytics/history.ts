@@ -1,9 +1,9 @@
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { HISTORY_DAYS, HISTORY_HOURS, SNAPSHOT_RANGES } from './combine-summaries.ts'
-import { type Grain, SPAN_LENGTHS, Summary, spanStart } from './span-summary.ts'
+import { SPAN_LENGTHS, type SpanKind, SpanSummary, spanStart } from './span-summary.ts'
 
 /** Number of spans kept per grain, including the open one. */
-const KEPT: Readonly<Record<Grain, number>> = {
+const KEPT: Readonly<Record<SpanKind, number>> = {
   slice: SNAPSHOT_RANGES['1h'].spans,
   hour: HISTORY_HOURS,
   day: HISTORY_DAYS,
@@ -14,40 +14,40 @@ const KEPT: Readonly<Record<Grain, number>> = {
  * is over.
  */
 export class AnalyticsHistory {
-  open: Summary
-  readonly #closedSpans: Record<Grain, Summary[]> = { slice: [], hour: [], day: [] }
+  open: SpanSummary
+  readonly #closedSpans: Record<SpanKind, SpanSummary[]> = { slice: [], hour: [], day: [] }
 
   constructor(nowMs: number) {
-    this.open = new Summary('slice', spanStart('slice', nowMs), MAX_SIZES.analyticsNames)
+    this.open = new SpanSummary('slice', spanStart('slice', nowMs), MAX_SIZES.analyticsNames)
   }
 
   /** Closes the open slice and opens the current one. */
   closeDueSpans(nowMs: number): void {
     const { open } = this
-    this.open = new Summary('slice', spanStart('slice', nowMs), MAX_SIZES.analyticsNames)
+    this.open = new SpanSummary('slice', spanStart('slice', nowMs), MAX_SIZES.analyticsNames)
     this.#addClosed(open, nowMs)
   }
 
   /** Adds a slice that another process has counted. */
-  add(slice: Summary, nowMs: number): void {
+  add(slice: SpanSummary, nowMs: number): void {
     if (slice.startMs === this.open.startMs) this.open.merge(slice)
     else this.#addClosed(slice, nowMs)
   }
 
   /** Returns all slices, and forgets them. */
-  drain(nowMs: number): readonly Summary[] {
+  drain(nowMs: number): readonly SpanSummary[] {
     const slices = [...this.#closedSpans.slice, this.open].filter(({ total }) => total > 0)
     for (const spans of Object.values(this.#closedSpans)) spans.length = 0
-    this.open = new Summary('slice', spanStart('slice', nowMs), MAX_SIZES.analyticsNames)
+    this.open = new SpanSummary('slice', spanStart('slice', nowMs), MAX_SIZES.analyticsNames)
     return slices
   }
 
-  #addClosed(slice: Summary, nowMs: number): void {
+  #addClosed(slice: SpanSummary, nowMs: number): void {
     if (slice.total === 0) return
     for (const grain of ['slice', 'hour', 'day'] as const) {
       const spans = this.#closedSpans[grain]
       const startMs = spanStart(grain, slice.startMs)
-      if (spans.at(-1)?.startMs !== startMs) spans.push(new Summary(grain, startMs))
+      if (spans.at(-1)?.startMs !== startMs) spans.push(new SpanSummary(grain, startMs))
       spans.at(-1)!.merge(slice)
       const oldestMs = spanStart(grain, nowMs) - (KEPT[grain] - 1) * SPAN_LENGTHS[grain]
       while (spans.length > 0 && spans[0]!.startMs < oldestMs) spans.shift()
@@ -57,11 +57,11 @@ export class AnalyticsHistory {
   }
 
   /** Returns all summaries of every grain; the open slice is included in each. */
-  summaries(): readonly Summary[] {
+  summaries(): readonly SpanSummary[] {
     const { open } = this
     return (['slice', 'hour', 'day'] as const).flatMap(grain => {
       const spans = this.#closedSpans[grain]
-      const sum = new Summary(grain, spanStart(grain, open.startMs))
+      const sum = new SpanSummary(grain, spanStart(grain, open.startMs))
       const last = spans.at(-1)
       const begun = last?.startMs === sum.startMs
       if (begun) sum.merge(last)

@@ -6,7 +6,7 @@ import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import type { Analytics } from './analytics.ts'
 import { type AnalyticsSnapshot, combineSummaries, type SnapshotRange } from './combine-summaries.ts'
 import type { SnapshotStore } from './snapshot-store.ts'
-import { type Grain, SPAN_LENGTHS, Summary } from './span-summary.ts'
+import { SPAN_LENGTHS, type SpanKind, SpanSummary } from './span-summary.ts'
 
 export interface SnapshotExporterOptions {
   readonly analytics: Analytics
@@ -31,7 +31,7 @@ const OPTIONS: KnownOptions<SnapshotExporterOptions> = {
 }
 
 /** Retention of a record after its span: hours for a day, days for a month. */
-const RETENTION_MS: Readonly<Record<Grain, number>> = {
+const RETENTION_MS: Readonly<Record<SpanKind, number>> = {
   slice: SPAN_LENGTHS.hour,
   hour: SPAN_LENGTHS.day,
   day: 30 * SPAN_LENGTHS.day,
@@ -128,9 +128,9 @@ export async function clusterSnapshot(
   )
 }
 
-function readRecord(json: string): Summary | undefined {
+function readRecord(json: string): SpanSummary | undefined {
   try {
-    return Summary.fromRecord(JSON.parse(json))
+    return SpanSummary.fromRecord(JSON.parse(json))
   } catch {
     return undefined
   }

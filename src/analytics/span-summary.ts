@@ -4,14 +4,14 @@ import { HyperLogLog } from './hyperloglog.ts'
 
 /** Lengths of the spans. Each begins at a multiple of its length since the epoch; days are in UTC. */
 export const SPAN_LENGTHS = { slice: 300_000, hour: 3_600_000, day: 86_400_000 } as const
-export type Grain = keyof typeof SPAN_LENGTHS
+export type SpanKind = keyof typeof SPAN_LENGTHS
 
 const LISTS = ['clients', 'topics', 'rules'] as const
 
-/** Serialised {@link Summary}: plain JSON. */
+/** Serialised {@link SpanSummary}: plain JSON. */
 export interface SummaryRecord {
   readonly version: 1
-  readonly grain: Grain
+  readonly grain: SpanKind
   readonly startMs: number
   readonly total: number
   readonly blocked: number
@@ -24,8 +24,8 @@ export interface SummaryRecord {
 }
 
 /** Decisions of one span, in bounded memory; summaries of several spans and nodes can be merged. */
-export class Summary {
-  readonly grain: Grain
+export class SpanSummary {
+  readonly grain: SpanKind
   readonly startMs: number
   total = 0
   blocked = 0
@@ -35,7 +35,7 @@ export class Summary {
   rules: HeavyHitters
   #estimate: number | undefined
 
-  constructor(grain: Grain, startMs: number, names: number = MAX_SIZES.analyticsNamesPerInterval) {
+  constructor(grain: SpanKind, startMs: number, names: number = MAX_SIZES.analyticsNamesPerInterval) {
     this.grain = grain
     this.startMs = startMs
     this.clients = new HeavyHitters(names)
@@ -53,7 +53,7 @@ export class Summary {
     return this.#estimate
   }
 
-  merge(other: Summary): void {
+  merge(other: SpanSummary): void {
     this.total += other.total
     this.blocked += other.blocked
     this.unique.merge(other.unique)
@@ -83,7 +83,7 @@ export class Summary {
   }
 
   /** Returns undefined for an invalid record or one of another version. */
-  static fromRecord(value: unknown): Summary | undefined {
+  static fromRecord(value: unknown): SpanSummary | undefined {
     if (typeof value !== 'object' || value === null) return undefined
     const { version, grain, startMs, total, blocked, unique, ...lists } = value as Partial<SummaryRecord>
     if (version !== 1 || grain === undefined || !Object.hasOwn(SPAN_LENGTHS, grain)) return undefined
@@ -91,7 +91,7 @@ export class Summary {
       return undefined
     const distinct = typeof unique === 'string' ? HyperLogLog.fromText(unique) : undefined
     if (distinct === undefined || !LISTS.every(list => isFrequent(lists[list]))) return undefined
-    const made = new Summary(grain, startMs)
+    const made = new SpanSummary(grain, startMs)
     made.total = total
     made.blocked = blocked
     made.unique.merge(distinct)
@@ -101,8 +101,8 @@ export class Summary {
 }
 
 /** Returns the start of the span that contains a time. */
-export function spanStart(grain: Grain, atMs: number): number {
-  return atMs - (atMs % SPAN_LENGTHS[grain])
+export function spanStart(kind: SpanKind, atMs: number): number {
+  return atMs - (atMs % SPAN_LENGTHS[kind])
 }
 
 function isCount(value: unknown): value is number {

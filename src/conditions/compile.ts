@@ -26,7 +26,7 @@ const TIME_WORDS = ['time', 'days', 'zone']
 const KNOWN_WORDS = [
   'description',
   ...TIME_WORDS,
-  ...[...CHEAP_WORDS, ...COSTLY_WORDS].map(([word]) => word),
+  ...[...CHEAP_WORDS, ...COSTLY_WORDS].map(([option]) => option),
   'all',
   'any',
   'not',
@@ -81,15 +81,15 @@ function compileObject(
     problems.push({ path, message, remedy: 'flatten the condition' })
     return undefined
   }
-  const words = expectObject(value, path, problems, OBJECT_REMEDY)
-  if (!words) return undefined
+  const options = expectObject(value, path, problems, OBJECT_REMEDY)
+  if (!options) return undefined
   const before = problems.length
-  checkUnknownOptions(words, KNOWN_WORDS, path, problems)
-  if (words.description !== undefined && typeof words.description !== 'string') {
-    const message = `${quote(words.description)} is not a text`
+  checkUnknownOptions(options, KNOWN_WORDS, path, problems)
+  if (options.description !== undefined && typeof options.description !== 'string') {
+    const message = `${quote(options.description)} is not a text`
     problems.push({ path: `${path}.description`, message, remedy: 'put the description in quotes' })
   }
-  const parts = compileParts(words, path, problems, [...parents, value])
+  const parts = compileParts(options, path, problems, [...parents, value])
   if (parts.length === 0 && problems.length === before) {
     const remedy = 'give at least one condition, or leave it out'
     problems.push({ path, message: 'the condition is empty, so it would always hold', remedy })
@@ -98,24 +98,25 @@ function compileObject(
 }
 
 function compileParts(
-  words: OptionRecord,
+  options: OptionRecord,
   path: string,
   problems: Problem[],
   parents: readonly unknown[],
 ): readonly Condition[] {
   const parts: (Condition | undefined)[] = []
   const addAll = (list: typeof CHEAP_WORDS): void => {
-    for (const [word, compile] of list) {
-      if (words[word] !== undefined) parts.push(compile(words[word], `${path}.${word}`, problems))
+    for (const [option, compile] of list) {
+      if (options[option] !== undefined) parts.push(compile(options[option], `${path}.${option}`, problems))
     }
   }
   addAll(CHEAP_WORDS)
-  if (TIME_WORDS.some(word => words[word] !== undefined)) parts.push(compileTimeRange(words, path, problems))
+  if (TIME_WORDS.some(option => options[option] !== undefined))
+    parts.push(compileTimeRange(options, path, problems))
   addAll(COSTLY_WORDS)
-  if (words.all !== undefined) parts.push(every(compileList(words.all, `${path}.all`, problems, parents)))
-  if (words.any !== undefined) parts.push(some(compileList(words.any, `${path}.any`, problems, parents)))
-  if (words.not !== undefined) {
-    const inner = compileObject(words.not, `${path}.not`, problems, parents)
+  if (options.all !== undefined) parts.push(every(compileList(options.all, `${path}.all`, problems, parents)))
+  if (options.any !== undefined) parts.push(some(compileList(options.any, `${path}.any`, problems, parents)))
+  if (options.not !== undefined) {
+    const inner = compileObject(options.not, `${path}.not`, problems, parents)
     parts.push(inner && ((message, nowMs) => !inner(message, nowMs)))
   }
   return parts.filter(part => part !== undefined)

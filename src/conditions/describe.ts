@@ -14,8 +14,8 @@ export function describeCondition(spec: ConditionSpec): string {
 }
 
 function describe(spec: ConditionSpec): string {
-  const words = describeParts(spec).join(' and ')
-  return spec.description === undefined ? words : `${oneLine(spec.description)} (${words})`
+  const text = describeParts(spec).join(' and ')
+  return spec.description === undefined ? text : `${oneLine(spec.description)} (${text})`
 }
 
 function describeParts(spec: ConditionSpec): readonly string[] {

@@ -41,8 +41,8 @@ function readHeader(message: Message, name: string): string | readonly string[] 
 
 function textsOf(list: readonly unknown[]): readonly string[] {
   const texts: string[] = []
-  const most = Math.min(list.length, MAX_SIZES.headerValues)
-  for (let index = 0; index < most; index++) {
+  const max = Math.min(list.length, MAX_SIZES.headerValues)
+  for (let index = 0; index < max; index++) {
     const entry = list[index]
     if (typeof entry === 'string') texts.push(entry)
   }
@@ -68,10 +68,10 @@ export function compileHeaderCondition(
   path: string,
   problems: Problem[],
 ): Condition | undefined {
-  const words = expectObject(value, path, problems, 'write it as { name: x-priority, equals: high }')
-  if (!words) return undefined
-  checkUnknownOptions(words, ['name', 'secret', ...VALUE_TEST_WORDS], path, problems)
-  const { name } = words
+  const options = expectObject(value, path, problems, 'write it as { name: x-priority, equals: high }')
+  if (!options) return undefined
+  checkUnknownOptions(options, ['name', 'secret', ...VALUE_TEST_WORDS], path, problems)
+  const { name } = options
   if (typeof name !== 'string' || name === '') {
     problems.push({
       path: `${path}.name`,
@@ -79,11 +79,13 @@ export function compileHeaderCondition(
       remedy: 'write the name of a header or user property',
     })
   }
-  const isSecret = words.secret !== undefined || (typeof name === 'string' && isSecretHeader(name))
+  const isSecret = options.secret !== undefined || (typeof name === 'string' && isSecretHeader(name))
   const test =
-    words.secret === undefined ? checkValueTest(words, path, problems) : checkSecret(words, path, problems)
+    options.secret === undefined
+      ? checkValueTest(options, path, problems)
+      : checkSecret(options, path, problems)
   const before = problems.length
-  if (test?.kind === 'among') checkTexts(test.values, words, path, problems)
+  if (test?.kind === 'among') checkTexts(test.values, options, path, problems)
   if (!test || typeof name !== 'string' || problems.length > before) return undefined
 
   if (test.kind === 'exists') {
@@ -103,36 +105,40 @@ export function compileHeaderCondition(
   }
 }
 
-function checkSecret(words: OptionRecord, path: string, problems: Problem[]): CompiledValueTest | undefined {
-  const others = VALUE_TEST_WORDS.filter(word => words[word] !== undefined)
+function checkSecret(
+  options: OptionRecord,
+  path: string,
+  problems: Problem[],
+): CompiledValueTest | undefined {
+  const others = VALUE_TEST_WORDS.filter(option => options[option] !== undefined)
   if (others.length > 0) {
     const remedy = 'give the secret alone; join several conditions with all or any'
     problems.push({ path, message: `secret and ${others.join(' and ')} cannot be combined`, remedy })
   }
-  if (typeof words.secret !== 'string' || words.secret === '') {
+  if (typeof options.secret !== 'string' || options.secret === '') {
     // The value is not repeated, because even a wrong secret must not be logged.
     const remedy = 'write a long random text, in quotes'
     problems.push({ path: `${path}.secret`, message: 'the secret is not a text, or empty', remedy })
     return undefined
   }
-  return others.length > 0 ? undefined : { kind: 'among', values: [words.secret] }
+  return others.length > 0 ? undefined : { kind: 'among', values: [options.secret] }
 }
 
 function checkTexts(
   values: readonly unknown[],
-  words: OptionRecord,
+  options: OptionRecord,
   path: string,
   problems: Problem[],
 ): void {
-  const word = VALUE_TEST_WORDS.find(each => words[each] !== undefined) ?? 'secret'
+  const option = VALUE_TEST_WORDS.find(each => options[each] !== undefined) ?? 'secret'
   values.forEach((value, index) => {
-    const place = `${path}.${word}${word === 'in' ? `[${index}]` : ''}`
+    const valuePath = `${path}.${option}${option === 'in' ? `[${index}]` : ''}`
     if (value === null) {
       const remedy = 'for a missing header write exists: false'
-      problems.push({ path: place, message: 'a header is a text, never null', remedy })
+      problems.push({ path: valuePath, message: 'a header is a text, never null', remedy })
     } else if (typeof value === 'string' && value.length > MAX_SIZES.headerValueChars) {
       const message = `the text has ${value.length} characters; longer headers than ${MAX_SIZES.headerValueChars} match nothing`
-      problems.push({ path: place, message, remedy: 'use a shorter text' })
+      problems.push({ path: valuePath, message, remedy: 'use a shorter text' })
     }
   })
 }

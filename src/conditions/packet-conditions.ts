@@ -13,8 +13,8 @@ export function compileQos(value: unknown, path: string, problems: Problem[]): C
     if (level === 0 || level === 1 || level === 2) levels |= 1 << level
     else {
       wrong = true
-      const place = Array.isArray(value) ? `${path}[${index}]` : path
-      problems.push({ path: place, message: `${quote(level)} is not a QoS`, remedy })
+      const valuePath = Array.isArray(value) ? `${path}[${index}]` : path
+      problems.push({ path: valuePath, message: `${quote(level)} is not a QoS`, remedy })
     }
   })
   if (wrong) return undefined

@@ -16,16 +16,16 @@ export function expectObject(
 
 /** Adds a problem for each unknown property. Why: a misspelt condition must not match silently. */
 export function checkUnknownOptions(
-  words: OptionRecord,
+  options: OptionRecord,
   known: readonly string[],
   path: string,
   problems: Problem[],
 ): void {
-  for (const word of Object.keys(words)) {
-    if (known.includes(word)) continue
+  for (const option of Object.keys(options)) {
+    if (known.includes(option)) continue
     problems.push({
-      path: `${path}.${word}`,
-      message: `there is no condition word ${quote(word)} here`,
+      path: `${path}.${option}`,
+      message: `there is no condition word ${quote(option)} here`,
       remedy: `use ${known.join(', ')}`,
     })
   }

@@ -46,28 +46,28 @@ export function readPayloadField(message: Message, path: FieldPath): unknown {
  * text cannot be parsed.
  */
 export function compilePayload(value: unknown, path: string, problems: Problem[]): Condition | undefined {
-  const words = expectObject(
+  const options = expectObject(
     value,
     path,
     problems,
     'write { field: priority, equals: emergency }, or { equals: ON } for all of it',
   )
-  if (!words) return undefined
-  if (words.field === undefined) {
-    checkUnknownOptions(words, ['field', ...VALUE_TEST_WORDS], path, problems)
-    const whole = checkValueTest(words, path, problems)
+  if (!options) return undefined
+  if (options.field === undefined) {
+    checkUnknownOptions(options, ['field', ...VALUE_TEST_WORDS], path, problems)
+    const whole = checkValueTest(options, path, problems)
     return whole && compileWhole(whole)
   }
-  checkUnknownOptions(words, ['field', ...VALUE_TEST_WORDS], path, problems)
-  const field = typeof words.field === 'string' ? parseFieldPath(words.field) : undefined
+  checkUnknownOptions(options, ['field', ...VALUE_TEST_WORDS], path, problems)
+  const field = typeof options.field === 'string' ? parseFieldPath(options.field) : undefined
   if (!field) {
     problems.push({
       path: `${path}.field`,
-      message: `${quote(words.field)} is not a field path`,
+      message: `${quote(options.field)} is not a field path`,
       remedy: 'write a path as priority, alarm.level, readings[0].value or ["a.b"]',
     })
   }
-  const checked = checkValueTest(words, path, problems)
+  const checked = checkValueTest(options, path, problems)
   if (!field || !checked) return undefined
   const test = compileValueTest(checked)
   return message => test(readPayloadField(message, field))

@@ -9,19 +9,19 @@ export function compileSizeCondition(
   path: string,
   problems: Problem[],
 ): Condition | undefined {
-  const words = expectObject(value, path, problems, 'write it as { max: 10kB }')
-  if (!words) return undefined
+  const options = expectObject(value, path, problems, 'write it as { max: 10kB }')
+  if (!options) return undefined
   const before = problems.length
-  checkUnknownOptions(words, ['min', 'max'], path, problems)
-  if (words.min === undefined && words.max === undefined) {
+  checkUnknownOptions(options, ['min', 'max'], path, problems)
+  if (options.min === undefined && options.max === undefined) {
     problems.push({
       path,
       message: 'the size has neither min nor max',
       remedy: 'give one of them, as max: 10kB',
     })
   }
-  const minBytes = readBytes(words.min, 0, `${path}.min`, problems)
-  const maxBytes = readBytes(words.max, Infinity, `${path}.max`, problems)
+  const minBytes = readBytes(options.min, 0, `${path}.min`, problems)
+  const maxBytes = readBytes(options.max, Infinity, `${path}.max`, problems)
   if (minBytes > maxBytes) {
     problems.push({ path, message: 'min is above max, so no size fits', remedy: 'exchange min and max' })
   }

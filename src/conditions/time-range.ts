@@ -49,7 +49,7 @@ export function parseDays(text: string): number | undefined {
   if (text.length > MOST_CHARS) return undefined
   let days = 0
   for (const part of text.toLowerCase().split(',')) {
-    const ends = part.split('-').map(word => DAY_NUMBERS.get(word.trim()))
+    const ends = part.split('-').map(text => DAY_NUMBERS.get(text.trim()))
     const [first, last = first] = ends
     if (ends.length > 2 || first === undefined || last === undefined || ends.includes(undefined))
       return undefined
@@ -66,15 +66,15 @@ export function parseDays(text: string): number | undefined {
  * daylight saving never occurs, a repeated one occurs twice.
  */
 export function compileTimeRange(
-  words: OptionRecord,
+  options: OptionRecord,
   path: string,
   problems: Problem[],
 ): Condition | undefined {
   const before = problems.length
-  const range = readTime(words.time, `${path}.time`, problems)
-  const days = readDays(words.days, `${path}.days`, problems)
-  const clock = readZone(words.zone, `${path}.zone`, problems)
-  if (words.time === undefined && words.days === undefined) {
+  const range = readTime(options.time, `${path}.time`, problems)
+  const days = readDays(options.days, `${path}.days`, problems)
+  const clock = readZone(options.zone, `${path}.zone`, problems)
+  if (options.time === undefined && options.days === undefined) {
     problems.push({
       path: `${path}.zone`,
       message: 'a zone without time or days has no effect',
@@ -108,17 +108,17 @@ function readTime(time: unknown, path: string, problems: Problem[]): TimeRange {
   return range ?? WHOLE_DAY
 }
 
-function readDays(words: unknown, path: string, problems: Problem[]): number {
-  if (words === undefined) return EVERY_DAY
-  const isList = Array.isArray(words)
-  const list: readonly unknown[] = isList ? words : [words]
+function readDays(value: unknown, path: string, problems: Problem[]): number {
+  if (value === undefined) return EVERY_DAY
+  const isList = Array.isArray(value)
+  const list: readonly unknown[] = isList ? value : [value]
   if (list.length === 0) problems.push({ path, message: 'the list of days is empty', remedy: DAYS_REMEDY })
   let days = 0
-  list.forEach((word, index) => {
-    const bits = typeof word === 'string' ? parseDays(word) : undefined
-    const place = isList ? `${path}[${index}]` : path
+  list.forEach((text, index) => {
+    const bits = typeof text === 'string' ? parseDays(text) : undefined
+    const valuePath = isList ? `${path}[${index}]` : path
     if (bits === undefined) {
-      problems.push({ path: place, message: `${quote(word)} names no days`, remedy: DAYS_REMEDY })
+      problems.push({ path: valuePath, message: `${quote(text)} names no days`, remedy: DAYS_REMEDY })
     }
     days |= bits ?? 0
   })

@@ -12,40 +12,42 @@ export type CompiledValueTest =
 
 /** Checks that exactly one of equals, in, range and exists is given, and that it is valid. */
 export function checkValueTest(
-  words: OptionRecord,
+  options: OptionRecord,
   path: string,
   problems: Problem[],
 ): CompiledValueTest | undefined {
-  const given = VALUE_TEST_WORDS.filter(word => words[word] !== undefined)
-  const word = given[0]
-  if (word === undefined || given.length > 1) {
+  const given = VALUE_TEST_WORDS.filter(option => options[option] !== undefined)
+  const option = given[0]
+  if (option === undefined || given.length > 1) {
     problems.push({
       path,
       message:
-        word === undefined ? 'there is nothing to compare with' : `${given.join(' and ')} cannot be combined`,
+        option === undefined
+          ? 'there is nothing to compare with'
+          : `${given.join(' and ')} cannot be combined`,
       remedy: `give exactly one of ${VALUE_TEST_WORDS.join(', ')}; join several conditions with all or any`,
     })
     return undefined
   }
-  const value = words[word]
-  const place = `${path}.${word}`
-  switch (word) {
+  const value = options[option]
+  const valuePath = `${path}.${option}`
+  switch (option) {
     case 'equals':
-      return checkScalar(value, place, problems) ? { kind: 'among', values: [value] } : undefined
+      return checkScalar(value, valuePath, problems) ? { kind: 'among', values: [value] } : undefined
     case 'in':
-      return checkList(value, place, problems)
+      return checkList(value, valuePath, problems)
     case 'range':
-      return checkRange(value, place, problems)
+      return checkRange(value, valuePath, problems)
     case 'exists':
       if (typeof value === 'boolean') return { kind: 'exists', isPresent: value }
       problems.push({
-        path: place,
+        path: valuePath,
         message: `${quote(value)} is neither true nor false`,
         remedy: 'write true or false',
       })
       return undefined
     default:
-      return word satisfies never
+      return option satisfies never
   }
 }
 

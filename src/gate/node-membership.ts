@@ -62,7 +62,7 @@ export class NodeMembership {
   #isClosed = false
   #cancelReport: (() => void) | undefined
   /** Names of the other nodes when they were last read. */
-  #others: readonly string[] = []
+  #otherNodes: readonly string[] = []
 
   constructor(options: NodeMembershipOptions) {
     this.#options = options
@@ -87,7 +87,7 @@ export class NodeMembership {
     const name = buildEntryName(kind, id)
     const untilMs = clock.now() + CONFIRM_MS
     try {
-      if (!sync.isWritten(kind, id)) return { confirmed: [node], pending: this.#others }
+      if (!sync.isWritten(kind, id)) return { confirmed: [node], pending: this.#otherNodes }
       const version = await this.#withTimeout(() => sharedEntries.version())
       for (;;) {
         const reports = await this.#withTimeout(() => this.#readOthers())
@@ -100,7 +100,7 @@ export class NodeMembership {
         await new Promise<void>(resolve => void clock.after(ASK_INTERVAL_MS, resolve))
       }
     } catch {
-      return { confirmed: [node], pending: this.#others }
+      return { confirmed: [node], pending: this.#otherNodes }
     }
   }
 
@@ -154,7 +154,7 @@ export class NodeMembership {
       .filter(({ kind, id, expiresAtMs = 0 }) => kind === KIND && id !== this.#id && expiresAtMs > nowMs)
       .slice(0, MAX_SIZES.clusterNodes)
       .flatMap(({ json }) => readReport(json) ?? [])
-    this.#others = reports.map(({ node }) => node)
+    this.#otherNodes = reports.map(({ node }) => node)
     return reports
   }
 

@@ -13,7 +13,7 @@ const NOTIFIED_POLL_INTERVAL_MS = 2_000
 const PAUSE_FACTOR = 4
 const TIMEOUT_MS = 2_000
 
-export interface ConfigSyncHooks {
+export interface RuntimeEntrySyncHooks {
   readonly clock: Clock
   readonly logger: Logger
   /** Returns every entry in effect on this node. */
@@ -42,7 +42,7 @@ export function buildEntryName(kind: string, id: string): string {
  */
 export class RuntimeEntrySync {
   readonly #sharedEntries: SharedEntries
-  readonly #hooks: ConfigSyncHooks
+  readonly #hooks: RuntimeEntrySyncHooks
   readonly #watch: SharedEntriesWatch | undefined
   /** Changes that are not written yet, oldest first. */
   readonly #unsent = new Map<
@@ -69,9 +69,9 @@ export class RuntimeEntrySync {
   #isClosed = false
 
   /** Names of entries sent while a list is being read; undefined otherwise. */
-  #sentMeanwhile: Set<string> | undefined
+  #sentDuringRead: Set<string> | undefined
 
-  constructor(sharedEntries: SharedEntries, hooks: ConfigSyncHooks) {
+  constructor(sharedEntries: SharedEntries, hooks: RuntimeEntrySyncHooks) {
     this.#sharedEntries = sharedEntries
     this.#hooks = hooks
     this.#watch = sharedEntries.watch?.(() => this.#onNotified())
@@ -177,7 +177,7 @@ export class RuntimeEntrySync {
       return this.#writePending()
     }
     const sent = new Set<string>()
-    this.#sentMeanwhile = sent
+    this.#sentDuringRead = sent
     try {
       const sharedEntries = await this.#withTimeout(() => this.#sharedEntries.list())
       if (this.#isClosed) return
@@ -187,7 +187,7 @@ export class RuntimeEntrySync {
       this.#refusedEntries = this.#hooks.merge(sharedEntries, new Set([...this.#unsent.keys(), ...sent]))
       this.onApplied()
     } finally {
-      this.#sentMeanwhile = undefined
+      this.#sentDuringRead = undefined
     }
   }
 
@@ -212,7 +212,7 @@ export class RuntimeEntrySync {
           expiresAtMs,
         })
       })
-      this.#sentMeanwhile?.add(name)
+      this.#sentDuringRead?.add(name)
       // An entry that changed meanwhile is sent again.
       if (this.#unsent.get(name) === change) this.#unsent.delete(name)
     }

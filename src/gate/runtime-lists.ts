@@ -63,7 +63,7 @@ export class RuntimeConfig {
   readonly #emitter: GateEmitter
   readonly #listByKind: Readonly<Record<RuntimeEntryKind, SyncedList>>
   readonly #penalties: PenaltyTracker
-  readonly #configSync: RuntimeEntrySync | undefined
+  readonly #entrySync: RuntimeEntrySync | undefined
   readonly #tierCache: TierCache | undefined
   readonly #openBreakers: RuntimeList<OpenBreaker>
 
@@ -88,9 +88,9 @@ export class RuntimeConfig {
         logger.info({ audit: change }, `${change.kind} ${change.action}`)
         emitter.emit('audit', change)
       },
-      share: async (kind, id, entry) => this.#configSync?.share(kind, id, entry),
+      share: async (kind, id, entry) => this.#entrySync?.share(kind, id, entry),
       isShared: (kind, id) =>
-        store.sharedEntries?.isVolatile !== true && (this.#configSync?.isWritten(kind, id) ?? false),
+        store.sharedEntries?.isVolatile !== true && (this.#entrySync?.isWritten(kind, id) ?? false),
     }
     this.bans = new RuntimeList(banEntryType(senderSettings), hooks)
     this.overrides = new RuntimeList(
@@ -141,7 +141,7 @@ export class RuntimeConfig {
       this.#tierCache = tierCache
       senderSettings.lookUpTier = sender => tierCache.tierOf(sender)
     }
-    this.#configSync =
+    this.#entrySync =
       store.sharedEntries &&
       new RuntimeEntrySync(store.sharedEntries, {
         clock,
@@ -189,7 +189,7 @@ export class RuntimeConfig {
 
   /** Reads the entries of the other nodes and starts polling. Never rejects. */
   async syncEntries(): Promise<void> {
-    await this.#configSync?.poll()
+    await this.#entrySync?.poll()
   }
 
   /**
@@ -198,8 +198,8 @@ export class RuntimeConfig {
    */
   joinNodes(node: string, id?: string): NodeMembership | undefined {
     const { sharedEntries } = this.#store
-    if (this.#configSync === undefined || sharedEntries === undefined) return undefined
-    const [clock, logger, sync] = [this.#clock, this.#logger, this.#configSync]
+    if (this.#entrySync === undefined || sharedEntries === undefined) return undefined
+    const [clock, logger, sync] = [this.#clock, this.#logger, this.#entrySync]
     return new NodeMembership({ node, id, clock, logger, sharedEntries, sync })
   }
 
@@ -207,7 +207,7 @@ export class RuntimeConfig {
   async close(): Promise<void> {
     this.#tierCache?.close()
     for (const runtimeList of Object.values(this.#listByKind)) runtimeList.close()
-    await this.#configSync?.close()
+    await this.#entrySync?.close()
   }
 
   /** Reports to all nodes that a breaker is open for a key until a time. */

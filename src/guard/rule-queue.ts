@@ -152,7 +152,7 @@ export class RuleQueue implements HeldQueue {
     const sizeBytes = sizeOf(message)
     const older =
       order === 'latest'
-        ? unlessAsking(this.keyQueues.get(key)?.subQueueOf(subQueueKey, rank).last)
+        ? removableItem(this.keyQueues.get(key)?.subQueueOf(subQueueKey, rank).last)
         : undefined
     const fits =
       this.#canWait(nowMs, decision) &&
@@ -352,7 +352,7 @@ export class RuleQueue implements HeldQueue {
 
   #append(item: QueuedItem): void {
     const { subQueue } = item
-    const isSuperseding = unlessAsking(subQueue.last) !== undefined && this.plan.order === 'latest'
+    const isSuperseding = removableItem(subQueue.last) !== undefined && this.plan.order === 'latest'
     if (!isSuperseding) {
       this.held++
       this.heldBytes += item.sizeBytes
@@ -456,7 +456,7 @@ function unblock(followers: readonly QueuedItem[] | undefined): void {
 }
 
 /** Returns the message unless the gate is being asked about it. Why: its charge must not be for a removed message. */
-function unlessAsking(item: QueuedItem | undefined): QueuedItem | undefined {
+function removableItem(item: QueuedItem | undefined): QueuedItem | undefined {
   return item?.isAsking === false ? item : undefined
 }
 

@@ -31,10 +31,10 @@ export class PasswordChecker {
   /** Digest of the last correct password, by user. */
   readonly #correct = new Map<string, string>()
   /** Digests of wrong attempts, oldest first. */
-  readonly #wrong = new Set<string>()
+  readonly #knownWrong = new Set<string>()
   #entries: PasswordEntries = new Map()
   /** Hashes that stand in for those of unknown users. */
-  #decoys: readonly PasswordHash[] = []
+  #dummyHashes: readonly PasswordHash[] = []
 
   /** Passwords hashed since the start. */
   hashed = 0
@@ -46,8 +46,8 @@ export class PasswordChecker {
   /** Checks against other entries from now on. */
   replace(entries: PasswordEntries): void {
     this.#entries = entries
-    this.#decoys = [...entries.values()]
-    this.#wrong.clear()
+    this.#dummyHashes = [...entries.values()]
+    this.#knownWrong.clear()
     for (const user of this.#correct.keys()) if (!entries.has(user)) this.#correct.delete(user)
   }
 
@@ -59,13 +59,13 @@ export class PasswordChecker {
   async check({ user, password, address, isCancelled }: PasswordAttempt): Promise<PasswordResult> {
     if (password.length > MAX_SIZES.passwordBytes) return 'wrong'
     const expected = this.#entries.get(user)
-    const hashed = expected ?? this.#decoyOf(user)
+    const hashed = expected ?? this.#dummyHashFor(user)
     // A file without users has no hashes, and no user to find out.
     if (hashed === undefined) return 'wrong'
     const digest = this.#digest(user, hashed.text, password)
     if (this.#correct.get(user) === digest) return 'correct'
-    if (this.#wrong.delete(digest)) {
-      this.#wrong.add(digest)
+    if (this.#knownWrong.delete(digest)) {
+      this.#knownWrong.add(digest)
       return 'wrong'
     }
     const isMatch = await this.#queue.run(address, isCancelled, () => {
@@ -83,9 +83,9 @@ export class PasswordChecker {
   }
 
   /** Picks the same entry for each attempt of a name, so that costs are distributed like those of known users. */
-  #decoyOf(user: string): PasswordHash | undefined {
+  #dummyHashFor(user: string): PasswordHash | undefined {
     const number = createHmac('sha256', this.#secret).update(user).digest().readUInt32BE()
-    return this.#decoys[number % this.#decoys.length]
+    return this.#dummyHashes[number % this.#dummyHashes.length]
   }
 
   #digest(user: string, hash: string, password: Buffer): string {
@@ -96,10 +96,10 @@ export class PasswordChecker {
   }
 
   #rememberWrong(digest: string): void {
-    this.#wrong.add(digest)
-    if (this.#wrong.size <= MAX_SIZES.rememberedWrongPasswords) return
-    for (const oldest of this.#wrong) {
-      this.#wrong.delete(oldest)
+    this.#knownWrong.add(digest)
+    if (this.#knownWrong.size <= MAX_SIZES.rememberedWrongPasswords) return
+    for (const oldest of this.#knownWrong) {
+      this.#knownWrong.delete(oldest)
       return
     }
   }

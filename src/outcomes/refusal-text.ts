@@ -32,15 +32,17 @@ const PLACEHOLDERS: readonly string[] = [
 ]
 
 /** Checks the refusal text of a rule. Throws PolicyError at `path`. */
-export function checkRefusalText(words: RefusalWords | undefined, path: string): void {
-  if (words === undefined || typeof words === 'function') return
-  if (typeof words === 'string') {
-    const unknown = placeholdersOf(parseTextTemplate(words, path)).find(name => !PLACEHOLDERS.includes(name))
+export function checkRefusalText(message: RefusalWords | undefined, path: string): void {
+  if (message === undefined || typeof message === 'function') return
+  if (typeof message === 'string') {
+    const unknown = placeholdersOf(parseTextTemplate(message, path)).find(
+      name => !PLACEHOLDERS.includes(name),
+    )
     if (unknown === undefined) return
     const known = PLACEHOLDERS.map(name => `{${name}}`).join(', ')
     throw policyError(path, `{${unknown}} is not a placeholder of a refusal`, `use ${known}`)
   }
-  for (const [kind, text] of Object.entries(words)) {
+  for (const [kind, text] of Object.entries(message)) {
     if (!SENDER_KINDS.includes(kind as SenderKind))
       throw policyError(
         `${path}.${kind}`,
@@ -69,14 +71,14 @@ export function refusalText(decision: Decision, sender: Sender, ruleInfo?: RuleI
   const text = own ?? fillText(defaultText(decision, sender, ruleInfo), decision, sender, ruleInfo)
   return text.slice(0, MAX_SIZES.refusalChars).replace(/[\p{Cc}\p{Cs}]/gu, ' ')
 
-  function ownText(words: RefusalWords | undefined): string | undefined {
-    if (words === undefined) return undefined
-    if (typeof words !== 'function') {
-      const chosen = typeof words === 'string' ? words : words[senderKind(sender)]
+  function ownText(message: RefusalWords | undefined): string | undefined {
+    if (message === undefined) return undefined
+    if (typeof message !== 'function') {
+      const chosen = typeof message === 'string' ? message : message[senderKind(sender)]
       return chosen === undefined ? undefined : fillText(chosen, decision, sender, ruleInfo)
     }
     try {
-      const answer: unknown = words(decision, sender)
+      const answer: unknown = message(decision, sender)
       return typeof answer === 'string' ? answer : undefined
     } catch {
       return undefined
@@ -90,7 +92,12 @@ function defaultText(decision: Decision, sender: Sender, ruleInfo: RuleInfo | un
   return ruleInfo === undefined ? DEFAULT_WITHOUT_RULE : DEFAULT_TEXTS[senderKind(sender)]
 }
 
-function fillText(words: string, decision: Decision, sender: Sender, ruleInfo: RuleInfo | undefined): string {
+function fillText(
+  template: string,
+  decision: Decision,
+  sender: Sender,
+  ruleInfo: RuleInfo | undefined,
+): string {
   const values: Readonly<Record<string, string>> = {
     rule: decision.rule ?? '',
     limit: String(ruleInfo?.count ?? decision.limit ?? ''),
@@ -102,7 +109,7 @@ function fillText(words: string, decision: Decision, sender: Sender, ruleInfo: R
     reason: decision.reason.replaceAll('_', ' '),
     client: (sender.client ?? '').slice(0, MAX_SIZES.keyPartChars),
   }
-  return fillTemplate(parseTextTemplate(words, 'message'), name => values[name] ?? '')
+  return fillTemplate(parseTextTemplate(template, 'message'), name => values[name] ?? '')
 }
 
 /** Formats a duration, rounded up: `250 ms`, `30 s`, `5 min`, `2 h`, `3 d`. */

@@ -6,11 +6,11 @@ import type { PolicyDocument } from './schema.ts'
 
 /** Returns the middleware that scales all rules by the load; undefined if the policy has no `adaptive`. */
 export function compileAdaptive(
-  words: PolicyDocument['adaptive'],
+  document: PolicyDocument['adaptive'],
   report: ReportProblem,
 ): Middleware | undefined {
-  if (words === undefined) return undefined
-  const { every, ...rest } = words
+  if (document === undefined) return undefined
+  const { every, ...rest } = document
   const everyMs =
     every === undefined ? undefined : tryOrReport(() => parseDuration(every), under('every', report))
   const options = { ...rest, everyMs } as AdaptiveOptions

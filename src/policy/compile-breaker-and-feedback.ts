@@ -42,10 +42,10 @@ export function compileBreakerAndFeedback(
   report: ReportProblem,
 ): readonly MiddlewareEntry[] {
   const { breaker, feedback, rules } = document
-  for (const word of ['breaker', 'feedback'] as const) {
-    const index = rules?.findIndex(({ name }) => name === word) ?? -1
-    if (document[word] === undefined || index < 0) continue
-    const message = `a rule cannot be named "${word}" in a policy with \`${word}\`, whose refusals have that name`
+  for (const option of ['breaker', 'feedback'] as const) {
+    const index = rules?.findIndex(({ name }) => name === option) ?? -1
+    if (document[option] === undefined || index < 0) continue
+    const message = `a rule cannot be named "${option}" in a policy with \`${option}\`, whose refusals have that name`
     report({ path: `rules[${index}].name`, message, remedy: 'give the rule another name' })
   }
   return [
@@ -60,12 +60,12 @@ type Feedback = NonNullable<PolicyDocument['feedback']>
 type Breaker = NonNullable<PolicyDocument['breaker']>
 
 function compileFeedback(
-  words: Feedback,
+  feedback: Feedback,
   dialect: Dialect,
   report: ReportProblem,
 ): readonly MiddlewareEntry[] {
-  const { by = 'aimd', latency, from, upTo, start, every, exceeded } = words
-  const pattern = patternOf(words.topic, dialect, report)
+  const { by = 'aimd', latency, from, upTo, start, every, exceeded } = feedback
+  const pattern = patternOf(feedback.topic, dialect, report)
   const options = defined({
     minPerSecond: read(from, 'from', perSecond, report),
     maxPerSecond: read(upTo, 'upTo', perSecond, report),
@@ -82,13 +82,13 @@ function compileFeedback(
 }
 
 function compileBreaker(
-  words: Breaker,
+  breaker: Breaker,
   dialect: Dialect,
   identity: SenderResolver | undefined,
   report: ReportProblem,
 ): readonly MiddlewareEntry[] {
-  const { per = 'topic', failures, over, least, open, exceeded } = words
-  const pattern = patternOf(words.topic, dialect, report)
+  const { per = 'topic', failures, over, least, open, exceeded } = breaker
+  const pattern = patternOf(breaker.topic, dialect, report)
   checkScopes(per, pattern?.captures.map(({ name }) => name) ?? [], report)
   const keys = createKeyMaker(per)
   const keyOf = (message: Message): string => {
@@ -104,7 +104,7 @@ function compileBreaker(
     exceeded,
     keyOf,
   }) as HandlerBreakerOptions
-  const stateKey = JSON.stringify(words)
+  const stateKey = JSON.stringify(breaker)
   return entryOf(
     pattern,
     createCollectingProblems(given => circuitBreaker(given, stateKey).guard, options, {}, renamed(report)),

@@ -52,8 +52,8 @@ export function compileRule(
   rule: Partial<PolicyRule>,
   context: RuleCompileContext,
 ): CompiledRuleEntry | undefined {
-  const { dialect, isValid: sound, report } = context
-  checkCombination(rule, sound, report)
+  const { dialect, isValid, report } = context
+  checkCombination(rule, isValid, report)
   const { topic } = rule
   const pattern =
     topic === undefined ? undefined : tryOrReport(() => parsePattern(topic, dialect, 'topic'), report)
@@ -174,10 +174,11 @@ function compileInFlight(
   inFlight: number,
   { dialect, defaultName: placeholder, report }: RuleCompileContext,
 ): CompiledMiddleware | undefined {
-  for (const [word, value] of Object.entries(rule)) {
-    if (value === undefined || IN_FLIGHT_OPTIONS.has(word) || (word === 'shadow' && value === false)) continue
+  for (const [option, value] of Object.entries(rule)) {
+    if (value === undefined || IN_FLIGHT_OPTIONS.has(option) || (option === 'shadow' && value === false))
+      continue
     const remedy = 'remove it, or write a second rule: every matching rule is applied'
-    report({ path: word, message: `\`${word}\` has no effect on \`inFlight\``, remedy })
+    report({ path: option, message: `\`${option}\` has no effect on \`inFlight\``, remedy })
   }
   if (rule.on !== undefined && rule.on !== 'publish')
     report({ path: 'on', message: '`inFlight` counts messages that are handled', remedy: 'remove `on`' })
@@ -206,11 +207,11 @@ function compileResourceRule(
   resource: ResourceKind,
   { dialect, defaultName: placeholder, report }: RuleCompileContext,
 ): CompiledMiddleware | undefined {
-  for (const [word, value] of Object.entries(rule)) {
-    if (value === undefined || RESOURCE_OPTIONS.has(word) || word === resource) continue
-    if (word === 'shadow' && value === false) continue
+  for (const [option, value] of Object.entries(rule)) {
+    if (value === undefined || RESOURCE_OPTIONS.has(option) || option === resource) continue
+    if (option === 'shadow' && value === false) continue
     const remedy = 'remove it, or write a second rule: every matching rule is applied'
-    report({ path: word, message: `\`${word}\` has no effect on \`${resource}\``, remedy })
+    report({ path: option, message: `\`${option}\` has no effect on \`${resource}\``, remedy })
   }
   if (resource === 'connections' && rule.topic !== undefined)
     report({ path: 'topic', message: 'a connection has no topic', remedy: 'remove `topic`' })
@@ -241,10 +242,14 @@ function compileMaxSize(
   { warn: _warn, fallback: _fallback, per: _per, cost: _cost, ...common }: CommonOptions,
   { report }: RuleCompileContext,
 ): CompiledMiddleware | undefined {
-  for (const [word, value] of Object.entries(rule)) {
-    if (value === undefined || MAX_SIZE_OPTIONS.has(word)) continue
+  for (const [option, value] of Object.entries(rule)) {
+    if (value === undefined || MAX_SIZE_OPTIONS.has(option)) continue
     const remedy = 'remove it, or write a second rule: every matching rule is applied'
-    report({ path: word, message: `\`${word}\` has no effect on \`maxSize\`, which counts nothing`, remedy })
+    report({
+      path: option,
+      message: `\`${option}\` has no effect on \`maxSize\`, which counts nothing`,
+      remedy,
+    })
   }
   const options = { ...common, maxSize } as MessageSizeOptions
   const middleware = createCollectingProblems(limit, options, { maxSize: 0, exceeded: 'reject' }, report)
@@ -270,12 +275,12 @@ function compileUnchanged(
   }: CommonOptions,
   { report }: RuleCompileContext,
 ): CompiledMiddleware | undefined {
-  for (const [word, value] of Object.entries(rule)) {
-    if (value === undefined || UNCHANGED_OPTIONS.has(word)) continue
+  for (const [option, value] of Object.entries(rule)) {
+    if (value === undefined || UNCHANGED_OPTIONS.has(option)) continue
     const remedy = 'remove it, or write a second rule: every matching rule is applied'
     report({
-      path: word,
-      message: `\`${word}\` has no effect on \`unchanged\`, which counts nothing`,
+      path: option,
+      message: `\`${option}\` has no effect on \`unchanged\`, which counts nothing`,
       remedy,
     })
   }
@@ -284,9 +289,9 @@ function compileUnchanged(
   return middleware && { middleware, rule: { kind: 'unchanged', options } }
 }
 
-function checkCombination(rule: Partial<PolicyRule>, sound: boolean, report: ReportProblem): void {
+function checkCombination(rule: Partial<PolicyRule>, isValid: boolean, report: ReportProblem): void {
   const { name } = rule
-  if (name !== undefined && (RESERVED_PREFIXES.some(word => name.startsWith(word)) || !NAME.test(name))) {
+  if (name !== undefined && (RESERVED_PREFIXES.some(prefix => name.startsWith(prefix)) || !NAME.test(name))) {
     const message = `${JSON.stringify(name.slice(0, 60))} cannot be the name of a rule`
     const remedy = `use 1 to 200 printable characters, not beginning with ${RESERVED_PREFIXES.join(' or ')}`
     report({ path: 'name', message, remedy })
@@ -294,10 +299,10 @@ function checkCombination(rule: Partial<PolicyRule>, sound: boolean, report: Rep
   if (resourceKindOf(rule) !== undefined) return
   const isLimit = rule.limit !== undefined
   const isQuota = rule.quota !== undefined
-  const bound = (['inFlight', 'maxSize', 'unchanged'] as const).find(word => rule[word] !== undefined)
+  const bound = (['inFlight', 'maxSize', 'unchanged'] as const).find(option => rule[option] !== undefined)
   if (bound !== undefined) {
     const other = (['limit', 'quota', 'maxSize', 'unchanged'] as const).find(
-      word => word !== bound && rule[word] !== undefined,
+      option => option !== bound && rule[option] !== undefined,
     )
     if (other !== undefined) {
       const remedy = 'write two rules: every matching rule is applied'
@@ -313,17 +318,17 @@ function checkCombination(rule: Partial<PolicyRule>, sound: boolean, report: Rep
     const remedy = 'write two rules: every matching rule is applied'
     report({ path: 'quota', message: '`limit` and `quota` cannot be combined', remedy })
   } else if (!isLimit && !isQuota) {
-    if (sound) {
+    if (isValid) {
       const remedy = `add one, such as limit: 10/s, quota: 10000/day, maxSize: 256kB, unchanged: drop or inFlight: 5; or one of ${RESOURCE_KINDS.join(', ')}`
       report({ path: '', message: 'the rule has neither `limit` nor `quota`', remedy })
     }
     return
   }
-  for (const word of isLimit ? QUOTA_OPTIONS : LIMIT_OPTIONS) {
-    if (rule[word] === undefined || (isLimit && isQuota)) continue
+  for (const option of isLimit ? QUOTA_OPTIONS : LIMIT_OPTIONS) {
+    if (rule[option] === undefined || (isLimit && isQuota)) continue
     const [mine, other] = isLimit ? ['limit', 'quota'] : ['quota', 'limit']
-    const message = `\`${word}\` has no effect on a ${mine}`
-    report({ path: word, message, remedy: `remove it, or write ${other} instead of ${mine}` })
+    const message = `\`${option}\` has no effect on a ${mine}`
+    report({ path: option, message, remedy: `remove it, or write ${other} instead of ${mine}` })
   }
 }
 

@@ -22,10 +22,10 @@ export function compileStore(store: PolicyDocument['store'], report: ReportProbl
   const { url, prefix, lease, fallback, nodes, breaker } = store
   checkUrl(url, 'url', report)
   const useless = url === 'memory' ? NOT_FOR_MEMORY : schemeOf(url) === 'sqlite' ? NOT_FOR_SQLITE : []
-  for (const word of useless) {
-    if (store[word] === undefined) continue
+  for (const option of useless) {
+    if (store[option] === undefined) continue
     const kind = url === 'memory' ? 'memory' : 'SQLite'
-    report({ path: word, message: `\`${word}\` has no effect on the ${kind} store`, remedy: 'remove it' })
+    report({ path: option, message: `\`${option}\` has no effect on the ${kind} store`, remedy: 'remove it' })
   }
   const durationOf = (text: string | undefined, path: string): number | undefined =>
     text === undefined

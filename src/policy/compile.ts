@@ -135,10 +135,10 @@ export async function compileDocument(
 function compileExemption(
   entry: PolicyExemption,
   dialect: Dialect,
-  sound: boolean,
+  isValid: boolean,
   report: ReportProblem,
 ): { readonly options: ExemptOptions; readonly entry: MiddlewareEntry } | undefined {
-  if (sound && RESTRICTIONS.every(ground => entry[ground] === undefined)) {
+  if (isValid && RESTRICTIONS.every(ground => entry[ground] === undefined)) {
     const remedy = `restrict it with one of ${RESTRICTIONS.join(', ')}`
     report({ path: '', message: 'the exemption would let everything pass', remedy })
   }

@@ -9,7 +9,7 @@ import {
   findUnreadablePaths,
   formatPath,
   parsePolicyPath,
-  placeOf,
+  positionOf,
   toPlain,
   type ValuePath,
 } from './source-positions.ts'
@@ -62,6 +62,6 @@ export async function loadDocument<T>(
   }
   return {
     value: format.schema.parse(plain),
-    locate: (path, at = 'value') => ({ path, ...placeOf(root, parsePolicyPath(path), at) }),
+    locate: (path, at = 'value') => ({ path, ...positionOf(root, parsePolicyPath(path), at) }),
   }
 }

@@ -15,8 +15,8 @@ import { convertPolicyObject } from './parse-policy-object.ts'
 import { type PolicyParseResult, parseYaml } from './parse-yaml.ts'
 import { readDocumentText } from './read-document-text.ts'
 import type { PolicyDocument } from './schema.ts'
-import { type Located, parsePolicyPath, placeOf } from './source-positions.ts'
-import { validateForm } from './validate-form.ts'
+import { type Located, parsePolicyPath, positionOf } from './source-positions.ts'
+import { validateAgainstSchema } from './validate-form.ts'
 
 export type { LoadedPolicy } from './compiled-policy-types.ts'
 
@@ -63,7 +63,7 @@ export async function loadPolicy(
   // The content of an unreadable part would be reported as missing from the rest.
   if (!first || roots.length < parts.length) throw createError(problems, first)
   const root = others.reduce(mergePolicies, first)
-  const { plain, problems: ofForm, invalidPaths: wrong } = await validateForm(root, turns)
+  const { plain, problems: ofForm, invalidPaths: wrong } = await validateAgainstSchema(root, turns)
   problems.push(...ofForm.map(problem => withHint(problem, root)))
   const document = plain as PolicyDocument
   if (ofForm.length > MAX_SIZES.policyProblems || root.kind !== 'map') throw createError(problems, root)
@@ -78,7 +78,7 @@ export async function loadPolicy(
     files,
     compiled,
     fingerprint: await fingerprintOf(document, turns),
-    locate: path => ({ path, ...placeOf(root, parsePolicyPath(path)) }),
+    locate: path => ({ path, ...positionOf(root, parsePolicyPath(path)) }),
   }
 }
 
@@ -117,7 +117,7 @@ async function isPath(text: string): Promise<boolean> {
 function locate(root: Located, problem: Problem): Problem {
   const path = parsePolicyPath(problem.path ?? '')
   const isWord = problem.message.startsWith('`')
-  return { ...placeOf(root, path, isWord ? 'key' : 'value'), ...problem }
+  return { ...positionOf(root, path, isWord ? 'key' : 'value'), ...problem }
 }
 
 /**
@@ -138,7 +138,7 @@ function createError(problems: readonly Problem[], root: Located | undefined): P
   if (more > 0) {
     const message = `there are ${more} more problems`
     shown.push({
-      file: root?.place.file,
+      file: root?.position.file,
       message,
       remedy: 'fix these first',
     })

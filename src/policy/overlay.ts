@@ -50,9 +50,9 @@ export function findDuplicateNames(root: Located): readonly Problem[] {
         seen.set(name.text, name.at)
         continue
       }
-      const where = first.place.line === undefined ? '' : `, first in line ${first.place.line}`
+      const where = first.position.line === undefined ? '' : `, first in line ${first.position.line}`
       problems.push({
-        ...name.at.place,
+        ...name.at.position,
         path: formatPath([list, index, 'name']),
         message: `the name ${JSON.stringify(name.text)} is used twice${where}`,
         remedy: 'give each its own name, which identifies its state and reports',
@@ -70,7 +70,7 @@ function mergeMaps(base: LocatedMap, over: LocatedMap, merge: Merge): LocatedMap
     const below = entries.get(key)
     entries.set(key, below ? { key: entry.key, value: merge(key, below.value, entry.value) } : entry)
   }
-  return { kind: 'map', place: base.place, entries }
+  return { kind: 'map', position: base.position, entries }
 }
 
 function mergeDeeply(below: Located, above: Located): Located {
@@ -80,19 +80,19 @@ function mergeDeeply(below: Located, above: Located): Located {
 
 function mergeNamed(base: LocatedList, over: LocatedList): LocatedList {
   const items = [...base.items]
-  const places = new Map<string, number>()
+  const indexes = new Map<string, number>()
   items.forEach((item, index) => {
     const name = nameOf(item)
-    if (name) places.set(name.text, index)
+    if (name) indexes.set(name.text, index)
   })
   for (const item of over.items) {
     const name = nameOf(item)
-    const index = name && places.get(name.text)
+    const index = name && indexes.get(name.text)
     const below = index === undefined ? undefined : items[index]
     if (index === undefined || below?.kind !== 'map' || item.kind !== 'map') items.push(item)
     else items[index] = mergeEntry(below, item)
   }
-  return { kind: 'list', place: base.place, items }
+  return { kind: 'list', position: base.position, items }
 }
 
 function mergeEntry(base: LocatedMap, over: LocatedMap): LocatedMap {

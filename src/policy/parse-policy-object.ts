@@ -23,7 +23,7 @@ export async function convertPolicyObject(
       if (turns.isOver()) await turns.next()
       items.push(locate(item, [key, index], [value, list], env, problems, NO_LISTS))
     }
-    lists.set(list, { kind: 'list', place: {}, items })
+    lists.set(list, { kind: 'list', position: {}, items })
   }
   const root = locate(value, [], [], env, problems, lists)
   return { root, problems }
@@ -43,22 +43,22 @@ function locate(
   if (typeof value === 'string') {
     const { text, problems: flaws } = substitute(value, env)
     for (const flaw of flaws) problems.push({ path: formatPath(path), ...flaw })
-    return { kind: 'scalar', place: {}, value: text, isUnread: flaws.length > 0 }
+    return { kind: 'scalar', position: {}, value: text, isUnreadable: flaws.length > 0 }
   }
-  if (typeof value !== 'object' || value === null) return { kind: 'scalar', place: {}, value }
+  if (typeof value !== 'object' || value === null) return { kind: 'scalar', position: {}, value }
   const known = lists.get(value)
   if (known !== undefined) return known
   if (parents.length > MAX_SIZES.policyDepth || parents.includes(value)) {
     const message = `lists and objects nest deeper than ${MAX_SIZES.policyDepth}, or contain themselves`
     problems.push({ path: formatPath(path.slice(0, 3)), message, remedy: 'write them out, and flat' })
-    return { kind: 'scalar', place: {}, value: null, isUnread: true }
+    return { kind: 'scalar', position: {}, value: null, isUnreadable: true }
   }
   const within = [...parents, value]
   if (Array.isArray(value)) {
     const items = value.map((item: unknown, index) =>
       locate(item, [...path, index], within, env, problems, lists),
     )
-    return { kind: 'list', place: {}, items }
+    return { kind: 'list', position: {}, items }
   }
   const entries = new Map<string, LocatedEntry>()
   for (const [key, inner] of Object.entries(value)) {
@@ -72,5 +72,5 @@ function locate(
       entries.set(key, { key: {}, value: locate(inner, [...path, key], within, env, problems, lists) })
     }
   }
-  return { kind: 'map', place: {}, entries }
+  return { kind: 'map', position: {}, entries }
 }

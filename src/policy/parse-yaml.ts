@@ -65,19 +65,19 @@ export async function parseYaml(
 }
 
 function explain(error: YAMLError, at: (offset: number) => SourcePosition, text: string): Problem {
-  const place = at(error.pos[0])
-  const line = text.split('\n', place.line)[(place.line ?? 1) - 1] ?? ''
+  const position = at(error.pos[0])
+  const line = text.split('\n', position.line)[(position.line ?? 1) - 1] ?? ''
   const own = error.message ?? ''
   if (/^sequence item without - indicator/i.test(own)) {
     const remedy = 'begin it in the same column as the words above it'
-    return { ...place, message: 'this line is indented differently from the entry it belongs to', remedy }
+    return { ...position, message: 'this line is indented differently from the entry it belongs to', remedy }
   }
   const [remedy = 'correct the YAML', message] = SYNTAX_REMEDIES[error.code] ?? []
   const hint = suggestYamlFix(line)
   if (hint?.startsWith('put a space'))
-    return { ...place, message: 'a space is missing in this line', remedy: hint }
+    return { ...position, message: 'a space is missing in this line', remedy: hint }
   return {
-    ...place,
+    ...position,
     message: message ?? own.charAt(0).toLowerCase() + own.slice(1),
     remedy: hint ?? remedy,
   }

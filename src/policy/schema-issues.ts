@@ -3,7 +3,7 @@ import type { Problem } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { nearest } from '../core/option-names.ts'
 import { decodeExpectation } from './schema-primitives.ts'
-import { formatPath, type Located, placeOf, type ValuePath } from './source-positions.ts'
+import { formatPath, type Located, positionOf, type ValuePath } from './source-positions.ts'
 
 const MERGE_KEY_REMEDY = 'merge keys are not read: write the words out'
 
@@ -56,13 +56,13 @@ export function explainIssue(
   }
   wrong.push(path)
   const value = valueAt(root, path)
-  const place = placeOf(root, path)
+  const position = positionOf(root, path)
   const { noun, remedy } = decodeExpectation(issue.message)
   if (value === undefined) {
     const name = String(path.at(-1))
     const what = remedy ?? 'add it'
     problems.push({
-      ...place,
+      ...position,
       path: formatPath(path.slice(0, -1)),
       message: `\`${name}\` is missing`,
       remedy: what,
@@ -70,7 +70,7 @@ export function explainIssue(
     return
   }
   problems.push({
-    ...place,
+    ...position,
     path: formatPath(path),
     message: `${isSecret(path) ? 'the value' : formatValue(value)} is not ${noun ?? 'allowed here'}`,
     remedy: remedyOf(issue, value, remedy, format),
@@ -82,7 +82,7 @@ function unknownKey(path: ValuePath, parent: ValuePath, root: Located, format: D
   const words = wordsAt(format.jsonSchema(), parent)
   const near = nearest(key, words)
   return {
-    ...placeOf(root, path, 'key'),
+    ...positionOf(root, path, 'key'),
     path: formatPath(parent),
     message: `unknown key \`${key.slice(0, 60)}\``,
     remedy:

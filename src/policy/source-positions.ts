@@ -8,15 +8,15 @@ export type SourcePosition = Pick<Position, 'file' | 'line' | 'column'>
 
 export interface LocatedScalar {
   readonly kind: 'scalar'
-  readonly place: SourcePosition
+  readonly position: SourcePosition
   readonly value: unknown
   /** True if the value could not be read. This was reported, so no further problems are. */
-  readonly isUnread?: boolean | undefined
+  readonly isUnreadable?: boolean | undefined
 }
 
 export interface LocatedList {
   readonly kind: 'list'
-  readonly place: SourcePosition
+  readonly position: SourcePosition
   readonly items: readonly Located[]
 }
 
@@ -28,7 +28,7 @@ export interface LocatedEntry {
 
 export interface LocatedMap {
   readonly kind: 'map'
-  readonly place: SourcePosition
+  readonly position: SourcePosition
   readonly entries: ReadonlyMap<string, LocatedEntry>
 }
 
@@ -48,23 +48,23 @@ export function toPlain(located: Located): unknown {
  * Returns the position of a value, or with `at: 'key'` that of its key. If the path leads to no value, returns the
  * position of its last existing part.
  */
-export function placeOf(root: Located, path: ValuePath, at: 'key' | 'value' = 'value'): SourcePosition {
+export function positionOf(root: Located, path: ValuePath, at: 'key' | 'value' = 'value'): SourcePosition {
   let here = root
-  let place = root.place
+  let position = root.position
   for (const [index, step] of path.entries()) {
     const entry = here.kind === 'map' ? here.entries.get(String(step)) : undefined
     const next = here.kind === 'list' ? here.items[Number(step)] : entry?.value
     if (next === undefined) break
     here = next
-    place = entry !== undefined && at === 'key' && index === path.length - 1 ? entry.key : next.place
+    position = entry !== undefined && at === 'key' && index === path.length - 1 ? entry.key : next.position
   }
-  return place
+  return position
 }
 
 /** Adds the paths of all values that could not be read to `found`. */
 export function findUnreadablePaths(located: Located, path: ValuePath, found: ValuePath[]): void {
   if (located.kind === 'scalar') {
-    if (located.isUnread) found.push(path)
+    if (located.isUnreadable) found.push(path)
   } else if (located.kind === 'list') {
     for (const [index, item] of located.items.entries()) findUnreadablePaths(item, [...path, index], found)
   } else for (const [key, { value }] of located.entries) findUnreadablePaths(value, [...path, key], found)

@@ -32,11 +32,11 @@ const ENTRY_SCHEMAS = { exempt: exemptSchema, rules: ruleSchema } as const
 /**
  * Checks the form of a policy against the schema, in turns of the event loop. Above a bound, problems are not explained.
  */
-export async function validateForm(root: Located, turns: LoopTurns): Promise<SchemaCheckResult> {
+export async function validateAgainstSchema(root: Located, turns: LoopTurns): Promise<SchemaCheckResult> {
   const { rest, lists } = separateLists(root)
   const plain = toPlain(rest)
-  const unread: ValuePath[] = []
-  findUnreadablePaths(rest, [], unread)
+  const unreadablePaths: ValuePath[] = []
+  findUnreadablePaths(rest, [], unreadablePaths)
   const issues = [...findIssues(policySchema, plain)]
   for (const { name, items } of lists) {
     const entries: unknown[] = []
@@ -45,19 +45,19 @@ export async function validateForm(root: Located, turns: LoopTurns): Promise<Sch
       if (turns.isOver()) await turns.next()
       const entry = toPlain(item)
       entries.push(entry)
-      findUnreadablePaths(item, [name, index], unread)
+      findUnreadablePaths(item, [name, index], unreadablePaths)
       for (const issue of findIssues(ENTRY_SCHEMAS[name], entry))
         issues.push({ ...issue, path: [name, index, ...issue.path] })
     }
   }
   const problems: Problem[] = []
-  const wrong: ValuePath[] = [...unread]
-  if (issues.length === 0) return { plain, problems, invalidPaths: wrong }
+  const invalidPaths: ValuePath[] = [...unreadablePaths]
+  if (issues.length === 0) return { plain, problems, invalidPaths }
   for (const issue of issues) {
-    if (problems.length <= MAX_SIZES.policyProblems) explainIssue(issue, root, FORMAT, problems, wrong)
+    if (problems.length <= MAX_SIZES.policyProblems) explainIssue(issue, root, FORMAT, problems, invalidPaths)
   }
-  const silent = new Set(unread.map(formatPath))
-  return { plain, problems: problems.filter(({ path }) => !silent.has(path ?? '')), invalidPaths: wrong }
+  const reportedPaths = new Set(unreadablePaths.map(formatPath))
+  return { plain, problems: problems.filter(({ path }) => !reportedPaths.has(path ?? '')), invalidPaths }
 }
 
 interface EntryList {

@@ -134,13 +134,13 @@ function warnOfSenders(
   const tiers = document.tiers && new Set([...Object.keys(DEFAULT_TIERS), ...Object.keys(document.tiers)])
   for (const [list, part] of FOR_PARTS) {
     const names = senders?.[list]
-    const place = `${path}.for.${list}`
+    const valuePath = `${path}.for.${list}`
     if (names?.length === 0) {
-      warn(place, 'matches no sender: the list is empty', 'name the senders, or remove the list')
+      warn(valuePath, 'matches no sender: the list is empty', 'name the senders, or remove the list')
     } else if (names !== undefined && isUnsourced(part, document)) {
       const matched = on === 'connect' ? 'every sender, as a connect does not say' : 'no sender'
       const remedy = `add senders.${part === 'role' ? 'roles' : part}, or use another list`
-      warn(place, `matches ${matched}: nothing in the policy says where a ${part} comes from`, remedy)
+      warn(valuePath, `matches ${matched}: nothing in the policy says where a ${part} comes from`, remedy)
     }
   }
   senders?.tiers?.forEach((name, index) => {

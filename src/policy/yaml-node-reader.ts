@@ -19,7 +19,7 @@ interface Pair {
 
 /** Items read so far of the list that is the value of the next pair of the root. */
 interface OpenList {
-  readonly place: SourcePosition
+  readonly position: SourcePosition
   readonly items: Located[]
 }
 
@@ -48,7 +48,7 @@ export class NodeReader {
     const { contents } = part
     if (contents === null) return
     if (part.kind === 'items' && isSeq<ParsedNode>(contents)) {
-      this.#openList ??= { place: this.#at(contents.range[0]), items: [] }
+      this.#openList ??= { position: this.#at(contents.range[0]), items: [] }
       this.#path.push(part.key)
       this.#readItems(contents.items, this.#openList.items)
       this.#path.pop()
@@ -60,40 +60,40 @@ export class NodeReader {
   }
 
   #read(node: ParsedNode | null): Located {
-    if (node === null) return { kind: 'scalar', place: {}, value: null }
-    const place = this.#at(node.range[0])
+    if (node === null) return { kind: 'scalar', position: {}, value: null }
+    const position = this.#at(node.range[0])
     // Far more problems than are listed, so the rest need not be read.
     if (this.problems.length > 10 * MAX_SIZES.policyProblems) {
-      return { kind: 'scalar', place, value: null, isUnread: true }
+      return { kind: 'scalar', position, value: null, isUnreadable: true }
     }
     if (this.#aliasDepth > 0) {
       const isTooDeep = this.#path.length > MAX_SIZES.policyDepth
       this.#aliasedValues = isTooDeep ? MAX_SIZES.policyAliasedValues + 1 : this.#aliasedValues + 1
       if (this.#aliasedValues > MAX_SIZES.policyAliasedValues) {
-        return { kind: 'scalar', place, value: null, isUnread: true }
+        return { kind: 'scalar', position, value: null, isUnreadable: true }
       }
     }
-    if (isAlias(node)) return this.#readAlias(node.source, place)
+    if (isAlias(node)) return this.#readAlias(node.source, position)
     const { anchor } = node
     if (anchor !== undefined) this.#anchors.set(anchor, undefined)
-    const located = this.#readContents(node, place)
+    const located = this.#readContents(node, position)
     if (anchor !== undefined) this.#anchors.set(anchor, node)
     return located
   }
 
-  #readContents(node: ParsedNode, place: SourcePosition): Located {
-    if (isSeq<ParsedNode>(node)) return { kind: 'list', place, items: this.#readItems(node.items, []) }
-    if (isMap<ParsedNode, ParsedNode>(node)) return this.#readMap(node.items, place, new Map())
-    if (!isScalar(node)) return { kind: 'scalar', place, value: null }
+  #readContents(node: ParsedNode, position: SourcePosition): Located {
+    if (isSeq<ParsedNode>(node)) return { kind: 'list', position, items: this.#readItems(node.items, []) }
+    if (isMap<ParsedNode, ParsedNode>(node)) return this.#readMap(node.items, position, new Map())
+    if (!isScalar(node)) return { kind: 'scalar', position, value: null }
     const { value } = node
-    if (typeof value !== 'string' || !value.includes('${')) return { kind: 'scalar', place, value }
+    if (typeof value !== 'string' || !value.includes('${')) return { kind: 'scalar', position, value }
     const { text, isChanged, problems: flaws } = substitute(value, this.#env)
     for (const { variable, ...flaw } of flaws) {
       const hint = variable === undefined ? undefined : hintForSenderVariable(variable)
-      this.#report(place, { ...flaw, remedy: hint ?? flaw.remedy })
+      this.#report(position, { ...flaw, remedy: hint ?? flaw.remedy })
     }
     const resolved = isChanged && node.type === 'PLAIN' ? resolvePlainScalar(text) : text
-    return { kind: 'scalar', place, value: resolved, isUnread: flaws.length > 0 }
+    return { kind: 'scalar', position, value: resolved, isUnreadable: flaws.length > 0 }
   }
 
   /** Adds the items of a list to those read before. */
@@ -129,35 +129,42 @@ export class NodeReader {
           remedy: first ? 'remove one of them' : 'remove it',
         })
       } else
-        entries.set(name, { key, value: value.place.line === undefined ? { ...value, place: key } : value })
+        entries.set(name, {
+          key,
+          value: value.position.line === undefined ? { ...value, position: key } : value,
+        })
       this.#path.pop()
     }
     const [first] = entries.values()
-    return { kind: 'map', place: first?.key ?? start, entries }
+    return { kind: 'map', position: first?.key ?? start, entries }
   }
 
-  #readRest({ place, items }: OpenList, node: ParsedNode | null): Located {
-    return { kind: 'list', place, items: this.#readItems(isSeq<ParsedNode>(node) ? node.items : [], items) }
+  #readRest({ position, items }: OpenList, node: ParsedNode | null): Located {
+    return {
+      kind: 'list',
+      position,
+      items: this.#readItems(isSeq<ParsedNode>(node) ? node.items : [], items),
+    }
   }
 
-  #readAlias(name: string, place: SourcePosition): Located {
+  #readAlias(name: string, position: SourcePosition): Located {
     const target = this.#anchors.get(name)
     if (!target) {
       const isOpen = this.#anchors.has(name)
-      this.#report(place, {
+      this.#report(position, {
         message: isOpen
           ? `the alias *${name} is inside its own anchor`
           : `there is no anchor &${name} before this`,
         remedy: 'write the value out',
       })
-      return { kind: 'scalar', place, value: null, isUnread: true }
+      return { kind: 'scalar', position, value: null, isUnreadable: true }
     }
     const before = this.#aliasedValues
     this.#aliasDepth++
     const located = this.#read(target)
     this.#aliasDepth--
     if (before <= MAX_SIZES.policyAliasedValues && this.#aliasedValues > MAX_SIZES.policyAliasedValues) {
-      this.#report(place, {
+      this.#report(position, {
         message: `aliases repeat more than ${MAX_SIZES.policyAliasedValues} values`,
         remedy: 'write the values out',
       })
@@ -166,7 +173,7 @@ export class NodeReader {
   }
 
   /** Reports a problem of the value being read. */
-  #report(place: SourcePosition, problem: Problem): void {
-    this.problems.push({ ...place, path: formatPath(this.#path), ...problem })
+  #report(position: SourcePosition, problem: Problem): void {
+    this.problems.push({ ...position, path: formatPath(this.#path), ...problem })
   }
 }

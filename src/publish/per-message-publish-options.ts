@@ -19,7 +19,7 @@ export interface QueuedPublishOptions {
 }
 
 /** Returns the message's place in the queue, or a PolicyError for an unknown priority. */
-export function parseQueueParams({
+export function parsePublishQueueOptions({
   priority = 'normal',
   latest,
   signal,

@@ -9,7 +9,7 @@ import { SafeGate } from '../guard/safe-gate.ts'
 import type { PublisherSettings } from './options.ts'
 import { PublishEntry, PublishResults } from './publish-entry.ts'
 import { PublishQueue, type QueuePartition } from './publish-queue.ts'
-import { AdmissionController } from './queue-admission.ts'
+import { QueueAdmission } from './queue-admission.ts'
 import { SlowDownPacer } from './slow-down-pacer.ts'
 import type {
   Published,
@@ -51,7 +51,7 @@ export class Publisher<C> {
   readonly #settings: PublisherSettings
   readonly #publishQueue: PublishQueue<C>
   readonly #results: PublishResults<C>
-  readonly #admission: AdmissionController<C>
+  readonly #admission: QueueAdmission<C>
   readonly #pacer = new SlowDownPacer()
   /** Ends the wait of the whole queue: for the pacer, the server, or if there are too many partitions. */
   #cancelWait: (() => void) | undefined
@@ -90,7 +90,7 @@ export class Publisher<C> {
     this.#settings = settings
     this.#publishQueue = new PublishQueue(settings)
     this.#results = new PublishResults(clock)
-    this.#admission = new AdmissionController(
+    this.#admission = new QueueAdmission(
       this.#publishQueue,
       this.#results,
       this.#safeGate,

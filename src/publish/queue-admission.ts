@@ -5,7 +5,7 @@ import type { PublishEntry, PublishResults } from './publish-entry.ts'
 import type { PublishQueue, QueuePartition } from './publish-queue.ts'
 
 /** Adds messages to the queue, makes room for them, and drops messages that are too old. */
-export class AdmissionController<C> {
+export class QueueAdmission<C> {
   readonly #publishQueue: PublishQueue<C>
   readonly #results: PublishResults<C>
   readonly #safeGate: SafeGate

@@ -18,7 +18,7 @@ export class SlowDownPacer {
   #changedMs = 0
   #spanMs = 0
   #sent = 0
-  #sentBefore = 0
+  #sentInLastSpan = 0
 
   /** Returns the limit in messages a second, or undefined if none exists. */
   get perSecond(): number | undefined {
@@ -56,13 +56,13 @@ export class SlowDownPacer {
   #measureRate(nowMs: number): number {
     this.#rotateSpan(nowMs)
     const inSpan = this.#sent / Math.max(1, nowMs - this.#spanMs)
-    return Math.min(FASTEST_PER_MS, Math.max(inSpan, this.#sentBefore / RAISE_MS))
+    return Math.min(FASTEST_PER_MS, Math.max(inSpan, this.#sentInLastSpan / RAISE_MS))
   }
 
   #rotateSpan(nowMs: number): void {
     const passedMs = nowMs - this.#spanMs
     if (passedMs < RAISE_MS) return
-    this.#sentBefore = passedMs < 2 * RAISE_MS ? this.#sent : 0
+    this.#sentInLastSpan = passedMs < 2 * RAISE_MS ? this.#sent : 0
     this.#sent = 0
     this.#spanMs = nowMs
   }

@@ -12,7 +12,7 @@ export interface SharedEntry {
 
 /** Entries without a change version or notifications. */
 export interface EphemeralEntries {
-  put(note: SharedEntry): MaybePromise<void>
+  put(entry: SharedEntry): MaybePromise<void>
   remove(kind: string, id: string): MaybePromise<void>
   /** Returns all entries, including ones that may have expired. */
   list(): MaybePromise<readonly SharedEntry[]>

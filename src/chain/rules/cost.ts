@@ -34,10 +34,10 @@ export function compileCost(cost: Cost | undefined, dialect: Dialect = 'mqtt'): 
     checkOptionNames(cost, { topics: true, default: true }, 'cost')
     return byTopic(cost.topics, cost.default ?? 1, dialect)
   }
-  const least = leastOf(cost.min)
+  const minUnits = minUnitsOf(cost.min)
   if ('bytes' in cost) {
     checkOptionNames(cost, { bytes: true, overhead: true, min: true }, 'cost')
-    return byBytes(cost.bytes, cost.overhead ?? 0, least)
+    return byBytes(cost.bytes, cost.overhead ?? 0, minUnits)
   }
   if ('payload' in cost) {
     checkOptionNames(cost, { payload: true, min: true }, 'cost')
@@ -49,13 +49,13 @@ export function compileCost(cost: Cost | undefined, dialect: Dialect = 'mqtt'): 
         'write a path as cost or reading.units',
       )
     }
-    return { fractional: true, unitsOf: message => clampUnits(readPayloadField(message, path), least) }
+    return { fractional: true, unitsOf: message => clampUnits(readPayloadField(message, path), minUnits) }
   }
   if (!('header' in cost)) return fixed(unitsOfWord(cost))
   checkOptionNames(cost, { header: true, min: true }, 'cost')
   return {
     fractional: true,
-    unitsOf: message => clampUnits(readHeaderValue(message, cost.header), least),
+    unitsOf: message => clampUnits(readHeaderValue(message, cost.header), minUnits),
   }
 }
 
@@ -79,24 +79,25 @@ function parseBlock(text: unknown): number | undefined {
   throw policyError('cost.bytes', 'a block of 0 bytes has no meaning', 'write per 4KiB')
 }
 
-function byBytes(bytes: BytesCost['bytes'], overhead: number | string, least: number): CostMeter {
+function byBytes(bytes: BytesCost['bytes'], overhead: number | string, minUnits: number): CostMeter {
   const block = bytes === 'payload' || bytes === 'message' ? 1 : parseBlock(bytes)
   if (block === undefined)
     throw policyError('cost.bytes', `${quote(bytes)} is not a count of bytes`, BYTES_COST_REMEDY)
   const extra = checkWithPathPrefix('cost.overhead', () => parseBytes(overhead))
-  const fractional = !Number.isInteger(least)
-  if (bytes === 'payload') return { fractional, unitsOf: message => clampUnits(message.size + extra, least) }
+  const fractional = !Number.isInteger(minUnits)
+  if (bytes === 'payload')
+    return { fractional, unitsOf: message => clampUnits(message.size + extra, minUnits) }
   return {
     fractional,
     unitsOf: message =>
-      clampUnits(Math.ceil((Buffer.byteLength(message.topic) + message.size + extra) / block), least),
+      clampUnits(Math.ceil((Buffer.byteLength(message.topic) + message.size + extra) / block), minUnits),
   }
 }
 
-function leastOf(min: number | undefined): number {
-  const least = min ?? 1
-  if (typeof least === 'number' && least >= 0 && least <= LARGEST_COST) return least
-  throw policyError('cost.min', `${quote(least)} is not a cost`, 'write a number of units, as min: 1')
+function minUnitsOf(min: number | undefined): number {
+  const minUnits = min ?? 1
+  if (typeof minUnits === 'number' && minUnits >= 0 && minUnits <= LARGEST_COST) return minUnits
+  throw policyError('cost.min', `${quote(minUnits)} is not a cost`, 'write a number of units, as min: 1')
 }
 
 function fixed(units: number): CostMeter {
@@ -142,11 +143,11 @@ function called(cost: (message: Message) => number, message: Message): number {
 }
 
 /**
- * Returns the units of an untrusted cost, at least `least`. Accepts numbers and numeric text. Anything else,
+ * Returns the units of an untrusted cost, at least `minUnits`. Accepts numbers and numeric text. Anything else,
  * including NaN and negative numbers, counts as 1. Why: a nonsensical cost must not be free.
  */
-function clampUnits(value: unknown, least: number): number {
+function clampUnits(value: unknown, minUnits: number): number {
   const written = typeof value === 'string' && value.trim() !== '' ? Number(value) : value
   const units = typeof written === 'number' && written >= 0 ? Math.min(written, LARGEST_COST) : 1
-  return units < least ? least : units
+  return units < minUnits ? minUnits : units
 }

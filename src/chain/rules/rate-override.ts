@@ -75,15 +75,15 @@ export function applyOverrideToRule(rule: Rule, override: Override): Rule | unde
   const { effect } = override
   if (effect.kind === 'unlimited') return undefined
   const limit = overrideLimit(rule.limit, effect)
-  const apart: Rule = {
+  const overridden: Rule = {
     ...rule,
     limit,
     keys: prefixKeyMaker(rule.keys, overrideCounterPrefix(override)),
     passed: 'override',
   }
-  if (effect.kind === 'times') return apart
+  if (effect.kind === 'times') return overridden
   // A replaced rate applies as written, regardless of load.
-  const { scaled: _, ...plain } = apart
+  const { scaled: _, ...plain } = overridden
   return { ...plain, asWritten: true }
 }
 

@@ -29,7 +29,7 @@ export function applyOverrides(
   const lifted: Rule[] = []
   let count = 0
   const place = ({ rule, pattern }: Omit<RuleInPlan, 'index'>): RuleInPlan[] => {
-    const priced = priceRule(rule, tier?.costThousandths ?? 1000)
+    const priced = multiplyRuleCost(rule, tier?.costThousandths ?? 1000)
     const changed = overriddenRule(priced, overrides)
     if (changed === undefined) lifted.push(rule)
     return changed === undefined ? [] : [{ rule: changed, pattern, index: count++ }]
@@ -116,7 +116,7 @@ export function overriddenRule(rule: Rule, overrides: readonly Override[]): Rule
   return rule
 }
 
-function priceRule(rule: Rule, costThousandths: number): Rule {
+function multiplyRuleCost(rule: Rule, costThousandths: number): Rule {
   return costThousandths === 1000 ? rule : { ...rule, cost: multiplyCost(rule.cost, costThousandths) }
 }
 

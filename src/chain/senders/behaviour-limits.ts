@@ -21,7 +21,7 @@ export function scaleStepsByBehaviour(
     if (step.kind !== 'limits') return step
     const rules = step.rules.map(planned => ({
       ...planned,
-      rule: behavingRule(planned.rule, behaviourLevel, factors[behaviourLevel]),
+      rule: scaleRuleByBehaviour(planned.rule, behaviourLevel, factors[behaviourLevel]),
     }))
     return { ...step, rules }
   })
@@ -31,9 +31,9 @@ export function scaleStepsByBehaviour(
  * Returns a rule for a behaviour level. Costs are divided by the share of the limit. Why: all levels then
  * count in one record, and a change of level neither returns nor removes used units.
  */
-function behavingRule(rule: Rule, behaviourLevel: BehaviourLevel, factor: number): Rule {
+function scaleRuleByBehaviour(rule: Rule, behaviourLevel: BehaviourLevel, factor: number): Rule {
   if (rule.asWritten === true || rule.reason === 'quota_exceeded') return rule
-  const limit = inFineUnits(rule.limit)
+  const limit = toThousandths(rule.limit)
   if (limit === undefined) return rule
   const byLoad = rule.scaled?.factor ?? 1
   const both = byLoad < 1 || factor < 1 ? Math.min(byLoad, factor) : Math.max(byLoad, factor)
@@ -74,7 +74,7 @@ export function scaleCostForReducedLimit(cost: CostMeter, limitShare: number, ca
 const FINE = new WeakMap<Limit, Limit | 'too large'>()
 
 /** Returns a limit in thousandths of units; undefined if it is too large for that. */
-function inFineUnits(limit: Limit): Limit | undefined {
+function toThousandths(limit: Limit): Limit | undefined {
   let fine = FINE.get(limit)
   if (fine === undefined) {
     try {

@@ -2,7 +2,7 @@ import type { Limit } from '../../algorithms/limit-types.ts'
 import type { Clock } from '../../core/clock.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { StateSelector } from '../store.ts'
-import { Lease, type LeasedRule, NO_GENERATION } from './lease.ts'
+import { Lease, type LeasedRule, NO_LEASE_GENERATION } from './lease.ts'
 import { type LeaseSettings, leaseTermsOf } from './lease-terms.ts'
 
 /** Deadlines are grouped into slots of an eighth of the ttl; there are twice as many slots as a ttl needs. */
@@ -29,7 +29,7 @@ export class LeaseTable {
   readonly #deadlines = Array.from({ length: SLOTS }, () => new Set<Lease>())
   readonly #bySlot: (Lease | undefined)[] = []
   readonly #freeSlots: number[] = []
-  #lastGeneration = NO_GENERATION
+  #lastGeneration = NO_LEASE_GENERATION
   readonly #tickMs: number
   #tick: number
   #cancelTick: (() => void) | undefined
@@ -117,7 +117,7 @@ export class LeaseTable {
       return true
     }
     this.#rules.delete(limit.name)
-    for (const lease of rule.leases.values()) lease.generation = NO_GENERATION
+    for (const lease of rule.leases.values()) lease.generation = NO_LEASE_GENERATION
     const leaseTerms = leaseTermsOf(limit, this.#settings)
     // Registered at once, so that units are returned under the new numbers.
     if (leaseTerms !== undefined) this.#rules.set(limit.name, { limit, leaseTerms, leases: new Map() })
@@ -205,7 +205,7 @@ export class LeaseTable {
   #remove(lease: Lease): void {
     const { rule } = lease
     lease.isClosed = true
-    lease.generation = NO_GENERATION
+    lease.generation = NO_LEASE_GENERATION
     this.#bySlot[lease.slot] = undefined
     this.#freeSlots.push(lease.slot)
     this.#deadlineSlotOf(lease).delete(lease)

@@ -4,7 +4,7 @@ import type { LeaseTerms } from './lease-terms.ts'
 const NEVER_MS = -1
 
 /** Generation of a lease that cannot be found by its slot. */
-export const NO_GENERATION = 0
+export const NO_LEASE_GENERATION = 0
 
 /** Rule with leases: its limit and lease bounds. */
 export interface LeasedRule {
@@ -48,9 +48,9 @@ export class Lease {
   isClosed = false
   /** Tick at which the table processes it next. */
   dueTick = 0
-  /** Place in the table. `generation` is that of no other lease, or {@link NO_GENERATION} if the lease must not be found. */
+  /** Place in the table. `generation` is that of no other lease, or {@link NO_LEASE_GENERATION} if the lease must not be found. */
   slot = 0
-  generation = NO_GENERATION
+  generation = NO_LEASE_GENERATION
   /** Latest report of the shared store. */
   sharedGrains: number | undefined
   reportedAtMs = 0

@@ -11,7 +11,7 @@ import {
 import { ManagedStream, NS_PER_MS } from './stream.ts'
 import { encodeToken } from './subject-names.ts'
 
-export interface StrictStreamSettings {
+export interface RuleCounterSettings {
   readonly bucket: string
   readonly storage: 'file' | 'memory'
   readonly replicas: number
@@ -37,10 +37,10 @@ const LONGEST_DEDUPLICATION_MS = 120_000
  */
 export class RuleCounterStreams {
   readonly #jetstream: JetStreamApi
-  readonly #settings: StrictStreamSettings
+  readonly #settings: RuleCounterSettings
   readonly #streams = new Map<string, { readonly limit: Limit; readonly stream: ManagedStream }>()
 
-  constructor(jetstream: JetStreamApi, settings: StrictStreamSettings) {
+  constructor(jetstream: JetStreamApi, settings: RuleCounterSettings) {
     this.#jetstream = jetstream
     this.#settings = settings
   }

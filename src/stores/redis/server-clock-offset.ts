@@ -18,14 +18,14 @@ export class ServerClockOffset {
 
   /** Learns that the server's clock was at `serverMs` between two local times. */
   learn(sentMs: number, receivedMs: number, serverMs: number): void {
-    const least = serverMs - receivedMs
-    const most = serverMs + 1 - sentMs
-    const stepped = least > this.#maxOffsetMs || most < this.#minOffsetMs
+    const minMs = serverMs - receivedMs
+    const maxMs = serverMs + 1 - sentMs
+    const stepped = minMs > this.#maxOffsetMs || maxMs < this.#minOffsetMs
     const tripMs = receivedMs - sentMs
     if (this.#calls++ % CALLS_REMEMBERED === 0 || tripMs < this.#roundTripMs) this.#roundTripMs = tripMs
     // A reply outside the bounds means that one of the clocks was set.
-    this.#minOffsetMs = stepped ? least : Math.max(this.#minOffsetMs, least)
-    this.#maxOffsetMs = stepped ? most : Math.min(this.#maxOffsetMs, most)
+    this.#minOffsetMs = stepped ? minMs : Math.max(this.#minOffsetMs, minMs)
+    this.#maxOffsetMs = stepped ? maxMs : Math.min(this.#maxOffsetMs, maxMs)
   }
 
   /** Returns the shortest recent time from a call to its answer. */

@@ -8,7 +8,7 @@ export type RunTransaction = <T>(
   kind: 'reads' | 'writes',
 ) => Promise<T>
 
-interface NoteRow {
+interface EntryRow {
   readonly kind: string
   readonly id: string
   readonly json: string
@@ -36,28 +36,28 @@ export function sqliteSharedEntries(ask: RunTransaction, clock: Clock): SharedEn
     return {
       put: ({ kind, id, json, expiresAtMs = NEVER }) =>
         ask(({ statements }) => {
-          statements.dropNotes.run(clock.now(), '')
-          statements.putNote.run(only ?? kind, encodeId(id), json, expiresAtMs)
+          statements.dropEntries.run(clock.now(), '')
+          statements.putEntry.run(only ?? kind, encodeId(id), json, expiresAtMs)
           if (only === undefined) statements.countChange.run()
         }, 'writes'),
       remove: (kind, id) =>
         ask(({ statements }) => {
-          statements.removeNote.run(only ?? kind, encodeId(id))
+          statements.removeEntry.run(only ?? kind, encodeId(id))
           if (only === undefined) statements.countChange.run()
         }, 'writes'),
       list: () =>
         ask(({ statements }) => {
           const [first, last] = only === undefined ? WORDS : [only, only]
-          return (statements.listNotes.all(first, last) as NoteRow[]).map(runtimeEntryOf)
+          return (statements.listEntries.all(first, last) as EntryRow[]).map(runtimeEntryOf)
         }, 'reads'),
     }
   }
 }
 
-function runtimeEntryOf({ kind, id, json, expires_at: endMs }: NoteRow): SharedEntry {
+function runtimeEntryOf({ kind, id, json, expires_at: endMs }: EntryRow): SharedEntry {
   const plain = kind.startsWith(EPHEMERAL_PREFIX) ? kind.slice(EPHEMERAL_PREFIX.length) : kind
-  const note = { kind: plain, id: JSON.parse(id) as string, json }
-  return endMs === null || endMs === NEVER ? note : { ...note, expiresAtMs: endMs }
+  const entry = { kind: plain, id: JSON.parse(id) as string, json }
+  return endMs === null || endMs === NEVER ? entry : { ...entry, expiresAtMs: endMs }
 }
 
 /** Encodes an id, which may contain a lone surrogate and is then not valid UTF-8. */

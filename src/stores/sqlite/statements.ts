@@ -64,10 +64,10 @@ export interface Statements {
   readonly ruleNames: SqliteStatement
   readonly count: SqliteStatement
   readonly detachKeys: SqliteStatement
-  readonly putNote: SqliteStatement
-  readonly removeNote: SqliteStatement
-  readonly dropNotes: SqliteStatement
-  readonly listNotes: SqliteStatement
+  readonly putEntry: SqliteStatement
+  readonly removeEntry: SqliteStatement
+  readonly dropEntries: SqliteStatement
+  readonly listEntries: SqliteStatement
   readonly countChange: SqliteStatement
   readonly lastChange: SqliteStatement
 }
@@ -91,10 +91,10 @@ const SQL: Readonly<Record<keyof Statements, string>> = {
   ruleNames: 'SELECT name FROM rule WHERE name IS NOT NULL',
   count: 'SELECT coalesce(sum(keys), 0) AS keys FROM rule WHERE name IS NOT NULL',
   detachKeys: 'UPDATE rule SET name = NULL WHERE name = ? AND id = ?',
-  putNote: 'INSERT OR REPLACE INTO note (kind, id, json, expires_at) VALUES (?, ?, ?, ?)',
-  removeNote: 'DELETE FROM note WHERE kind = ? AND id = ?',
-  dropNotes: 'DELETE FROM note WHERE expires_at <= ? AND kind <> ?',
-  listNotes: 'SELECT kind, id, json, expires_at FROM note WHERE kind BETWEEN ? AND ?',
+  putEntry: 'INSERT OR REPLACE INTO note (kind, id, json, expires_at) VALUES (?, ?, ?, ?)',
+  removeEntry: 'DELETE FROM note WHERE kind = ? AND id = ?',
+  dropEntries: 'DELETE FROM note WHERE expires_at <= ? AND kind <> ?',
+  listEntries: 'SELECT kind, id, json, expires_at FROM note WHERE kind BETWEEN ? AND ?',
   countChange: 'UPDATE note_change SET count = count + 1',
   lastChange: 'SELECT count FROM note_change',
 }

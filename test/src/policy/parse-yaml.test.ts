@@ -57,8 +57,8 @@ describe('a text that is parsed in parts', () => {
     const { root, turns } = await parse(`version: 1\nrules:\n${blockRules(200)}`)
     const rules = root?.kind === 'map' ? root.entries.get('rules')?.value : undefined
     const last = rules?.kind === 'list' ? rules.items.at(-1) : undefined
-    expect(rules?.place).toEqual({ file: 'p.yaml', line: 3, column: 3 })
-    expect(last?.place).toEqual({ file: 'p.yaml', line: 3 + 3 * 199, column: 5 })
+    expect(rules?.position).toEqual({ file: 'p.yaml', line: 3, column: 3 })
+    expect(last?.position).toEqual({ file: 'p.yaml', line: 3 + 3 * 199, column: 5 })
     expect(turns).toBeGreaterThan(20)
   })
 

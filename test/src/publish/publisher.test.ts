@@ -6,7 +6,7 @@ import { createPublisher } from '../../../src/publish/create-publisher.ts'
 import type { PublisherOptions, PublishRate } from '../../../src/publish/options.ts'
 import { OutgoingMessage } from '../../../src/publish/outgoing-message.ts'
 import {
-  parseQueueParams,
+  parsePublishQueueOptions,
   type QueuedPublishOptions,
 } from '../../../src/publish/per-message-publish-options.ts'
 import type { Published, PublishQueueOptions, SendFailure } from '../../../src/publish/types.ts'
@@ -83,7 +83,7 @@ function open(limits: PublishRate | readonly Middleware[], options: PublisherOpt
       const { sender, publisher } = trial.parts
       const message = new OutgoingMessage({ protocol: 'mqtt', topic, sender, body: text })
       void publisher
-        .publish(message, undefined, parseQueueParams(wishes) as PublishQueueOptions)
+        .publish(message, undefined, parsePublishQueueOptions(wishes) as PublishQueueOptions)
         .then(end => trial.results.set(`${topic} ${text}`, end))
     },
     promisesResolved: () => new Promise(resolve => setImmediate(resolve)),
@@ -619,8 +619,10 @@ describe('a publisher', () => {
       'a publisher has no handlers, which "breaker" needs (use it with a consumer)',
     )
     for (const priority of [10, -1, 1.5, '__proto__' as 'low', null as unknown as 'low'])
-      expect(parseQueueParams({ priority })).toMatchObject({ name: 'PolicyError' })
-    expect(parseQueueParams({ signal: 5 as unknown as AbortSignal })).toMatchObject({ name: 'PolicyError' })
+      expect(parsePublishQueueOptions({ priority })).toMatchObject({ name: 'PolicyError' })
+    expect(parsePublishQueueOptions({ signal: 5 as unknown as AbortSignal })).toMatchObject({
+      name: 'PolicyError',
+    })
   })
 })
 
