@@ -79,7 +79,7 @@ export type {
 export type { SenderMatchLists } from './chain/rules/sender-filter.ts'
 export { DEFAULT_TIERS, type TierSpec, type TiersSpec } from './chain/rules/tiers.ts'
 export type { LimitWarning } from './chain/rules/usage-warning.ts'
-export type { BehaviourFactorsSpec } from './chain/senders/behaviour.ts'
+export type { BehaviourFactorsSpec } from './chain/senders/behaviour-tracker.ts'
 export type { SenderSelector } from './chain/senders/sender-selector.ts'
 export { createSender } from './chain/senders/sender-state.ts'
 export type { ConditionSpec, ValueTest } from './conditions/condition.ts'
@@ -106,7 +106,7 @@ export {
 export type { AdaptiveStats, AppliedPolicy, GateStats, HandlerStats, PolicyStats } from './gate/gate-stats.ts'
 export type { HandlerSlot, NoHandlerSlot } from './gate/handler-monitor.ts'
 export type { BrokerResource, ResourceCounts, ResourceHolder } from './gate/resource-counts.ts'
-export type { GateRunOptions, HandlerRunResult } from './gate/run-limited.ts'
+export type { GateRunOptions, HandlerRunResult } from './gate/run-message-handler.ts'
 export type {
   RuntimeEntry,
   RuntimeEntryChange,

@@ -5,7 +5,7 @@ export {
   type BehaviourLimiter,
   type BehaviourScalerOptions,
   behaviour,
-} from './behaviour.ts'
+} from './behaviour-limiter.ts'
 export { type AimdOptions, aimd, type GradientOptions, gradient } from './control-laws.ts'
 export { type Adaptive, type AdaptiveOptions, adaptive } from './create-adaptive-middleware.ts'
 export {

@@ -1,4 +1,4 @@
-import type { BehaviourTracker } from '../chain/senders/behaviour.ts'
+import type { BehaviourTracker } from '../chain/senders/behaviour-tracker.ts'
 import type { SenderIdentifier } from '../chain/senders/sender-selector.ts'
 import type { Clock } from '../core/clock.ts'
 import { policyError } from '../core/errors.ts'

@@ -1,6 +1,6 @@
 import { type Explanation, explainPlan, peekSteps } from '../chain/evaluation/explain.ts'
 import type { Middleware } from '../chain/middleware-types.ts'
-import { operationPlanForSender } from '../chain/routing/plan-for-behaviour-level.ts'
+import { operationPlanForSender } from '../chain/routing/operation-plan-for-sender.ts'
 import { LoadSources } from '../chain/rules/load-source-registry.ts'
 import { keyUnderRule } from '../chain/rules/rule-info.ts'
 import { createSender, findSenderState, type SenderState } from '../chain/senders/sender-state.ts'
@@ -25,20 +25,20 @@ import { MemoryStore } from '../stores/memory/memory-store.ts'
 import type { StoreSpec } from '../stores/normalize-store-options.ts'
 import { openStore } from '../stores/open-store.ts'
 import type { StateSelector, Store } from '../stores/store.ts'
-import { type ChainOptions, GateChain } from './active-chain.ts'
 import {
   checkLimitSupport,
   checkMiddleware,
   checkPolicySupport,
   checkSameStore,
 } from './check-store-support.ts'
+import { type ChainOptions, GateChain } from './gate-chain.ts'
 import { type DecisionCounter, GateEmitter } from './gate-emitter.ts'
 import type { GateEvents, PolicyReloadResult } from './gate-events.ts'
 import type { GateStats, PolicyStats } from './gate-stats.ts'
 import { type NodeMembership, removeNode } from './node-membership.ts'
 import { loadPolicySource, type PolicySource, type ReadPolicyOptions, watchFiles } from './policy-source.ts'
-import { type GateRunOptions, type HandlerRunResult, runMessageHandler } from './run-limited.ts'
-import { RuntimeConfig, type SenderEntries } from './runtime-lists.ts'
+import { type GateRunOptions, type HandlerRunResult, runMessageHandler } from './run-message-handler.ts'
+import { RuntimeConfig, type SenderEntries } from './runtime-config.ts'
 
 export type { GateEvents, PolicyReloadResult, PolicySource, SenderEntries }
 

@@ -2,8 +2,8 @@ import type { Decision } from '../core/decision.ts'
 import { isPromise } from '../core/maybe-promise.ts'
 import type { MaybePromise, Message } from '../core/message.ts'
 import type { RuleInfoSource } from '../outcomes/rule-info.ts'
-import type { PendingCheckLimiter } from './concurrent-checks.ts'
 import type { Ask } from './guard-types.ts'
+import type { PendingCheckLimiter } from './pending-check-limiter.ts'
 
 /** Checks of messages at the head of a rule queue. */
 export class QueueHeadChecks {

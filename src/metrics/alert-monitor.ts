@@ -5,7 +5,7 @@ import { type Logger, SILENT } from '../core/logger.ts'
 import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import type { Gate } from '../gate/gate.ts'
 import { type AlertReadings, type AlertRule, type BreakerState, defaultAlerts } from './alert-conditions.ts'
-import { type DecisionTimer, type DurationCounts, quantileOf } from './decision-durations.ts'
+import { type DecisionTimer, type DurationCounts, quantileOf } from './decision-timer.ts'
 
 export type { AlertReadings, AlertRule } from './alert-conditions.ts'
 

@@ -1,7 +1,7 @@
 import type { Analytics } from '../analytics/analytics.ts'
 import type { Gate } from '../gate/gate.ts'
-import type { DecisionTimer } from './decision-durations.ts'
 import { collectDecisionMetrics, collectDurationMetrics } from './decision-metrics.ts'
+import type { DecisionTimer } from './decision-timer.ts'
 import { collectGateMetrics } from './gate-metrics.ts'
 import { collectGuardMetrics, type ObservedGuard } from './guard-metrics.ts'
 import type { MetricFamily } from './metric-family.ts'

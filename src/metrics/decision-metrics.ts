@@ -8,7 +8,7 @@ import {
 import { OUTCOMES } from '../core/decision.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { RuleInfo } from '../outcomes/rule-info.ts'
-import { type DecisionTimer, DURATION_BUCKETS } from './decision-durations.ts'
+import { type DecisionTimer, DURATION_BUCKETS } from './decision-timer.ts'
 import type { Labels, MetricFamily, MetricSample } from './metric-family.ts'
 
 const BY_TIER = 'Decisions by rule and tier of the sender; rule is empty if none applied.'

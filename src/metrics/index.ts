@@ -22,7 +22,7 @@ export {
 } from './alert-conditions.ts'
 export { type Alert, Alerts, type AlertsOptions } from './alert-monitor.ts'
 export { collectMetrics, type MetricSources } from './collect-metrics.ts'
-export { DecisionTimer, type DurationsOptions } from './decision-durations.ts'
+export { DecisionTimer, type DurationsOptions } from './decision-timer.ts'
 export type { MetricFamily } from './metric-family.ts'
 export { observeMetrics } from './open-telemetry.ts'
 export { registerMetrics } from './register-with-prom-client.ts'

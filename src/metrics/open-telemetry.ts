@@ -1,5 +1,5 @@
 import { collectMetrics, type MetricSources } from './collect-metrics.ts'
-import { DURATION_BUCKETS } from './decision-durations.ts'
+import { DURATION_BUCKETS } from './decision-timer.ts'
 import type { Labels } from './metric-family.ts'
 
 interface About {

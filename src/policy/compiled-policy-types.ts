@@ -10,7 +10,7 @@ import type {
   UnchangedPayloadOptions,
 } from '../chain/rules/rule-options.ts'
 import type { Tiers } from '../chain/rules/tiers.ts'
-import type { CompiledBehaviourFactors } from '../chain/senders/behaviour.ts'
+import type { CompiledBehaviourFactors } from '../chain/senders/behaviour-tracker.ts'
 import type { SenderIdentityTemplates, SenderResolver } from '../chain/senders/sender-identity-templates.ts'
 import type { Position } from '../core/errors.ts'
 import type { Dialect } from '../core/message.ts'

@@ -6,7 +6,7 @@ import {
   type BehaviourTracker,
   behaviourLevelOf,
   type CompiledBehaviourFactors,
-} from '../senders/behaviour.ts'
+} from '../senders/behaviour-tracker.ts'
 import type { BehaviourLevelSteps, SenderState } from '../senders/sender-state.ts'
 
 /**

@@ -9,7 +9,7 @@ import {
 } from '../../core/decision.ts'
 import type { Message } from '../../core/message.ts'
 import type { Rule } from '../rules/create-limit-middleware.ts'
-import { shareOfUnits } from '../senders/behaviour-limits.ts'
+import { shareOfUnits } from '../senders/scale-by-behaviour.ts'
 
 /** A rule and the store's verdict on one message. */
 export interface RuleVerdict extends Verdict {

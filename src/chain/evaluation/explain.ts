@@ -14,7 +14,7 @@ import {
   type LastPayloads,
   type UnchangedRuleInPlan,
 } from '../rules/unchanged-payload-rule.ts'
-import { shareOfUnits } from '../senders/behaviour-limits.ts'
+import { shareOfUnits } from '../senders/scale-by-behaviour.ts'
 import type { OperationPlan, SenderState } from '../senders/sender-state.ts'
 import { combineDecisions, passDecisionFor, shortenWait } from './combine-verdicts.ts'
 import {

@@ -1,11 +1,11 @@
 import { toGrains } from '../../algorithms/limit-types.ts'
 import type { Message } from '../../core/message.ts'
+import type { KeyTable } from '../../stores/memory/key-table.ts'
 import type { MemoryStore } from '../../stores/memory/memory-store.ts'
 import type { SlotRecords } from '../../stores/memory/slot-records.ts'
-import type { KeyTable } from '../../stores/memory/table.ts'
 import type { RuleInPlan } from '../routing/plan-steps.ts'
 import type { Rule } from '../rules/create-limit-middleware.ts'
-import { keyOf } from '../rules/key.ts'
+import { keyOf } from '../rules/rule-key.ts'
 import type { SenderState } from '../senders/sender-state.ts'
 import type { RuleVerdict } from './combine-verdicts.ts'
 

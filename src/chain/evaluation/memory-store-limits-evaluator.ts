@@ -3,7 +3,7 @@ import { holdsFor } from '../../conditions/condition.ts'
 import type { Decision } from '../../core/decision.ts'
 import type { Message } from '../../core/message.ts'
 import { GENERATION_INDEX, OWN_CELLS_OFFSET } from '../../stores/memory/slot-records.ts'
-import { keyOf } from '../rules/key.ts'
+import { keyOf } from '../rules/rule-key.ts'
 import { hasReachedShare, type UsageWarnings } from '../rules/usage-warning.ts'
 import type { SenderState } from '../senders/sender-state.ts'
 import {

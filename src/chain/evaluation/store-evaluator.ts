@@ -5,7 +5,7 @@ import type { MaybePromise, Message, Sender } from '../../core/message.ts'
 import type { Charge, Store, Verdict } from '../../stores/store.ts'
 import type { MiddlewareContext } from '../middleware-types.ts'
 import type { ExemptStep, LimitsStep, MiddlewareStep, PlanStep, RuleInPlan } from '../routing/plan-steps.ts'
-import { capturesOf, keyOf } from '../rules/key.ts'
+import { capturesOf, keyOf } from '../rules/rule-key.ts'
 import { decideSize } from '../rules/size-limit.ts'
 import {
   decideUnchanged,

@@ -17,8 +17,8 @@ import type { Override } from '../rules/rate-override.ts'
 import type { LastPayloads } from '../rules/unchanged-payload-rule.ts'
 import type { UsageWarnings } from '../rules/usage-warning.ts'
 import { applyOverrides, inThousandthsIfFractional, overriddenRule } from '../senders/apply-overrides.ts'
-import type { BehaviourLevel, CompiledBehaviourFactors } from '../senders/behaviour.ts'
-import { scaleStepsByBehaviour } from '../senders/behaviour-limits.ts'
+import type { BehaviourLevel, CompiledBehaviourFactors } from '../senders/behaviour-tracker.ts'
+import { scaleStepsByBehaviour } from '../senders/scale-by-behaviour.ts'
 import type { SenderResolver } from '../senders/sender-identity-templates.ts'
 import {
   type Ban,

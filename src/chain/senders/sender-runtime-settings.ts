@@ -4,7 +4,7 @@ import type { CompiledPenalty } from '../rules/compile-penalty.ts'
 import type { Override } from '../rules/rate-override.ts'
 import { compareAge, type EntryAge } from '../rules/runtime-entry-order.ts'
 import type { Tier, Tiers } from '../rules/tiers.ts'
-import { BehaviourTracker, type CompiledBehaviourFactors } from './behaviour.ts'
+import { BehaviourTracker, type CompiledBehaviourFactors } from './behaviour-tracker.ts'
 import { SenderIndex } from './sender-selector.ts'
 
 /** A ban of a sender. */

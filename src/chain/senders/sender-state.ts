@@ -5,7 +5,7 @@ import type { PassDecision } from '../evaluation/combine-verdicts.ts'
 import type { PartialShadowRule } from '../routing/partial-shadow-rules.ts'
 import type { ExemptStep, PlanStep } from '../routing/plan-steps.ts'
 import type { Rule } from '../rules/create-limit-middleware.ts'
-import type { BehaviourCount, CompiledBehaviourFactors } from './behaviour.ts'
+import type { BehaviourCount, CompiledBehaviourFactors } from './behaviour-tracker.ts'
 import type { Ban } from './sender-runtime-settings.ts'
 import {
   type FourSlots,

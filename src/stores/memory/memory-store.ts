@@ -12,7 +12,7 @@ import type {
   TableFullWarning,
   Verdict,
 } from '../store.ts'
-import { KeyTable } from './table.ts'
+import { KeyTable } from './key-table.ts'
 
 /** Approximate duration of a full sweep over all keys while few expire. */
 const DEFAULT_SWEEP_MS = 30_000

@@ -1,8 +1,8 @@
 import { callIfLate, systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import type { StateSelector } from '../store.ts'
-import type { StateKeyBuilder } from './keys.ts'
 import { notConnected, type RedisClient, type RedisServerLink } from './redis-client-types.ts'
+import type { StateKeyBuilder } from './state-keys.ts'
 
 /** Keys that a server visits per scan step; takes far less than a millisecond. */
 const SCAN_COUNT = '500'

@@ -1,6 +1,6 @@
 import type { Verdict } from '../../algorithms/limit-types.ts'
+import { slotOf } from './cluster-slot.ts'
 import { type KeyedCharge, PEEK_AND_START, REFUND, SCRIPT_COMMIT, type ScriptStep } from './script-args.ts'
-import { slotOf } from './slot.ts'
 import type { SlotPipelines } from './slot-pipeline.ts'
 
 interface Group {

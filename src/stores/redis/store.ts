@@ -13,7 +13,6 @@ import { type AnyRedisClient, adaptRedisClient } from './adapt-redis-client.ts'
 import { commandsOf } from './backend-commands.ts'
 import { forgetKeys, pingAll } from './delete-keys.ts'
 import { DenialCache } from './denial-cache.ts'
-import { StateKeyBuilder } from './keys.ts'
 import { decideMultiSlot } from './multi-slot.ts'
 import { notConnected, type RedisClient } from './redis-client-types.ts'
 import { type RedisSharedEntries, redisSharedEntries } from './redis-shared-entries.ts'
@@ -29,6 +28,7 @@ import {
 import { ScriptRunner } from './script-runner.ts'
 import { findServerWarnings } from './server-warnings.ts'
 import { deadlineIn, SlotPipelines } from './slot-pipeline.ts'
+import { StateKeyBuilder } from './state-keys.ts'
 
 /** Extra time to live of state if callers use their own clocks, which may differ. */
 const GRACE_MS = 60_000

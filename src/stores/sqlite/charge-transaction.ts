@@ -3,7 +3,7 @@ import { type Limit, toGrains } from '../../algorithms/limit-types.ts'
 import type { Charge, StateSelector } from '../store.ts'
 import { blobToBuffer, decodeText } from './encode-text.ts'
 import type { SqliteKeyEvictor } from './evictor.ts'
-import { isNewKey, OVERFLOW_KEY, RuleTransaction, type TransactionKeyState } from './rule-unit-of-work.ts'
+import { isNewKey, OVERFLOW_KEY, RuleTransaction, type TransactionKeyState } from './rule-transaction.ts'
 import type { Statements } from './statements.ts'
 
 interface Asked {

@@ -1,6 +1,6 @@
 import type { Limit, Verdict } from '../../algorithms/limit-types.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
-import { OVERFLOW_KEY, type RuleTransaction, type TransactionKeyState } from './rule-unit-of-work.ts'
+import { OVERFLOW_KEY, type RuleTransaction, type TransactionKeyState } from './rule-transaction.ts'
 import type { StoredKey } from './statements.ts'
 
 /** Keeps the number of keys per rule bounded and counts evictions. */

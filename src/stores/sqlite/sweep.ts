@@ -3,7 +3,7 @@ import { decodeCells, encodeCells } from '../persistence/encode-cells.ts'
 import { parseLimitFingerprint } from '../persistence/limit-fingerprint.ts'
 import { findLimitChanges } from '../persistence/limit-history-for-migration.ts'
 import { forgettableAt, migrateState } from '../persistence/migrate-state.ts'
-import { NEVER_MS, parseRuleHistory } from './rule-unit-of-work.ts'
+import { NEVER_MS, parseRuleHistory } from './rule-transaction.ts'
 import {
   type Statements,
   type StateRow,

@@ -3,7 +3,7 @@ import { Analytics } from '../../../src/analytics/analytics.ts'
 import { type Decision, Gate, MemoryStore, ResilientStore } from '../../../src/index.ts'
 import { type AlertRule, defaultAlerts } from '../../../src/metrics/alert-conditions.ts'
 import { type Alert, Alerts, type AlertsOptions } from '../../../src/metrics/alert-monitor.ts'
-import { DecisionTimer } from '../../../src/metrics/decision-durations.ts'
+import { DecisionTimer } from '../../../src/metrics/decision-timer.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 const BLOCKED: Decision = { allowed: false, outcome: 'drop', reason: 'banned', retryAfterMs: 1 }

@@ -23,7 +23,7 @@ import {
   Webhook,
 } from '../../../src/index.ts'
 import type { MetricSources } from '../../../src/metrics/collect-metrics.ts'
-import { DecisionTimer, quantileOf } from '../../../src/metrics/decision-durations.ts'
+import { DecisionTimer, quantileOf } from '../../../src/metrics/decision-timer.ts'
 import { observeMetrics } from '../../../src/metrics/open-telemetry.ts'
 import { registerMetrics } from '../../../src/metrics/register-with-prom-client.ts'
 import { renderMetrics } from '../../../src/metrics/render-metrics.ts'

@@ -17,7 +17,7 @@ import {
   Webhook,
 } from '../../../src/index.ts'
 import { collectMetrics } from '../../../src/metrics/collect-metrics.ts'
-import { DecisionTimer } from '../../../src/metrics/decision-durations.ts'
+import { DecisionTimer } from '../../../src/metrics/decision-timer.ts'
 import type { MetricFamily } from '../../../src/metrics/metric-family.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 

@@ -5,7 +5,7 @@ import { getMiddlewareMeta } from '../../../../src/chain/routing/plan-steps.ts'
 import type { Rule } from '../../../../src/chain/rules/create-limit-middleware.ts'
 import { scaleRule } from '../../../../src/chain/rules/load-scaling.ts'
 import { limit, quota } from '../../../../src/index.ts'
-import { KeyTable } from '../../../../src/stores/memory/table.ts'
+import { KeyTable } from '../../../../src/stores/memory/key-table.ts'
 
 const FACTORS = [0.001, 0.3, 0.5, 0.7, 0.75, 1.2, 1.5, 3]
 const NOW_MS = 1_700_000_000_000

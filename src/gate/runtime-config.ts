@@ -7,7 +7,6 @@ import type { Message, Sender } from '../core/message.ts'
 import { ThrottledLog } from '../core/throttled-log.ts'
 import type { SharedEntry } from '../stores/shared-entries.ts'
 import type { Store } from '../stores/store.ts'
-import type { ChainOptions, GateChain } from './active-chain.ts'
 import { behaviourEntryType, breakerEntryType, type OpenBreaker } from './automatic-entry-types.ts'
 import {
   type BanOptions,
@@ -19,6 +18,7 @@ import {
   type TierAssignmentOptions,
   tierEntryType,
 } from './entry-types.ts'
+import type { ChainOptions, GateChain } from './gate-chain.ts'
 import type { GateEmitter } from './gate-emitter.ts'
 import { NodeMembership } from './node-membership.ts'
 import { PenaltyTracker } from './penalty-tracker.ts'

@@ -9,8 +9,8 @@ import {
   type BehaviourLevel,
   BehaviourTracker,
   behaviourLevelOf,
-} from '../chain/senders/behaviour.ts'
-import { scaleCostForReducedLimit } from '../chain/senders/behaviour-limits.ts'
+} from '../chain/senders/behaviour-tracker.ts'
+import { scaleCostForReducedLimit } from '../chain/senders/scale-by-behaviour.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
 import { hashLongPart } from '../core/hash-long-part.ts'
@@ -18,7 +18,7 @@ import type { Message, Sender } from '../core/message.ts'
 import { checkOptionNames, type KnownOptions } from '../core/option-names.ts'
 import { parseRate } from '../core/units.ts'
 
-export { BEHAVIOUR_FACTORS, type BehaviourLevel } from '../chain/senders/behaviour.ts'
+export { BEHAVIOUR_FACTORS, type BehaviourLevel } from '../chain/senders/behaviour-tracker.ts'
 
 export interface BehaviourScalerOptions {
   /** Returns the key of a sender. Default: its user, else its API key, else its client. */

@@ -1,6 +1,6 @@
 import type { Limit } from '../algorithms/limit-types.ts'
 import type { Middleware } from '../chain/middleware-types.ts'
-import { operationPlanForSender } from '../chain/routing/plan-for-behaviour-level.ts'
+import { operationPlanForSender } from '../chain/routing/operation-plan-for-sender.ts'
 import { getMiddlewareMeta } from '../chain/routing/plan-steps.ts'
 import {
   buildRuleRouter,
@@ -23,7 +23,7 @@ import { compareAge } from '../chain/rules/runtime-entry-order.ts'
 import { compileTiers, type TiersSpec } from '../chain/rules/tiers.ts'
 import { LastPayloads } from '../chain/rules/unchanged-payload-rule.ts'
 import { UsageWarnings } from '../chain/rules/usage-warning.ts'
-import { type BehaviourFactorsSpec, compileBehaviour } from '../chain/senders/behaviour.ts'
+import { type BehaviourFactorsSpec, compileBehaviour } from '../chain/senders/behaviour-tracker.ts'
 import { SenderRuntimeSettings } from '../chain/senders/sender-runtime-settings.ts'
 import { findOwnSenderState, SenderState } from '../chain/senders/sender-state.ts'
 import { SenderStateCache } from '../chain/senders/sender-state-cache.ts'

@@ -5,7 +5,7 @@ import type { Message } from '../../core/message.ts'
 import type { PlanStep } from '../routing/plan-steps.ts'
 import type { CostMeter } from '../rules/cost.ts'
 import type { Rule } from '../rules/create-limit-middleware.ts'
-import type { BehaviourLevel, CompiledBehaviourFactors } from './behaviour.ts'
+import type { BehaviourLevel, CompiledBehaviourFactors } from './behaviour-tracker.ts'
 
 /**
  * Returns the steps of a route for a behaviour level, with limits multiplied. If load scales them too, the

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
-import { DegradeSampler } from '../../../src/guard/custom-and-degrade-outcomes.ts'
+import { DegradeSampler } from '../../../src/guard/outcome-resolver.ts'
 import type { OutcomeFunction } from '../../../src/outcomes/exceeded.ts'
 import { setScene } from './scene.ts'
 

@@ -2,7 +2,7 @@ import type { Decision } from '../core/decision.ts'
 import { type Linked, LinkedList } from '../core/linked-list.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { MaybePromise, Message } from '../core/message.ts'
-import type { OutcomeResolver } from './custom-and-degrade-outcomes.ts'
+import type { OutcomeResolver } from './outcome-resolver.ts'
 import { DENIED_BY_FALLBACK, type Decider, type SafeGate } from './safe-gate.ts'
 
 interface WaitingCheck extends Linked<WaitingCheck> {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { PolicyError } from '../../../../src/core/errors.ts'
 import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
-import { encodePart, StateKeyBuilder } from '../../../../src/stores/redis/keys.ts'
-import { slotOf } from '../../../../src/stores/redis/slot.ts'
+import { slotOf } from '../../../../src/stores/redis/cluster-slot.ts'
+import { encodePart, StateKeyBuilder } from '../../../../src/stores/redis/state-keys.ts'
 import { random } from '../../../support/random.ts'
 
 describe('state keys', () => {

@@ -6,7 +6,7 @@ import { exempt } from '../chain/rules/exemption.ts'
 import type { ExemptOptions } from '../chain/rules/rule-options.ts'
 import { compileShadow } from '../chain/rules/shadow.ts'
 import { compileTiers, type TiersSpec } from '../chain/rules/tiers.ts'
-import { type BehaviourFactorsSpec, compileBehaviour } from '../chain/senders/behaviour.ts'
+import { type BehaviourFactorsSpec, compileBehaviour } from '../chain/senders/behaviour-tracker.ts'
 import {
   compileIdentity,
   parseSenderTemplate,
