@@ -12,11 +12,18 @@ const MAX_GROUP_TOPICS = 2_000_000
 /** Words of a group that describe its messages. */
 const MESSAGE_WORDS = ['topic', 'topics', 'values', 'qos', 'retain', 'size', 'duplicate', 'expect'] as const
 
-/** Returns the file of a ready fleet, or the given name. */
+/** Returns the given file, or that of a ready fleet. Rejects with PolicyError if there is none. */
 export async function resolveFleetFile(given: string): Promise<string> {
-  if (!READY_FLEETS.includes(given)) return given
   const found = await stat(given).catch(() => undefined)
-  return found?.isFile() ? given : packageFile(`config/fleets/${given}.yaml`)
+  if (found?.isFile()) return given
+  if (READY_FLEETS.includes(given)) return packageFile(`config/fleets/${given}.yaml`)
+  throw new PolicyError([
+    {
+      file: given,
+      message: found ? 'this is a folder' : 'there is no such file',
+      remedy: `name a fleet file, as my.fleet.yaml, or a ready fleet: ${READY_FLEETS.join(', ')}`,
+    },
+  ])
 }
 
 /** Loads a fleet. Rejects with PolicyError that lists all problems, each with position and remedy. */

@@ -11,10 +11,13 @@ import {
 } from './fleet-broker.ts'
 import { openSlowly } from './slow-connection.ts'
 
+const CONNECT_MS = 10_000
+/** Time after which a subscriber that has lost its connection connects again. */
+const RECONNECT_MS = 100
 /** Maximum wait of a device that leaves for its last messages. */
 const CLOSE_MS = 5_000
 
-/** Opens an MQTT broker for a fleet. Its clients do not reconnect: a lost connection is part of what is measured. */
+/** Opens an MQTT broker for a fleet. Its devices do not reconnect: a lost connection is part of what is measured. */
 export async function openMqttBroker(
   url: URL,
   filters: readonly string[],
@@ -23,12 +26,14 @@ export async function openMqttBroker(
   requirePackages('simulate --broker mqtt://…')
   const { connect, connectAsync } = await import('mqtt')
   const address = `${url.protocol}//${url.host}`
-  const options: IClientOptions = { reconnectPeriod: 0, connectTimeout: 10_000, resubscribe: false }
-  const subscriber: MqttClient = await connectAsync(address, { ...options, ...loginOf(url) }).catch(
-    (cause: unknown) => {
-      throw unavailable(url, cause)
-    },
-  )
+  const options: IClientOptions = { reconnectPeriod: 0, connectTimeout: CONNECT_MS, resubscribe: false }
+  const subscriber: MqttClient = await connectAsync(
+    address,
+    { reconnectPeriod: RECONNECT_MS, connectTimeout: CONNECT_MS, ...loginOf(url) },
+    false,
+  ).catch((cause: unknown) => {
+    throw unavailable(url, cause)
+  })
   subscriber.on('error', () => {})
   subscriber.on('message', (_topic, payload) => onDelivery(payload))
   try {

@@ -9,10 +9,12 @@ import {
 } from './fleet-broker.ts'
 import { openSlowly } from './slow-connection.ts'
 
+/** Time after which a subscriber that has lost its connection connects again. */
+const RECONNECT_MS = 100
 /** Messages after which a device waits for the answer to a PING. */
 const FLUSH_MESSAGES = 100
 
-/** Opens a NATS server for a fleet. Its clients do not reconnect: a lost connection is part of what is measured. */
+/** Opens a NATS server for a fleet. Its devices do not reconnect: a lost connection is part of what is measured. */
 export async function openNatsBroker(
   url: URL,
   filters: readonly string[],
@@ -20,11 +22,16 @@ export async function openNatsBroker(
 ): Promise<FleetBroker> {
   requirePackages('simulate --broker nats://…')
   const { connect } = await import('@nats-io/transport-node')
-  const open = (name: string | undefined, user: string | undefined): Promise<NatsConnection> => {
+  const open = (
+    name: string | undefined,
+    user: string | undefined,
+    reconnect: boolean,
+  ): Promise<NatsConnection> => {
     const { username, password } = loginOf(url, user)
-    return connect({ servers: url.host, name, user: username, pass: password, reconnect: false })
+    const again = { reconnect, maxReconnectAttempts: -1, reconnectTimeWait: RECONNECT_MS }
+    return connect({ servers: url.host, name, user: username, pass: password, ...again })
   }
-  const subscriber = await open('topicgate-simulate', undefined).catch((cause: unknown) => {
+  const subscriber = await open('topicgate-simulate', undefined, true).catch((cause: unknown) => {
     throw unavailable(url, cause)
   })
   for (const filter of filters) {
@@ -37,7 +44,7 @@ export async function openNatsBroker(
   await subscriber.flush()
   return {
     connect: ({ sender: { client, user }, slowMs, onLost }) => {
-      if (slowMs === undefined) return openDevice(open(client, user), onLost)
+      if (slowMs === undefined) return openDevice(open(client, user, false), onLost)
       const { username, password } = loginOf(url, user)
       const fields = { verbose: false, name: client, user: username, pass: password }
       const bytes = Buffer.from(`CONNECT ${JSON.stringify(fields)}\r\n`)

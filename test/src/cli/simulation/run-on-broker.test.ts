@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { startMqttServer } from '../../../../src/cli/mqtt-server.ts'
 import { Gate } from '../../../../src/index.ts'
-import { runFleet } from '../../../support/fleet.ts'
+import { ensureBuilt } from '../../../support/built.ts'
+import { runFleet, startFleet } from '../../../support/fleet.ts'
 import { startMosquitto } from '../../../support/mosquitto.ts'
+import { connectClient } from '../../../support/mqtt-client.ts'
 import { startNats } from '../../../support/nats.ts'
 import { freePort } from '../../../support/ports.ts'
 import { runCommand } from '../fake-terminal.ts'
@@ -30,6 +32,8 @@ const SLOW_COUNTS = [
   [2, 0],
   [6, 0],
 ]
+
+beforeAll(ensureBuilt, 120_000)
 
 describe('a fleet on a real broker', () => {
   it('is delivered by Mosquitto, and what devices kept too', async () => {
@@ -138,6 +142,31 @@ fleet:
     await using nats = await startNats()
     const groups = await runFleet(SLOW_FLEET.replaceAll('/', '.'), nats.url)
     expect(groups.map(({ connects, messages }) => [connects, messages])).toEqual(SLOW_COUNTS)
+  })
+
+  it('goes on after a restart of the broker with devices that ignore it, and with its subscriber', async () => {
+    const fleet = `
+for: 10m
+fleet:
+  - { name: stubborn, topic: "fleet/{client}/t", send: { every: 50ms }, ignores: [disconnect] }
+  - { name: obedient, topic: "fleet/{client}/t", send: { every: 50ms } }
+`
+    const { port, url, stop } = await startMosquitto()
+    await using running = startFleet(fleet, url)
+    const receive = async (count: number, topic: string): Promise<void> => {
+      await using client = await connectClient({ port })
+      await client.subscribe(topic)
+      await client.received(count, 60_000)
+    }
+    await receive(1, 'fleet/stubborn-1/t')
+    await receive(1, 'fleet/obedient-1/t')
+    await stop()
+    await using _again = await startMosquitto({ port })
+    await receive(20, 'fleet/stubborn-1/t')
+    const [stubborn, obedient] = await running.end()
+    expect(stubborn!.connects).toBeGreaterThan(1)
+    expect(obedient!.connects).toBe(1)
+    expect(stubborn!.delivered).toBeGreaterThan(obedient!.delivered)
   })
 
   it('is delivered by a NATS server', async () => {

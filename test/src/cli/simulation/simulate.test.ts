@@ -132,6 +132,14 @@ rules:
     ])
   })
 
+  it('reports a fleet that is not there, with those that are', async () => {
+    const { exitCode, err } = await runCommand(['simulate', 'slowlors'])
+    expect([exitCode, err]).toEqual([
+      1,
+      `slowlors: there is no such file (name a fleet file, as my.fleet.yaml, or a ready fleet: ${READY_FLEETS.join(', ')})\n`,
+    ])
+  })
+
   it('reports unknown words and placeholders with place and remedy', async () => {
     using folder = new Folder()
     const fleet = folder.file(
