@@ -262,7 +262,7 @@ describe('the dashboard', () => {
     await page.getByText('Undone: planned is in force for all').waitFor()
     expect(await shareInShadow()).toBe(0.9)
     await steps.getByRole('button', { name: '10 %', pressed: true }).waitFor()
-    await choose('nobody')
+    await choose('none')
     expect(await shareInShadow()).toBe(1)
     expect(faults).toEqual([])
   })

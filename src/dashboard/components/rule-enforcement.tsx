@@ -5,7 +5,7 @@ import { Choices } from './choices.tsx'
 import { ReasonForm } from './reason-form.tsx'
 
 /** Senders for whom a rule may be in force, with its `shadow` in the policy. */
-const SHADOWS = { nobody: true, '10 %': '90%', '50 %': '50%', all: false } as const
+const SHADOWS = { none: true, '10 %': '90%', '50 %': '50%', all: false } as const
 type Enforced = keyof typeof SHADOWS
 const STEPS = Object.keys(SHADOWS) as Enforced[]
 /** Share of the senders for which each step has the rule in shadow. */
