@@ -11,6 +11,9 @@ import { addSetupCommands } from './commands-setup.ts'
 import { addTokenCommands } from './commands-token.ts'
 import { type Terminal, write } from './terminal.ts'
 
+/** Commands whose `--json` prints a line for each message, second or event, and no document. */
+const PRINTS_LINES: ReadonlySet<string | undefined> = new Set(['replay', 'demo', 'broker', 'gateway'])
+
 /** Runs one command and reports all errors. Never rejects; resolves with the exit code. */
 export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
   let exitCode: number = EXIT.fine
@@ -32,7 +35,8 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     }
     const failure = explainError(error, Boolean(terminal.env.DEBUG))
     await write(terminal.stderr, failure.lines.map(line => `${line}\n`).join(''))
-    await printJson(error, failure.exitCode)
+    // Lines may have been printed before.
+    if (!PRINTS_LINES.has(args[0])) await printJson(error, failure.exitCode)
     return failure.exitCode
   }
 }

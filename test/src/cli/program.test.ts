@@ -42,9 +42,6 @@ describe('the command line', () => {
     ['validate --bogus', 2],
     ['explain $broken --topic a', 1],
     ['explain $policy', 2],
-    ['replay $broken $capture', 1],
-    ['replay $policy none.jsonl', 1],
-    ['replay $capture', 2],
     ['test none.test.yaml', 1],
     ['test $folder', 1],
     ['test', 2],
@@ -61,7 +58,6 @@ describe('the command line', () => {
     const files: Readonly<Record<string, string>> = {
       policy: folder.file('policy.yaml', 'rules: [{ name: a, limit: 1/s }]'),
       broken: folder.file('broken.yaml', 'rules: [{ name: a, limt: 1/s }]'),
-      capture: folder.file('capture.jsonl', '{"at":0,"topic":"a"}\n'),
       folder: folder.path,
     }
     const args = line.match(/"[^"]+"|\S+/g)!.map(word => word.replaceAll('"', ''))
@@ -73,6 +69,18 @@ describe('the command line', () => {
     const document = JSON.parse(out) as { readonly error?: { readonly exitCode: number } }
     expect(document.error?.exitCode ?? expected).toBe(expected)
   })
+
+  it.each(['replay', 'demo --for 1s --policy', 'broker', 'gateway --upstream mqtt://127.0.0.1:1 --policy'])(
+    '%s --json prints lines, and errors on the standard error only',
+    async line => {
+      using folder = new Folder()
+      const broken = folder.file('broken.yaml', 'rules: [{ name: a, limt: 1/s }]')
+      const args = line === 'replay' ? [broken, folder.path] : [broken]
+      const { exitCode, out, err } = await runCommand([...line.split(' '), ...args, '--json'])
+      expect([exitCode, out]).toEqual([1, ''])
+      expect(err).toContain('unknown key `limt`')
+    },
+  )
 
   it('--json lists the problems of a policy with their places', async () => {
     using folder = new Folder()
