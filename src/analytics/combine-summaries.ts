@@ -6,10 +6,10 @@ import { SPAN_LENGTHS, type SpanKind, SpanSummary, spanStart } from './span-summ
 
 /** Ranges of a snapshot: the open span and those before, such as 12 of five minutes, 24 hours, 7 days. */
 export const SNAPSHOT_RANGES = {
-  '1h': { grain: 'slice', spans: 12 },
-  '24h': { grain: 'hour', spans: 24 },
-  '7d': { grain: 'day', spans: 7 },
-} as const satisfies Readonly<Record<string, { grain: SpanKind; spans: number }>>
+  '1h': { kind: 'slice', spans: 12 },
+  '24h': { kind: 'hour', spans: 24 },
+  '7d': { kind: 'day', spans: 7 },
+} as const satisfies Readonly<Record<string, { kind: SpanKind; spans: number }>>
 export type SnapshotRange = keyof typeof SNAPSHOT_RANGES
 
 export const HISTORY_HOURS = 24
@@ -57,9 +57,9 @@ export function combineSummaries(
   range: SnapshotRange,
   nowMs: number,
 ): AnalyticsSnapshot {
-  const { grain, fromMs } = spansOf(range, nowMs)
-  const sum = new SpanSummary(grain, fromMs)
-  for (const one of summaries) if (one.grain === grain && one.startMs >= fromMs) sum.merge(one)
+  const { kind, fromMs } = spansOf(range, nowMs)
+  const sum = new SpanSummary(kind, fromMs)
+  for (const one of summaries) if (one.kind === kind && one.startMs >= fromMs) sum.merge(one)
   const { total, blocked, clients, topics, rules } = sum
   return {
     range,
@@ -86,37 +86,37 @@ export function listRefusedClients(
   nowMs: number,
   count: number,
 ): TopList {
-  const { grain, fromMs } = spansOf(range, nowMs)
+  const { kind, fromMs } = spansOf(range, nowMs)
   const clients = new HeavyHitters(MAX_SIZES.analyticsNames)
   for (const one of summaries)
-    if (one.grain === grain && one.startMs >= fromMs) clients.merge(one.clients.record())
+    if (one.kind === kind && one.startMs >= fromMs) clients.merge(one.clients.record())
   return { error: clients.error, list: clients.top(count) }
 }
 
-/** Returns the grain of the spans of a range and the start of the first. Throws PolicyError for an unknown range. */
-function spansOf(range: SnapshotRange, nowMs: number): { readonly grain: SpanKind; readonly fromMs: number } {
+/** Returns the kind of the spans of a range and the start of the first. Throws PolicyError for an unknown range. */
+function spansOf(range: SnapshotRange, nowMs: number): { readonly kind: SpanKind; readonly fromMs: number } {
   if (!Object.hasOwn(SNAPSHOT_RANGES, range)) {
     const remedy = `use ${Object.keys(SNAPSHOT_RANGES).join(', ')}`
     throw policyError('range', `${quote(range)} is not a range`, remedy)
   }
-  const { grain, spans } = SNAPSHOT_RANGES[range]
-  return { grain, fromMs: spanStart(grain, nowMs) - (spans - 1) * SPAN_LENGTHS[grain] }
+  const { kind, spans } = SNAPSHOT_RANGES[range]
+  return { kind, fromMs: spanStart(kind, nowMs) - (spans - 1) * SPAN_LENGTHS[kind] }
 }
 
 function historyOf(
   summaries: readonly SpanSummary[],
-  grain: SpanKind,
+  kind: SpanKind,
   spans: number,
   nowMs: number,
 ): readonly PeriodTotals[] {
-  const lastMs = spanStart(grain, nowMs)
+  const lastMs = spanStart(kind, nowMs)
   return Array.from({ length: spans }, (_, index) => {
-    const startMs = lastMs - (spans - 1 - index) * SPAN_LENGTHS[grain]
-    const [first, ...more] = summaries.filter(one => one.grain === grain && one.startMs === startMs)
+    const startMs = lastMs - (spans - 1 - index) * SPAN_LENGTHS[kind]
+    const [first, ...more] = summaries.filter(one => one.kind === kind && one.startMs === startMs)
     if (first === undefined) return { startMs, total: 0, blocked: 0, uniqueClients: 0 }
     let sum = first
     if (more.length > 0) {
-      sum = new SpanSummary(grain, startMs)
+      sum = new SpanSummary(kind, startMs)
       for (const one of [first, ...more]) sum.merge(one)
     }
     return { startMs, total: sum.total, blocked: sum.blocked, uniqueClients: sum.uniqueClients() }

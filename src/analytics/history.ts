@@ -2,7 +2,7 @@ import { MAX_SIZES } from '../core/max-sizes.ts'
 import { HISTORY_DAYS, HISTORY_HOURS, SNAPSHOT_RANGES } from './combine-summaries.ts'
 import { SPAN_LENGTHS, type SpanKind, SpanSummary, spanStart } from './span-summary.ts'
 
-/** Number of spans kept per grain, including the open one. */
+/** Number of spans kept per kind, including the open one. */
 const KEPT: Readonly<Record<SpanKind, number>> = {
   slice: SNAPSHOT_RANGES['1h'].spans,
   hour: HISTORY_HOURS,
@@ -44,24 +44,24 @@ export class AnalyticsHistory {
 
   #addClosed(slice: SpanSummary, nowMs: number): void {
     if (slice.total === 0) return
-    for (const grain of ['slice', 'hour', 'day'] as const) {
-      const spans = this.#closedSpans[grain]
-      const startMs = spanStart(grain, slice.startMs)
-      if (spans.at(-1)?.startMs !== startMs) spans.push(new SpanSummary(grain, startMs))
+    for (const kind of ['slice', 'hour', 'day'] as const) {
+      const spans = this.#closedSpans[kind]
+      const startMs = spanStart(kind, slice.startMs)
+      if (spans.at(-1)?.startMs !== startMs) spans.push(new SpanSummary(kind, startMs))
       spans.at(-1)!.merge(slice)
-      const oldestMs = spanStart(grain, nowMs) - (KEPT[grain] - 1) * SPAN_LENGTHS[grain]
+      const oldestMs = spanStart(kind, nowMs) - (KEPT[kind] - 1) * SPAN_LENGTHS[kind]
       while (spans.length > 0 && spans[0]!.startMs < oldestMs) spans.shift()
     }
     const days = this.#closedSpans.day
     for (const day of days.slice(0, -SNAPSHOT_RANGES['7d'].spans)) day.forgetNames()
   }
 
-  /** Returns all summaries of every grain; the open slice is included in each. */
+  /** Returns all summaries of every kind; the open slice is included in each. */
   summaries(): readonly SpanSummary[] {
     const { open } = this
-    return (['slice', 'hour', 'day'] as const).flatMap(grain => {
-      const spans = this.#closedSpans[grain]
-      const sum = new SpanSummary(grain, spanStart(grain, open.startMs))
+    return (['slice', 'hour', 'day'] as const).flatMap(kind => {
+      const spans = this.#closedSpans[kind]
+      const sum = new SpanSummary(kind, spanStart(kind, open.startMs))
       const last = spans.at(-1)
       const begun = last?.startMs === sum.startMs
       if (begun) sum.merge(last)

@@ -25,7 +25,7 @@ export interface SummaryRecord {
 
 /** Decisions of one span, in bounded memory; summaries of several spans and nodes can be merged. */
 export class SpanSummary {
-  readonly grain: SpanKind
+  readonly kind: SpanKind
   readonly startMs: number
   total = 0
   blocked = 0
@@ -35,8 +35,8 @@ export class SpanSummary {
   rules: HeavyHitters
   #estimate: number | undefined
 
-  constructor(grain: SpanKind, startMs: number, names: number = MAX_SIZES.analyticsNamesPerInterval) {
-    this.grain = grain
+  constructor(kind: SpanKind, startMs: number, names: number = MAX_SIZES.analyticsNamesPerInterval) {
+    this.kind = kind
     this.startMs = startMs
     this.clients = new HeavyHitters(names)
     this.topics = new HeavyHitters(names)
@@ -44,7 +44,7 @@ export class SpanSummary {
   }
 
   get endMs(): number {
-    return this.startMs + SPAN_LENGTHS[this.grain]
+    return this.startMs + SPAN_LENGTHS[this.kind]
   }
 
   /** Returns the number of distinct clients; cached until the next merge. */
@@ -67,11 +67,11 @@ export class SpanSummary {
   }
 
   record(): SummaryRecord {
-    const { grain, startMs, total, blocked } = this
+    const { kind, startMs, total, blocked } = this
     const [clients, topics, rules] = [this.clients.record(), this.topics.record(), this.rules.record()]
     return {
       version: 1,
-      grain,
+      grain: kind,
       startMs,
       total,
       blocked,
@@ -85,13 +85,21 @@ export class SpanSummary {
   /** Returns undefined for an invalid record or one of another version. */
   static fromRecord(value: unknown): SpanSummary | undefined {
     if (typeof value !== 'object' || value === null) return undefined
-    const { version, grain, startMs, total, blocked, unique, ...lists } = value as Partial<SummaryRecord>
-    if (version !== 1 || grain === undefined || !Object.hasOwn(SPAN_LENGTHS, grain)) return undefined
-    if (!isCount(startMs) || !isCount(total) || !isCount(blocked) || startMs % SPAN_LENGTHS[grain] !== 0)
+    const {
+      version,
+      grain: kind,
+      startMs,
+      total,
+      blocked,
+      unique,
+      ...lists
+    } = value as Partial<SummaryRecord>
+    if (version !== 1 || kind === undefined || !Object.hasOwn(SPAN_LENGTHS, kind)) return undefined
+    if (!isCount(startMs) || !isCount(total) || !isCount(blocked) || startMs % SPAN_LENGTHS[kind] !== 0)
       return undefined
     const distinct = typeof unique === 'string' ? HyperLogLog.fromText(unique) : undefined
     if (distinct === undefined || !LISTS.every(list => isFrequent(lists[list]))) return undefined
-    const made = new SpanSummary(grain, startMs)
+    const made = new SpanSummary(kind, startMs)
     made.total = total
     made.blocked = blocked
     made.unique.merge(distinct)
