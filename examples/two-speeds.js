@@ -1,4 +1,4 @@
-// An algorithm of one's own, whole: its step, its refund, and their twins in Lua for Redis.
+// A complete custom algorithm: its step, its refund, and their Lua code for Redis.
 import { defineAlgorithm } from 'topicgate'
 
 /**

@@ -116,7 +116,7 @@ function createKernel(algorithm: CustomAlgorithm): Kernel {
       probed = undefined
       const units = Math.min(grains, limit.capacityGrains) / limit.scale
       const step = checkedStep(algorithm, undefined, nowMs, units, limit)
-      // An amount that a new key would refuse (if only one unit at a time passes) cannot be carried over.
+      // An amount that a new key would refuse (if only one unit at a time passes) cannot be migrated.
       if (units === 0 || !step.allowed) return
       cells[LAST] = nowMs
       cells[FULL_AT] = nowMs + step.expireInMs

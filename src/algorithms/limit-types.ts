@@ -49,7 +49,7 @@ export interface Kernel {
    * Usage up to that time counts by the old limit. Fractions of a step or grain are rounded up.
    */
   migrate(cells: Float64Array, at: number, sinceMs: number, old: Limit, next: Limit): void
-  /** Sets zeroed cells to `grains` used at `nowMs`. Used to carry state over to another algorithm. */
+  /** Sets zeroed cells to `grains` used at `nowMs`. Used to migrate state to another algorithm. */
   setUsed(cells: Float64Array, at: number, nowMs: number, grains: number, limit: Limit): void
   /**
    * Returns the time from which the cells equal a full key. An unseen key is full, unless the limit starts
@@ -58,7 +58,7 @@ export interface Kernel {
   fullAtMs(cells: Float64Array, at: number, limit: Limit): number
   /** For width 0 only: maximum number of entries of a key, two cells each. */
   entries?(limit: Limit): number
-  /** For width 0 only: creates a first array. Between a probe and its take, returns the same array or a larger copy. */
+  /** For width 0 only: creates a first array. Between a probe and its charge, returns the same array or a larger copy. */
   growCells?(cells: Float64Array | undefined): Float64Array
 }
 

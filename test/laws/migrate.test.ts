@@ -99,7 +99,7 @@ describe('a change of numbers counts from its own moment on, exactly, however of
     expect(kernel.usedGrains(cells, 0, 89_000, long)).toBe(0)
   })
 
-  it('rounds tenths of units that are carried to whole ones over their sum', () => {
+  it('rounds tenths of units that are migrated to whole ones over their sum', () => {
     const [fine, whole] = [true, false].map(fractional =>
       createLimit({ name: 'r', algorithm: 'sliding-log', count: 5, periodMs: 1_000, fractional }),
     ) as [Limit, Limit]

@@ -1,5 +1,13 @@
 import { expect, it } from 'vitest'
-import { isProjectFile, listComments, listImports, listSources, readText, stripComments } from './project.ts'
+import {
+  isProjectFile,
+  listComments,
+  listFiles,
+  listImports,
+  listSources,
+  readText,
+  stripComments,
+} from './project.ts'
 
 /** Names in comments that no code has: those of brokers, clients and drivers, and examples of what users write. */
 const FOREIGN_NAMES: ReadonlySet<string> = new Set([
@@ -26,7 +34,8 @@ const FOREIGN_NAMES: ReadonlySet<string> = new Set([
   ...['tg_NAME_SECRET', 'getSendersById', 'emergency', 'abuse', 'prod', 'head', 'tgat', 'up', 'q', 'x5'],
 ])
 
-const NAME = /`#?([A-Za-z_]\w*)(?:\(\))?`/g
+const FILE = /(?<![\w/.{}-])[\w-]+(?:\/[\w-]+)*\.(?:tsx?|lua)\b/g
+const NAME = /`#?([A-Za-z_]\w*)(?:\(\))?`|\{@link[\s*]+([A-Za-z_]\w*)/g
 const EXPORT =
   /\bexport\s+(?:async\s+)?(?:abstract\s+)?(?:const|let|function\*?|class|type|interface)\s+(\w+)|\bexport\s+(?:type\s+)?\{([^}]*)\}/g
 const OPTIONS = /KnownOptions<[^=]*=\s*\{([^}]*)\}/g
@@ -78,9 +87,25 @@ it('comments name only what exists: in their file, in one that it imports, as an
       everywhere.has(name) ||
       imported.some(file => isProjectFile(file) && byPath.get(file)?.names.has(name))
     return listComments(text)
-      .flatMap(comment => [...comment.matchAll(NAME)].map(([, name]) => name!))
+      .flatMap(comment => [...comment.matchAll(NAME)].map(([, name, linked]) => name ?? linked!))
       .filter(name => !isKnown(name))
       .map(name => `${path}: a comment names \`${name}\`, which no code has: use the present name`)
   })
+  expect(found).toEqual([])
+})
+
+it('comments name only files that exist', () => {
+  const files = listFiles('').map(path => `/${path}`)
+  const luaComments = (text: string): string[] => text.match(/--.*/g) ?? []
+  const commented = [
+    ...listSources().map(path => ({ path, comments: listComments(readText(path)) })),
+    ...listFiles('src', '.lua').map(path => ({ path, comments: luaComments(readText(path)) })),
+  ]
+  const found = commented.flatMap(({ path, comments }) =>
+    comments
+      .flatMap(comment => comment.match(FILE) ?? [])
+      .filter(name => !files.some(file => file.endsWith(`/${name}`)))
+      .map(name => `${path}: a comment names ${name}, which does not exist: name the present file`),
+  )
   expect(found).toEqual([])
 })
