@@ -130,7 +130,7 @@ function createKernel(algorithm: CustomAlgorithm): Kernel {
 
 function write(cells: Float64Array, state: CustomState): void {
   cells[SIZE] = state.length
-  for (let place = 0; place < state.length; place++) cells[STATE + place] = state[place]!
+  for (let index = 0; index < state.length; index++) cells[STATE + index] = state[index]!
 }
 
 /**
@@ -139,7 +139,7 @@ function write(cells: Float64Array, state: CustomState): void {
  */
 function read(cells: Float64Array, size: number): number[] {
   const state: number[] = []
-  for (let place = 0; place < size; place++) state.push(cells[STATE + place]!)
+  for (let index = 0; index < size; index++) state.push(cells[STATE + index]!)
   return state
 }
 
@@ -190,9 +190,10 @@ function isWhole(value: number): boolean {
   return Number.isSafeInteger(value) && value >= 0
 }
 
-function flawOfState(state: CustomState, most: number): string | undefined {
+function flawOfState(state: CustomState, maxNumbers: number): string | undefined {
   if (!Array.isArray(state)) return 'returned a state that is no list'
-  if (state.length > most) return `returned a state of ${state.length} numbers where it may hold ${most}`
+  if (state.length > maxNumbers)
+    return `returned a state of ${state.length} numbers where it may hold ${maxNumbers}`
   for (const number of state) {
     if (!Number.isFinite(number)) return 'returned a state that does not hold finite numbers alone'
   }

@@ -32,8 +32,8 @@ local function customAlgorithm(name, step, giveBack)
 
   local function checked(state, most)
     if type(state) ~= 'table' or #state > most then flawed('returned no state, or one too large') end
-    for place = 1, #state do
-      local number = state[place]
+    for index = 1, #state do
+      local number = state[index]
       if type(number) ~= 'number' or number - number ~= 0 then flawed('returned a state of more than numbers') end
     end
     return #state > 0 and state or nil

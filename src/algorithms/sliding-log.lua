@@ -89,15 +89,15 @@ return {
     if old.scale == limit.scale then return end
     -- Rounds the sum of all entries from each time on, instead of each entry. Why: errors would add up.
     local exact, rounded, parts = 0, 0, {}
-    for place = #entries - ENTRY + 1, 1, -ENTRY do
-      local time, grains = struct.unpack('<dd', entries, place)
+    for index = #entries - ENTRY + 1, 1, -ENTRY do
+      local time, grains = struct.unpack('<dd', entries, index)
       exact = exact + grains
       local sum = rescale(exact, limit.scale, old.scale)
       parts[#parts + 1] = {time, sum - rounded}
       rounded = sum
     end
     entries = ''
-    for place = #parts, 1, -1 do entries = entries .. pack('<dd', parts[place][1], parts[place][2]) end
+    for index = #parts, 1, -1 do entries = entries .. pack('<dd', parts[index][1], parts[index][2]) end
     cells[2], cells[3] = rounded, entries
   end,
 

@@ -20,10 +20,10 @@ export function withoutControls(text: string): string {
 
 export function formatProblem(problem: Problem): string {
   const file = problem.file === undefined ? undefined : withoutControls(problem.file)
-  const place = [file, problem.line, problem.column].filter(part => part !== undefined).join(':')
+  const position = [file, problem.line, problem.column].filter(part => part !== undefined).join(':')
   const subject = problem.path ? `${problem.path}: ` : ''
   const remedy = problem.remedy ? ` (${problem.remedy})` : ''
-  return `${place ? `${place}: ` : ''}${subject}${problem.message}${remedy}`
+  return `${position ? `${position}: ` : ''}${subject}${problem.message}${remedy}`
 }
 
 /** Error for an invalid policy or option. Lists all problems. */

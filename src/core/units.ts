@@ -139,10 +139,10 @@ export function parseQuota(text: string): Rate {
     throw policyError('', `${written} is not a day of the month`, 'write from day 1 to from day 31')
   }
   if (rate.window === 'week') {
-    const place = WEEKDAYS.findIndex(
+    const index = WEEKDAYS.findIndex(
       name => name === word.toLowerCase() || name.slice(0, 3) === word.toLowerCase(),
     )
-    if (place >= 0) return { ...rate, from: place + 1 }
+    if (index >= 0) return { ...rate, from: index + 1 }
     throw policyError('', `${written} is not a day of the week`, 'write from monday, or from another weekday')
   }
   throw policyError('', `${written} has no effect here`, 'only months and weeks may begin on another day')

@@ -36,8 +36,8 @@ export function collectDecisionMetrics(analytics: Analytics): readonly MetricFam
     counts: Float64Array | undefined,
     usual: string | undefined,
   ): readonly MetricSample[] =>
-    COUNTED_REASONS.flatMap((reason, place) => {
-      const value = counts?.[place] ?? 0
+    COUNTED_REASONS.flatMap((reason, index) => {
+      const value = counts?.[index] ?? 0
       return value === 0 && reason !== usual ? [] : [{ labels: { ...labelsOf(pair), reason }, value }]
     })
   const byRule = (

@@ -80,17 +80,17 @@ export class Trie {
   #walk(topic: string): readonly number[] {
     const { separator, restMatchesParent, hidesDollar } = this.#grammar
     const found: number[] = []
-    let places = this.#nodes
+    let nodes = this.#nodes
     let reached = this.#reached
     let count = 1
-    places[0] = this.#root
+    nodes[0] = this.#root
     let wild = !(hidesDollar && topic[0] === '$')
     for (let from = 0; count > 0; ) {
       const at = topic.indexOf(separator, from)
       const level = topic.slice(from, at < 0 ? topic.length : at)
       let next = 0
       for (let index = 0; index < count; index++) {
-        const node = places[index]!
+        const node = nodes[index]!
         if (wild) {
           if (node.rests !== undefined) append(found, node.rests)
           if (node.one !== undefined) reached[next++] = node.one
@@ -99,8 +99,8 @@ export class Trie {
         if (literal !== undefined) reached[next++] = literal
       }
       wild = true
-      const passed = places
-      places = reached
+      const passed = nodes
+      nodes = reached
       reached = passed
       count = next
       if (at < 0) break
@@ -108,7 +108,7 @@ export class Trie {
     }
     // The topic ends at these nodes. If it continued beyond all of them, there are none.
     for (let index = 0; index < count; index++) {
-      const node = places[index]!
+      const node = nodes[index]!
       if (restMatchesParent && node.rests !== undefined) append(found, node.rests)
       if (node.ends !== undefined) append(found, node.ends)
     }
@@ -152,7 +152,7 @@ function inOrder(found: number[]): readonly number[] {
   for (let index = 1; index < found.length; index++) {
     if (found[index - 1]! >= found[index]!) {
       found.sort((a, b) => a - b)
-      return found.filter((id, place) => place === 0 || id !== found[place - 1])
+      return found.filter((id, index) => index === 0 || id !== found[index - 1])
     }
   }
   return found

@@ -232,8 +232,8 @@ export function peekSteps(
           : undefined
     return decision?.rule === undefined ? [] : [decision]
   })
-  const peekFrom = (place: number, exemptAfterMs: number): MaybePromise<readonly Decision[]> => {
-    const step = exempts[place]
+  const peekFrom = (stepIndex: number, exemptAfterMs: number): MaybePromise<readonly Decision[]> => {
+    const step = exempts[stepIndex]
     if (step === undefined) {
       return andThen(peekVerdicts(rules, store, message, sender, nowMs), verdicts =>
         [
@@ -243,13 +243,13 @@ export function peekSteps(
       )
     }
     if (!step.meta.covers(message.topic, sender.identity) || !holdsFor(step.meta, message, nowMs)) {
-      return peekFrom(place + 1, exemptAfterMs)
+      return peekFrom(stepIndex + 1, exemptAfterMs)
     }
     if (step.own === undefined) return [step.meta.decision]
     return andThen(peekVerdicts([step.own], store, message, sender, nowMs), ([own]) =>
       own!.allowed
         ? [exemptionDecision(step, own)]
-        : peekFrom(place + 1, Math.min(exemptAfterMs, exemptionRetryAfterMs(own!))),
+        : peekFrom(stepIndex + 1, Math.min(exemptAfterMs, exemptionRetryAfterMs(own!))),
     )
   }
   return peekFrom(0, Infinity)

@@ -28,7 +28,7 @@ export function applyOverrides(
   const { tier, overrides } = effectiveSettings
   const lifted: Rule[] = []
   let count = 0
-  const place = ({ rule, pattern }: Omit<RuleInPlan, 'index'>): RuleInPlan[] => {
+  const planRule = ({ rule, pattern }: Omit<RuleInPlan, 'index'>): RuleInPlan[] => {
     const priced = multiplyRuleCost(rule, tier?.costThousandths ?? 1000)
     const changed = overriddenRule(priced, overrides)
     if (changed === undefined) lifted.push(rule)
@@ -53,14 +53,14 @@ export function applyOverrides(
       case 'exempt':
         return [step.own === undefined ? step : { ...step, own: { ...step.own, index: count++ } }]
       case 'limits': {
-        const rules = [...(index === first ? own : []), ...step.rules].flatMap(place)
+        const rules = [...(index === first ? own : []), ...step.rules].flatMap(planRule)
         return rules.length > 0 ? [{ kind: 'limits', rules }] : []
       }
       default:
         return step satisfies never
     }
   })
-  const rest = first < 0 ? own.flatMap(place) : []
+  const rest = first < 0 ? own.flatMap(planRule) : []
   return {
     steps: rest.length > 0 ? [...treated, { kind: 'limits', rules: rest }] : treated,
     passed: passedWithout(lifted),

@@ -49,8 +49,8 @@ export function compileBehaviour(
   const problems: Problem[] = []
   const good = readFactor(spec.good ?? BEHAVIOUR_FACTORS.good)
   const abusive = readFactor(spec.abusive ?? BEHAVIOUR_FACTORS.abusive)
-  const check = (path: string, word: unknown, factor: number | undefined, remedy: string): void => {
-    const shown = JSON.stringify(String(word).slice(0, 60))
+  const check = (path: string, value: unknown, factor: number | undefined, remedy: string): void => {
+    const shown = JSON.stringify(String(value).slice(0, 60))
     if (factor === undefined) problems.push({ path, message: `${shown} is not a factor`, remedy })
   }
   check('good', spec.good, good, 'write a number with at most three decimals, as 1.2')
@@ -75,8 +75,8 @@ export function compileBehaviour(
   return { factors: { good, usual: 1, abusive }, per }
 }
 
-function readFactor(word: number | string): number | undefined {
-  const text = String(word).trim()
+function readFactor(value: number | string): number | undefined {
+  const text = String(value).trim()
   try {
     return parseFactor(text.startsWith('x') ? text : `x${text}`) / 1000
   } catch {

@@ -102,12 +102,15 @@ export class MemoryStore implements Store {
       const verdict = verdicts[index]!
       const slot = options.commit ? table.acquire(charge.key, nowMs) : table.find(charge.key)
       const earlier = repeats ? earlierCharges(charges, index, verdicts) : NO_CHARGES
-      const sum = earlier.reduce((total, place) => total + Math.max(0, grains[place]!), grains[index]!)
+      const sum = earlier.reduce(
+        (total, earlierIndex) => total + Math.max(0, grains[earlierIndex]!),
+        grains[index]!,
+      )
       if (slot < 0) table.probeUnseen(nowMs, sum, verdict)
       else table.records.probe(slot, nowMs, sum, verdict)
       if (verdict.allowed) {
         grains[index] = sum
-        for (const place of earlier) grains[place] = ADDED_TO_LATER
+        for (const earlierIndex of earlier) grains[earlierIndex] = ADDED_TO_LATER
       } else if (charge.soft !== true) denied = true
       return slot
     })
@@ -233,10 +236,11 @@ export class MemoryStore implements Store {
 /** Returns the indexes of earlier passing charges of the same rule and key: their costs add up. */
 function earlierCharges(charges: readonly Charge[], index: number, verdicts: readonly Verdict[]): number[] {
   const { limit, key } = charges[index]!
-  const places: number[] = []
-  for (let place = 0; place < index; place++) {
-    const other = charges[place]!
-    if (other.key === key && other.limit.name === limit.name && verdicts[place]!.allowed) places.push(place)
+  const earlierIndexes: number[] = []
+  for (let earlierIndex = 0; earlierIndex < index; earlierIndex++) {
+    const other = charges[earlierIndex]!
+    if (other.key === key && other.limit.name === limit.name && verdicts[earlierIndex]!.allowed)
+      earlierIndexes.push(earlierIndex)
   }
-  return places
+  return earlierIndexes
 }

@@ -112,13 +112,13 @@ export class RuleCounterStreams {
     if (n > MAX_READ_MESSAGES) return undefined
     const next_by_subj = this.subjectOf(limit.name, key)
     let seq = 0
-    for (let place = 1; ; place++) {
+    for (let rank = 1; ; rank++) {
       const found = await this.#jetstream.message(
         this.#stream(limit).name,
         { seq: seq + 1, next_by_subj },
         deadlineMs,
       )
-      if (found === undefined || place === n) return found?.timeMs
+      if (found === undefined || rank === n) return found?.timeMs
       seq = found.seq
     }
   }

@@ -125,13 +125,13 @@ end
 -- findLimitChanges in limit-history-for-migration.ts.
 local function firstChange(limit, header, last)
   local before, known, later, inForce = limit.before, nil, nil, 1
-  for place = 1, #before + 1 do
-    local change = before[place] or limit
+  for index = 1, #before + 1 do
+    local change = before[index] or limit
     if change.header == header then
-      if change.since <= last then known = place end
-      later = later or place
+      if change.since <= last then known = index end
+      later = later or index
     end
-    if change.since <= last then inForce = place end
+    if change.since <= last then inForce = index end
   end
   known = known or later
   return known and known + 1 or inForce
@@ -146,11 +146,11 @@ local function adopt(key, old, header, limit)
   local first = firstChange(limit, header, last)
   if first > #before + 1 then return end
   expiryOf[key], isMigrating = nil, true
-  for place = first, #before + 1 do
-    local change = before[place] or limit
-    local next = place > #before and limit or limitOfHeader(change.header, KEYS[key])
+  for index = first, #before + 1 do
+    local change = before[index] or limit
+    local next = index > #before and limit or limitOfHeader(change.header, KEYS[key])
     -- The windows around that change.
-    if place <= #before then next.borders = change.borders end
+    if index <= #before then next.borders = change.borders end
     cells = cells and migrateOnce(cells, old, next, min(change.since, nowMs))
     old = next
   end
@@ -207,8 +207,8 @@ local at = 1
 while messages[at] do
   local kind, first, last = messages[at], at + 2, at + 4 * messages[at + 1] + 1
   local denied = false
-  for place = first, last, 4 do
-    local key, limit, grains = messages[place], limits[messages[place + 1]], messages[place + 2]
+  for index = first, last, 4 do
+    local key, limit, grains = messages[index], limits[messages[index + 1]], messages[index + 2]
     if limitOf[key] ~= limit then open(key, limit) end
     if kind == REFUND then
       if values[key] or dirty[key] then
@@ -224,7 +224,7 @@ while messages[at] do
       size = size + 3
       if allowed then
         sumOf[key] = sum
-      elseif messages[place + 3] == 0 then
+      elseif messages[index + 3] == 0 then
         denied = true
       end
       -- A bucket that starts partly full also begins to fill when its first charge is denied.
@@ -232,8 +232,8 @@ while messages[at] do
     end
   end
   local takes = kind == COMMIT and not denied
-  for place = first, last, 4 do
-    local key = messages[place]
+  for index = first, last, 4 do
+    local key = messages[index]
     local sum = sumOf[key]
     if sum then
       if takes then
