@@ -8,7 +8,7 @@ const stores = new URL('../../src/stores/', import.meta.url)
 const WRAPPERS = ['resilient']
 
 /** Stores that use only their server's time cannot be driven through histories; test/src/stores tests them. */
-const SERVER_TIME_ONLY = ['nats-kv/jetstream-sliding-log-store']
+const SERVER_TIME_ONLY = ['nats-stream']
 
 /** Ways to run a store that may fail differently; any other store runs once under its own name. */
 const WAYS: Readonly<Record<string, readonly string[]>> = {

@@ -1,6 +1,7 @@
 /** Entry point `topicgate/nats-kv`: limits in NATS JetStream. */
+
+export { NatsStreamStore, type NatsStreamStoreOptions } from '../nats-stream/store.ts'
 export type { NatsConnection, NatsReply } from './connection-wrapper.ts'
-export { NatsStreamStore, type NatsStreamStoreOptions } from './jetstream-sliding-log-store.ts'
 export {
   type OpenNatsKvOptions,
   type OpenNatsStreamOptions,

@@ -4,11 +4,11 @@ import { StoreError } from '../../core/errors.ts'
 import { type Logger, SILENT } from '../../core/logger.ts'
 import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
 import { type LeaseSetting, openLeased } from '../leased/open.ts'
+import { NatsStreamStore, type NatsStreamStoreOptions } from '../nats-stream/store.ts'
 import { parseLeaseSetting, readBreaker } from '../normalize-store-options.ts'
 import { computeLateAnswerTimeoutMs, openResilient, type ResilienceOptions } from '../resilient/open.ts'
 import type { ResilientStore } from '../resilient/resilient-store.ts'
 import { describeNatsError, type NatsConnection } from './connection-wrapper.ts'
-import { NatsStreamStore, type NatsStreamStoreOptions } from './jetstream-sliding-log-store.ts'
 import { NatsKvStore, type NatsKvStoreOptions } from './store.ts'
 
 /** Connection options. */

@@ -7,9 +7,9 @@ import {
   NOT_STORED_CODE,
   STREAM_NOT_FOUND_CODE,
   type StreamConfig,
-} from './jetstream-api-client.ts'
-import { ManagedStream, NS_PER_MS } from './stream.ts'
-import { encodeToken } from './subject-names.ts'
+} from '../nats-kv/jetstream-api-client.ts'
+import { ManagedStream, NS_PER_MS } from '../nats-kv/stream.ts'
+import { encodeToken } from '../nats-kv/subject-names.ts'
 
 export interface RuleCounterSettings {
   readonly bucket: string

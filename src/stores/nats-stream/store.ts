@@ -3,12 +3,12 @@ import { type Clock, systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
+import { deadlineIn, type NatsConnection, NatsConnectionWrapper } from '../nats-kv/connection-wrapper.ts'
+import { JetStreamApi } from '../nats-kv/jetstream-api-client.ts'
+import { NatsSharedEntries } from '../nats-kv/nats-shared-entries.ts'
+import { checkBucketName, checkWhole } from '../nats-kv/subject-names.ts'
 import type { Charge, StateSelector, Store, StoreHealth, Verdict } from '../store.ts'
-import { deadlineIn, type NatsConnection, NatsConnectionWrapper } from './connection-wrapper.ts'
-import { JetStreamApi } from './jetstream-api-client.ts'
-import { NatsSharedEntries } from './nats-shared-entries.ts'
 import { RuleCounterStreams, type Taken } from './rule-counter-streams.ts'
-import { checkBucketName, checkWhole } from './subject-names.ts'
 
 export interface NatsStreamStoreOptions {
   /** Connection of `nats` or `@nats-io/transport-node`, or a promise of one. */

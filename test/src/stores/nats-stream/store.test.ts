@@ -6,7 +6,7 @@ import { NatsStreamStore } from '../../../../src/stores/nats-kv/index.ts'
 import type { Charge } from '../../../../src/stores/store.ts'
 import { startNats } from '../../../support/nats.ts'
 import { until } from '../../../support/wait.ts'
-import { askApi, CLIENTS } from './harness.ts'
+import { askApi, CLIENTS } from '../nats-kv/harness.ts'
 
 const server = await startNats({ jetstream: true })
 const connections = await Promise.all(
