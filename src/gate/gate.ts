@@ -74,7 +74,7 @@ export const GATE_OPTIONS: KnownOptions<GateOptions> = {
 export class Gate {
   /** Monotone clock. If the system clock steps back, it stays at the greatest time seen. */
   readonly clock: SteadyClock
-  readonly #activeChain: GateChain
+  readonly #gateChain: GateChain
   readonly #runtimeConfig: RuntimeConfig
   /** Set if there are listeners or counters of decisions, or penalties. */
   #hasDecisionListeners = false
@@ -115,10 +115,10 @@ export class Gate {
     this.#openedSpec = options.store === undefined ? { url: 'memory' } : undefined
     this.#readOptions = options
     this.#emitter = new GateEmitter(this.logger, () => this.#updateFlags())
-    this.#activeChain = new GateChain(this, this.#emitter, options)
-    this.handlerMonitor = this.#activeChain.handlerMonitor
-    this.held = this.#activeChain.held
-    this.#runtimeConfig = new RuntimeConfig(this, this.#activeChain, this.#emitter, options.tierOf)
+    this.#gateChain = new GateChain(this, this.#emitter, options)
+    this.handlerMonitor = this.#gateChain.handlerMonitor
+    this.held = this.#gateChain.held
+    this.#runtimeConfig = new RuntimeConfig(this, this.#gateChain, this.#emitter, options.tierOf)
     this.bans = this.#runtimeConfig.bans
     this.overrides = this.#runtimeConfig.overrides
     this.exemptions = this.#runtimeConfig.exemptions
@@ -159,7 +159,7 @@ export class Gate {
   }
 
   get dialect(): Dialect {
-    return this.#activeChain.registry.dialect
+    return this.#gateChain.registry.dialect
   }
 
   /**
@@ -175,7 +175,7 @@ export class Gate {
     for (const middleware of added) checkMiddleware(middleware)
     for (const middleware of added) {
       checkLimitSupport(middleware, this.store)
-      this.#activeChain.add(pattern, middleware)
+      this.#gateChain.add(pattern, middleware)
     }
     this.#updateFlags()
     this.#emitter.emit('changed')
@@ -193,14 +193,14 @@ export class Gate {
     // The likely case first: same sender, same topic as before, and no change of rules.
     if (
       senderState === undefined ||
-      senderState.routes !== this.#activeChain.routes ||
+      senderState.routes !== this.#gateChain.routes ||
       senderState.owner !== message.sender ||
       senderState.topic !== message.topic ||
       senderState.on !== message.on
     ) {
       if (message.on === undefined || message.sender === undefined)
         return this.check(this.#completeMessage(given))
-      const resolved = this.#activeChain.resolveSender(message)
+      const resolved = this.#gateChain.resolveSender(message)
       if (resolved instanceof Promise) return resolved.then(() => this.check(message))
       senderState = resolved
     }
@@ -226,7 +226,7 @@ export class Gate {
   /** Returns one decision for each rule that applies to the message, or that of its exemption. Charges nothing. */
   peek(given: GivenMessage): MaybePromise<readonly Decision[]> {
     const message = this.#completeMessage(given)
-    const senderState = this.#activeChain.resolveSender(message)
+    const senderState = this.#gateChain.resolveSender(message)
     if (senderState instanceof Promise) return senderState.then(() => this.peek(message))
     const nowMs = this.clock.now()
     const { lagMs } = this.clock
@@ -234,7 +234,7 @@ export class Gate {
     const decisions =
       evaluator.kind === 'banned'
         ? [evaluator.decide(message, senderState, nowMs)]
-        : peekSteps(steps, this.store, this.#activeChain.lastPayloads, message, senderState, nowMs)
+        : peekSteps(steps, this.store, this.#gateChain.lastPayloads, message, senderState, nowMs)
     if (lagMs === 0) return decisions
     return andThen(decisions, each => each.map(decision => addLag(decision, lagMs)))
   }
@@ -242,12 +242,12 @@ export class Gate {
   /** Returns every step for one message: route, exemptions and the numbers of each limit. Charges nothing. */
   async explain(given: GivenMessage): Promise<Explanation> {
     const message = this.#completeMessage(given)
-    const senderState = this.#activeChain.resolveSender(message)
+    const senderState = this.#gateChain.resolveSender(message)
     if (senderState instanceof Promise) return senderState.then(() => this.explain(message))
     const trace = await explainPlan(
       operationPlanForSender(senderState, this.clock.now()),
       this.store,
-      this.#activeChain.lastPayloads,
+      this.#gateChain.lastPayloads,
       message,
       senderState,
       this.clock.now(),
@@ -255,7 +255,7 @@ export class Gate {
     return {
       ...trace,
       held: this.held.describe(message),
-      patterns: this.#activeChain.currentRoutes().patternsOf(message),
+      patterns: this.#gateChain.currentRoutes().patternsOf(message),
     }
   }
 
@@ -305,28 +305,28 @@ export class Gate {
     return {
       policy: this.#policyStats,
       runtimeEntries: this.#runtimeConfig.countEntries(),
-      ...this.#activeChain.stats(),
+      ...this.#gateChain.stats(),
     }
   }
 
   /** Returns the names of all rules, in their order. */
   rules(): readonly string[] {
-    return this.#activeChain.registry.ruleNames
+    return this.#gateChain.registry.ruleNames
   }
 
   /** Returns every possible outcome, with the rules that may lead to it. */
   outcomes(on?: Operation): ReadonlyMap<Outcome, readonly string[]> {
-    return this.#activeChain.registry.outcomes(on)
+    return this.#gateChain.registry.outcomes(on)
   }
 
   /** Returns true if a decision about an action may depend on a payload itself, and not only on its size. */
   usesPayload(on: Operation): boolean {
-    return this.#activeChain.registry.usesPayload(on)
+    return this.#gateChain.registry.usesPayload(on)
   }
 
   /** Returns the numbers of a rule and its outcome when exceeded. */
   ruleOf(name: string | undefined): RuleInfo | undefined {
-    return name === undefined ? undefined : this.#activeChain.registry.ruleOf(name)
+    return name === undefined ? undefined : this.#gateChain.registry.ruleOf(name)
   }
 
   /**
@@ -334,7 +334,7 @@ export class Gate {
    * looked up, the tier is the one known so far.
    */
   senderOf(message: GivenMessage): Sender {
-    return this.#activeChain.identityOf(this.#completeMessage(message))
+    return this.#gateChain.identityOf(this.#completeMessage(message))
   }
 
   /**
@@ -343,7 +343,7 @@ export class Gate {
    */
   keyOf(rule: string, given: GivenMessage): string | undefined {
     const message = this.#completeMessage(given)
-    const senderState = this.#activeChain.resolveWithoutLookup(message)
+    const senderState = this.#gateChain.resolveWithoutLookup(message)
     return keyUnderRule(
       senderState.senderPlan!.plan.steps,
       rule,
@@ -358,12 +358,12 @@ export class Gate {
    * message that was `claimed` when it was checked. Returns the refusal if it is one connect too many.
    */
   confirmConnect(message: Message): Decision | undefined {
-    return this.#activeChain.confirmConnect(message)
+    return this.#gateChain.confirmConnect(message)
   }
 
   /** Returns the refusal of every message of a banned sender; undefined if the sender is not banned. Counts nothing. */
   banOf(sender: Sender): Decision | undefined {
-    return this.#activeChain.banOf(sender)
+    return this.#gateChain.banOf(sender)
   }
 
   /**
@@ -383,12 +383,12 @@ export class Gate {
    * message that passed was not delivered.
    */
   forgetPayload(message: GivenMessage): void {
-    this.#activeChain.forgetPayload(this.#completeMessage(message))
+    this.#gateChain.forgetPayload(this.#completeMessage(message))
   }
 
   /** Forgets the counts of one key, one rule, or all. Returns the number of keys. */
   async reset(selector: StateSelector = {}): Promise<number> {
-    const count = await this.#activeChain.reset(selector)
+    const count = await this.#gateChain.reset(selector)
     this.#emitter.emit('changed')
     return count
   }
@@ -418,7 +418,7 @@ export class Gate {
   async close(): Promise<void> {
     await this.#stopWatching?.()
     this.#unwatchStore?.()
-    this.#activeChain.close()
+    this.#gateChain.close()
     await this.#runtimeConfig.close()
     if (this.#openedSpec !== undefined) await this.store.close()
   }
@@ -440,14 +440,14 @@ export class Gate {
   }
 
   #updateFlags(): void {
-    this.#needsRefusals = this.#activeChain.hasPenalties
+    this.#needsRefusals = this.#gateChain.hasPenalties
     this.#hasDecisionListeners = this.#emitter.hasDecisionListeners || this.#needsRefusals
   }
 
   async #applyPolicy(policy: LoadedPolicy): Promise<void> {
     if (this.#openedSpec !== undefined) checkSameStore(policy, this.#openedSpec)
     checkPolicySupport(policy, this.store)
-    const gone = await this.#activeChain.apply(policy.compiled)
+    const gone = await this.#gateChain.apply(policy.compiled)
     this.#policy = policy
     this.#updateFlags()
     this.#policyStats = {
