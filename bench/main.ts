@@ -16,6 +16,7 @@ import {
   times,
 } from './harness.ts'
 import { writeSection } from './page.ts'
+import { rollout } from './rollout-tables.ts'
 import { connects, loading, start } from './start-tables.ts'
 import { traffic } from './traffic-tables.ts'
 
@@ -405,6 +406,7 @@ const PARTS = {
   natsKv,
   insight,
   observers,
+  rollout,
   loading,
   start,
   connects,
@@ -415,7 +417,15 @@ const ORDER = [
   ...['Conditions', 'aedes', 'MQTT gateway', 'NATS gateway', 'Workers'],
   ...['A flood at aedes', 'Memory a key'],
   ...['A flood of unknown clients', 'Idle keys going', 'SQLite', 'Redis', 'Leases', 'NATS', 'MQTT consumers'],
-  ...['NATS as a store', 'Analytics', 'Dashboard and tail', 'Loading a policy', 'Start', 'Connections'],
+  ...[
+    'NATS as a store',
+    'Analytics',
+    'Dashboard and tail',
+    'Rolling out a limit',
+    'Loading a policy',
+    'Start',
+    'Connections',
+  ],
 ]
 for (const name of positionals.length === 0 ? Object.keys(PARTS) : positionals) {
   const part = PARTS[name as keyof typeof PARTS]
