@@ -18,7 +18,8 @@ const MORE_IN_LONG = [
 const LONG_BESIDE_OTHERS = [
   'test/e2e/{ci-examples,dashboard,dashboard-screenshots,gateway-broker-faults,gateway-rabbitmq}.long.test.ts',
   'test/e2e/{mqtt-restart,nats-gateway-rolling-restart,nats-suite-behind-gateway,operators-evening}.long.test.ts',
-  'test/e2e/{replay-bytes,rollout-loop,sigterm-promises,slow-connects,testing-entry-point}.long.test.ts',
+  'test/e2e/{replay-bytes,rollout-loop,sigterm-promises,slow-connects,suggest-memory}.long.test.ts',
+  'test/e2e/testing-entry-point.long.test.ts',
   'test/src/{attack,admin/event-streams,admin/slow-requests}.long.test.ts',
 ]
 const isLong = process.env.TOPICGATE_LONG === '1'
