@@ -9,7 +9,7 @@ import { DEFAULT_START_MS, type FleetEvent, SimulatedFleet } from './simulated-f
 
 /** Minimum sleep: a flood is sent in groups, which wakes the process less often. */
 const MIN_SLEEP_MS = 5
-/** Maximum sleep, because a device that has lost its connection may act earlier than planned. */
+/** Maximum sleep, because a device that has lost its connection may act earlier than planned, and the run may be stopped. */
 const MAX_SLEEP_MS = 50
 const CHECK_MS = 20
 
@@ -57,7 +57,7 @@ export class BrokerFleet {
   async run(stopped: Promise<unknown>, onEvent: (event: FleetEvent) => Promise<void>): Promise<void> {
     const fleet = this.#fleet
     let isStopped = false
-    const stop = stopped.then(() => {
+    void stopped.then(() => {
       isStopped = true
     })
     this.#beginMs = performance.now()
@@ -65,8 +65,7 @@ export class BrokerFleet {
     while (fleet.nextAtMs !== Infinity && !isStopped) {
       const waitMs = fleet.nextAtMs - this.#nowMs
       if (waitMs >= 1) {
-        const sleepMs = Math.min(Math.max(waitMs, MIN_SLEEP_MS), MAX_SLEEP_MS)
-        await Promise.race([sleep(sleepMs), stop])
+        await sleep(Math.min(Math.max(waitMs, MIN_SLEEP_MS), MAX_SLEEP_MS))
       } else {
         const event = fleet.next()!
         if (this.#act(event)) await onEvent(event)

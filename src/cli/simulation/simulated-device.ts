@@ -196,7 +196,7 @@ export class SimulatedDevice {
     }
     const sendMs = this.#backlog > 0 ? this.#flushMs : this.#dueMs
     const connectMs = Math.min(this.#reconnectMs, this.#slowConnectMs)
-    const { startMs: disconnectMs = Infinity } = this.#outage ?? {}
+    const disconnectMs = this.#outage?.startMs ?? Infinity
     if (disconnectMs <= Math.min(sendMs, connectMs)) this.#planFor('disconnect', disconnectMs)
     else if (sendMs < connectMs) this.#planFor('publish', sendMs)
     else this.#planFor(connectMs === this.#reconnectMs ? this.beginning : 'connect', connectMs)
