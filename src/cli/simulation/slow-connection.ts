@@ -1,4 +1,4 @@
-import { connect } from 'node:net'
+import { connect, isIP } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import type { DeviceConnection } from './fleet-broker.ts'
 
@@ -22,7 +22,9 @@ export function openSlowly(
   { host, port, isTls }: SlowConnectionServer,
   { bytes, slowMs, onLost }: SlowConnectionOptions,
 ): DeviceConnection {
-  const socket = isTls ? connectTls({ host, port }) : connect({ host, port })
+  const socket = isTls
+    ? connectTls({ host, port, servername: isIP(host) === 0 ? host : '' })
+    : connect({ host, port })
   let sent = 0
   const timer = setInterval(() => {
     socket.write(bytes.subarray(sent, sent + 1))
