@@ -45,18 +45,22 @@ export class CompactCopy {
     }
   }
 
+  /** Returns true if a message with the same number of its line was added. */
+  hasLine(lineNumber: number | undefined): boolean {
+    return lineNumber !== undefined && lineNumber < this.#lines
+  }
+
   /** Adds a message with the number of its line in a `CaptureLineCache`. Rejects with CommandError if the disk is full. */
   add({ atMs, message }: CaptureRecord, lineNumber: number | undefined): MaybePromise<void> {
-    if (lineNumber !== undefined && lineNumber < this.#lines)
-      this.#batch += `${slotOf(lineNumber)} ${atMs - this.#atMs}\n`
+    // Only the last numbers are repeated.
+    const slot = lineNumber === undefined ? '' : lineNumber % MAX_SIZES.cachedCaptureLines
+    if (this.hasLine(lineNumber)) this.#batch += `${slot} ${atMs - this.#atMs}\n`
     else {
-      if (lineNumber !== undefined) {
-        this.#batch += slotOf(lineNumber)
-        this.#lines = lineNumber + 1
-      }
+      if (lineNumber !== undefined) this.#lines = lineNumber + 1
       const { topic, on, sender } = message
       const { client, user, device, apiKey, ip, roles, tier } = sender
-      this.#batch += `${JSON.stringify({ at: atMs, topic, on, client, user, device, apiKey, ip, roles, tier })}\n`
+      const fields = { at: atMs, topic, on, client, user, device, apiKey, ip, roles, tier }
+      this.#batch += `${slot}${JSON.stringify(fields)}\n`
     }
     this.#atMs = atMs
     return this.#batch.length >= BATCH_CHARS ? this.#flush() : undefined
@@ -127,11 +131,6 @@ class CopyReader implements CaptureLineReader<CaptureRecord> {
     this.#end = place
     return number
   }
-}
-
-/** Bounds the numbers of lines, of which only the last ones are repeated. */
-function slotOf(lineNumber: number): number {
-  return lineNumber % MAX_SIZES.cachedCaptureLines
 }
 
 function unwritable(cause: unknown): CommandError {

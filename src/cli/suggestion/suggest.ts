@@ -112,8 +112,9 @@ class Suggestion {
     const capture = new CaptureFileReader(this.#options.capture, this.#terminal.stdin, reader)
     await capture.readMessages(
       record => {
-        survey.record(record)
-        return copy.add(record, reader.lineNumber)
+        const { lineNumber } = reader
+        survey.record(record, copy.hasLine(lineNumber))
+        return copy.add(record, lineNumber)
       },
       () => this.#showProgress(capture, 'read'),
     )

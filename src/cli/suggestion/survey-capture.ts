@@ -33,12 +33,14 @@ export class CaptureSurvey {
     return this.#dialect ?? 'mqtt'
   }
 
-  record({ atMs, message }: CaptureRecord): void {
+  /** `isRepeated` is true for a message that differs from one before only in time and size. */
+  record({ atMs, message }: CaptureRecord, isRepeated: boolean): void {
     this.messages++
     if (atMs < this.firstMs) this.firstMs = atMs
     if (atMs > this.lastMs) this.lastMs = atMs
     if (message.on === 'connect') this.connects++
-    if (message.on !== 'publish' || !this.#seen.has(message.topic)) this.#recordNew(message)
+    if (message.on === 'publish' && (isRepeated || this.#seen.has(message.topic))) return
+    this.#recordNew(message)
   }
 
   patterns(): readonly string[] {
