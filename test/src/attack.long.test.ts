@@ -8,8 +8,8 @@ import {
   formatMegabytes,
   type PassedTraffic,
   simulateAttacksOnPolicy,
-} from '../../src/cli/attack-simulation.ts'
-import { READY_POLICIES } from '../../src/cli/resolve-policy-files.ts'
+} from '../../src/cli/demo/attack-simulation.ts'
+import { READY_POLICIES } from '../../src/cli/policy/resolve-policy-files.ts'
 import { packageFile } from '../../src/core/package-files.ts'
 
 // After a change of the ready policies: TOPICGATE_OUTCOMES=write npx vitest run --project long attack

@@ -64,6 +64,18 @@ describe('dependencies between modules', () => {
         .map(({ to }) => to)
     expect(findCycles(sources, next)).toEqual([])
   })
+
+  it('no folder of the command line imports itself through a cycle', () => {
+    const folderOf = (path: string): string | undefined => /^src\/cli\/([^/]+)\//.exec(path)?.[1]
+    const folders = [...new Set(sources.flatMap(path => folderOf(path) ?? []))]
+    expect(folders.length).toBeGreaterThan(15)
+    const next = (folder: string): string[] =>
+      edges().flatMap(({ from, to }) => {
+        const target = folderOf(to)
+        return folderOf(from) === folder && target !== undefined && target !== folder ? [target] : []
+      })
+    expect(findCycles(folders, next)).toEqual([])
+  })
 })
 
 describe('packages of the core', () => {

@@ -7,7 +7,7 @@ const SLOWEST: readonly string[] = [
     'test/docs/commands.test.ts',
     'test/model/memory.test.ts',
     'test/model/sqlite.test.ts',
-    'test/src/cli/bench.test.ts',
+    'test/src/cli/bench/bench.test.ts',
     'test/conformance/brokers/aedes.test.ts',
   ],
   ...[

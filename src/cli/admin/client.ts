@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs'
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import type { Problem } from '../../core/errors.ts'
-import { CommandError, EXIT } from '../command-error.ts'
-import type { Terminal } from '../terminal.ts'
+import { CommandError, EXIT } from '../terminal/command-error.ts'
+import type { Terminal } from '../terminal/terminal.ts'
 import { findContext } from './contexts.ts'
 
 /** Flags of every command that talks to a running topicgate. */

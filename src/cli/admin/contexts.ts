@@ -1,8 +1,8 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { CommandError, EXIT } from '../command-error.ts'
-import type { Terminal } from '../terminal.ts'
+import { CommandError, EXIT } from '../terminal/command-error.ts'
+import type { Terminal } from '../terminal/terminal.ts'
 
 /** A named topicgate: its address, and the file of the token for it. */
 export interface CliContext {

@@ -1,7 +1,7 @@
 import type { ServerCheck, Status } from '../../admin/schemas/overview.ts'
 import { formatProblem, type Problem } from '../../core/errors.ts'
-import { EXIT } from '../command-error.ts'
-import { formatWait, printable } from '../format.ts'
+import { EXIT } from '../terminal/command-error.ts'
+import { formatWait, printable } from '../terminal/format.ts'
 import type { AdminClient } from './client.ts'
 import type { CommandOutput } from './run.ts'
 

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
-import { formatTable, printable } from '../format.ts'
-import { appendOptionValue } from '../parse-argument-values.ts'
+import { appendOptionValue } from '../arguments/parse-argument-values.ts'
+import { formatTable, printable } from '../terminal/format.ts'
 import type { AdminClient } from './client.ts'
 import { describeEntryTerms } from './render-card.ts'
 import { type CommandOutput, segment } from './run.ts'

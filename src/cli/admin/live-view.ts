@@ -1,8 +1,8 @@
-import { EXIT } from '../command-error.ts'
-import { PressedKeys } from '../pressed-keys.ts'
-import { RedrawnLines } from '../redrawn-lines.ts'
-import { type Terminal, write } from '../terminal.ts'
-import { TerminationSignalWaiter } from '../termination-signal-waiter.ts'
+import { EXIT } from '../terminal/command-error.ts'
+import { PressedKeys } from '../terminal/pressed-keys.ts'
+import { RedrawnLines } from '../terminal/redrawn-lines.ts'
+import { type Terminal, write } from '../terminal/terminal.ts'
+import { TerminationSignalWaiter } from '../terminal/termination-signal-waiter.ts'
 import type { ConnectionFlags } from './client.ts'
 import { runAdminCommand } from './run.ts'
 

@@ -1,5 +1,5 @@
-import { formatCount, formatShare, formatTable, printable } from '../format.ts'
-import type { Terminal } from '../terminal.ts'
+import { formatCount, formatShare, formatTable, printable } from '../terminal/format.ts'
+import type { Terminal } from '../terminal/terminal.ts'
 import { type AdminClient, type ConnectionFlags, openAdminClient } from './client.ts'
 import { showLiveView } from './live-view.ts'
 import { type CommandOutput, segment } from './run.ts'

@@ -1,5 +1,5 @@
 import type { SenderCard } from '../../admin/schemas/senders.ts'
-import { formatCount, formatTable, formatUnits, formatWait, printable } from '../format.ts'
+import { formatCount, formatTable, formatUnits, formatWait, printable } from '../terminal/format.ts'
 
 /** Renders the card of a sender. `nowMs` is the time that waits are counted from. */
 export function renderCard(card: SenderCard, nowMs: number): readonly string[] {

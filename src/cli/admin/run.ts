@@ -1,6 +1,6 @@
 import { formatProblem } from '../../core/errors.ts'
-import { EXIT, errorToJson, explainError } from '../command-error.ts'
-import { type Terminal, write } from '../terminal.ts'
+import { EXIT, errorToJson, explainError } from '../terminal/command-error.ts'
+import { type Terminal, write } from '../terminal/terminal.ts'
 import { type AdminClient, type ConnectionFlags, openAdminClient, RefusedRequestError } from './client.ts'
 
 /** What a command prints: a JSON document, or lines. */

@@ -1,8 +1,8 @@
 import type { RefusalJson } from '../../admin/schemas/senders.ts'
-import { EXIT } from '../command-error.ts'
-import { printable } from '../format.ts'
-import { type Terminal, write } from '../terminal.ts'
-import { TerminationSignalWaiter } from '../termination-signal-waiter.ts'
+import { EXIT } from '../terminal/command-error.ts'
+import { printable } from '../terminal/format.ts'
+import { type Terminal, write } from '../terminal/terminal.ts'
+import { TerminationSignalWaiter } from '../terminal/termination-signal-waiter.ts'
 import { type ConnectionFlags, openAdminClient } from './client.ts'
 import { runAdminCommand } from './run.ts'
 

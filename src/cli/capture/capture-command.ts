@@ -7,8 +7,8 @@ import {
   parseDurationArgument,
   parsePercentArgument,
   readPort,
-} from '../parse-argument-values.ts'
-import type { Terminal } from '../terminal.ts'
+} from '../arguments/parse-argument-values.ts'
+import type { Terminal } from '../terminal/terminal.ts'
 import type { CaptureFlags } from './capture-messages.ts'
 import { DEFAULT_CAPTURE_FILES } from './live-capture-options.ts'
 

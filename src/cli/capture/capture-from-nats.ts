@@ -1,5 +1,5 @@
-import { CommandError, EXIT, explainError } from '../command-error.ts'
-import { requirePackages } from '../required-packages.ts'
+import { CommandError, EXIT, explainError } from '../terminal/command-error.ts'
+import { requirePackages } from '../terminal/required-packages.ts'
 import type { CaptureTarget } from './captured-message.ts'
 import { TopicSubscription } from './topic-subscription.ts'
 

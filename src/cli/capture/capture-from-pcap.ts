@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { access } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
 import { CONNECT_TOPIC } from '../../broker-support/connect-topic.ts'
-import { CommandError, EXIT } from '../command-error.ts'
+import { CommandError, EXIT } from '../terminal/command-error.ts'
 import type { CaptureTarget } from './captured-message.ts'
 
 /** Fields of an MQTT packet as `tshark -T ek` names them. */

@@ -2,9 +2,9 @@ import { close, ftruncate, open, openSync, rmSync, statSync, write as writeFile 
 import { rm } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
-import { findNumbers, numbered } from '../capture-file-names.ts'
-import { CommandError, EXIT } from '../command-error.ts'
-import { type Terminal, write } from '../terminal.ts'
+import { CommandError, EXIT } from '../terminal/command-error.ts'
+import { type Terminal, write } from '../terminal/terminal.ts'
+import { findNumbers, numbered } from './capture-file-names.ts'
 
 const compress = promisify(gzip)
 const openFile = promisify(open)

@@ -1,5 +1,5 @@
-import { toPercent } from '../format.ts'
-import { LineError } from '../line-splitter.ts'
+import { toPercent } from '../terminal/format.ts'
+import { LineError } from './line-splitter.ts'
 
 /** Version of the format of captures. */
 export const CAPTURE_VERSION = 1

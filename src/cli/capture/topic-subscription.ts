@@ -1,5 +1,5 @@
 import type { CapturedFields } from '../../admin/state/captured-fields.ts'
-import { CommandError, EXIT } from '../command-error.ts'
+import { CommandError, EXIT } from '../terminal/command-error.ts'
 
 type SenderPart = 'client' | 'user' | 'device'
 const PARTS: readonly string[] = ['client', 'user', 'device'] satisfies SenderPart[]

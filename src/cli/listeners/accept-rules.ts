@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Decision, Dialect, Gate, Logger, Message } from '../../index.ts'
-import { sampleLog } from '../sampled-log.ts'
+import { sampleLog } from '../monitoring/sampled-log.ts'
 
 /** Topic of an accepted socket, which has none of its own. */
 const ACCEPT_TOPIC = 'accept'

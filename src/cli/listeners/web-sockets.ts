@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Dialect, Logger } from '../../index.ts'
-import { sampleLog } from '../sampled-log.ts'
+import { sampleLog } from '../monitoring/sampled-log.ts'
 import { webSocketStream } from './web-socket-stream.ts'
 
 /** Does the WebSocket handshakes of accepted sockets. */

@@ -1,7 +1,7 @@
 import type { Aedes, Client } from 'aedes'
 import { brokerInternals } from '../../../brokers/aedes/aedes-internals.ts'
 import type { Logger, MetricFamily } from '../../index.ts'
-import { sampleLog } from '../sampled-log.ts'
+import { sampleLog } from '../monitoring/sampled-log.ts'
 import type {
   AedesPersistence,
   PersistenceClient,

@@ -1,8 +1,8 @@
 import type { Redis } from 'ioredis'
 import type { Logger } from '../../index.ts'
-import { CommandError, EXIT } from '../command-error.ts'
-import { requirePackages } from '../required-packages.ts'
-import { sampleLog } from '../sampled-log.ts'
+import { sampleLog } from '../monitoring/sampled-log.ts'
+import { CommandError, EXIT } from '../terminal/command-error.ts'
+import { requirePackages } from '../terminal/required-packages.ts'
 import type { AedesPersistence, DurablePersistence, StoredSession } from './aedes-persistence.ts'
 
 /** Longest wait of a queued message for its session. */

@@ -1,4 +1,4 @@
-import { escapeXml } from '../escape-xml.ts'
+import { escapeXml } from './escape-xml.ts'
 
 /** A line of a chart. */
 export interface ChartSeries {

@@ -1,6 +1,6 @@
 import { InvalidArgumentError, Option } from 'commander'
 import { parseSenderId, type SenderName } from '../../admin/sender-id.ts'
-import { CommandError, EXIT } from '../command-error.ts'
+import { CommandError, EXIT } from '../terminal/command-error.ts'
 
 export interface PlotFlags {
   readonly plot?: string

@@ -1,7 +1,7 @@
 import type { SenderName } from '../../admin/sender-id.ts'
 import type { Decision } from '../../core/decision.ts'
 import type { Message } from '../../core/message.ts'
-import { formatCount, formatWait, printable } from '../format.ts'
+import { formatCount, formatWait, printable } from '../terminal/format.ts'
 import { type ChartPoint, type LineChart, renderCharts } from './line-chart.ts'
 
 /** Maximum points of a rule. Beyond it, neighbours are merged. */

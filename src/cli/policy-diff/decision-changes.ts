@@ -2,7 +2,7 @@ import { HeavyHitters } from '../../analytics/heavy-hitters.ts'
 import type { Decision } from '../../core/decision.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Sender } from '../../core/message.ts'
-import { nameSender } from '../replay-totals.ts'
+import { nameSender } from '../replay/replay-totals.ts'
 
 /** Differences of decisions under two policies. */
 export const DECISION_CHANGES = ['newly-refused', 'newly-allowed', 'other-outcome'] as const

@@ -1,6 +1,6 @@
 import { stringify } from 'yaml'
-import { formatCount, formatShare, formatTable, printable } from '../format.ts'
-import type { Paint } from '../terminal.ts'
+import { formatCount, formatShare, formatTable, printable } from '../terminal/format.ts'
+import type { Paint } from '../terminal/terminal.ts'
 import type { ChangedWord, PolicyChange } from './compare-policies.ts'
 import { DECISION_CHANGES, type DecisionChanges } from './decision-changes.ts'
 

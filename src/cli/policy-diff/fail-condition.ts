@@ -1,6 +1,11 @@
 import { InvalidArgumentError } from 'commander'
 import { PolicyError } from '../../core/errors.ts'
-import { type Comparison, holds, parseCountComparison, parseShareComparison } from '../comparison.ts'
+import {
+  type Comparison,
+  holds,
+  parseCountComparison,
+  parseShareComparison,
+} from '../documents/comparison.ts'
 import { DECISION_CHANGES, type DecisionChange, type DecisionChanges } from './decision-changes.ts'
 
 /** A condition under which the command fails, such as `newly-refused > 0.1%`. */

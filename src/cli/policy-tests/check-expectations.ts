@@ -1,5 +1,5 @@
-import { type Comparison, holds, isTooHigh, isTooLow } from '../comparison.ts'
-import { formatCount, formatExactWait } from '../format.ts'
+import { type Comparison, holds, isTooHigh, isTooLow } from '../documents/comparison.ts'
+import { formatCount, formatExactWait } from '../terminal/format.ts'
 import type { DecisionCount, DecisionTotals } from './decision-totals.ts'
 import type { TestDecision } from './play-test.ts'
 import { NO_EXEMPTION, type SendExpectation, type TotalsExpectation } from './test-file-format.ts'

@@ -1,7 +1,7 @@
 import { basename } from 'node:path'
 import { formatProblem, withoutControls } from '../../core/errors.ts'
-import { formatCount, printable } from '../format.ts'
-import type { Paint } from '../terminal.ts'
+import { formatCount, printable } from '../terminal/format.ts'
+import type { Paint } from '../terminal/terminal.ts'
 import type { CoverageReport } from './policy-coverage.ts'
 import type { TestFileResult, TestResult } from './run-test-file.ts'
 

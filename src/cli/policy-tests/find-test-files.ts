@@ -1,6 +1,6 @@
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { CommandError, EXIT } from '../command-error.ts'
+import { CommandError, EXIT } from '../terminal/command-error.ts'
 
 /** Names of files of tests in a folder. */
 const TEST_FILE_NAME = /\.test\.(?:ya?ml|json)$/

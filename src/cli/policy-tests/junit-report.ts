@@ -1,5 +1,5 @@
 import { formatProblem } from '../../core/errors.ts'
-import { escapeXml } from '../escape-xml.ts'
+import { escapeXml } from '../plot/escape-xml.ts'
 import { countResults, describeFailedTest } from './describe-results.ts'
 import type { TestFileResult, TestResult } from './run-test-file.ts'
 

@@ -5,8 +5,8 @@ import { PolicyError, type Position, type Problem } from '../../core/errors.ts'
 import { nearest } from '../../core/option-names.ts'
 import { Gate, MemoryStore } from '../../index.ts'
 import { type LoadedDocument, type LoadedPolicy, loadDocument, loadPolicy } from '../../policy/index.ts'
-import { POLICY_NAMES, resolvePolicyFiles } from '../resolve-policy-files.ts'
-import type { Terminal } from '../terminal.ts'
+import { POLICY_NAMES, resolvePolicyFiles } from '../policy/resolve-policy-files.ts'
+import type { Terminal } from '../terminal/terminal.ts'
 import { NO_EXEMPTION, type PolicyTest, TEST_FILE_FORMAT, type TestDocument } from './test-file-format.ts'
 
 /** Start of tests that name none. */

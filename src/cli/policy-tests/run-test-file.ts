@@ -1,5 +1,5 @@
 import { PolicyError, type Position, type Problem } from '../../core/errors.ts'
-import type { Paint, Terminal } from '../terminal.ts'
+import type { Paint, Terminal } from '../terminal/terminal.ts'
 import { checkTotalsExpectation, createSendCheck, type Unmet } from './check-expectations.ts'
 import { DecisionTotals } from './decision-totals.ts'
 import { loadTestFile, type PolicyTestFile, readTestFile } from './load-test-file.ts'

@@ -3,7 +3,7 @@ import { OUTCOMES } from '../../core/decision.ts'
 import { PolicyError } from '../../core/errors.ts'
 import { MESSAGE_OPERATIONS } from '../../core/message.ts'
 import { convertToJsonSchema, encodeSchemaError, type FileFormat } from '../../policy/index.ts'
-import { parseCountComparison, parseDurationComparison } from '../comparison.ts'
+import { parseCountComparison, parseDurationComparison } from '../documents/comparison.ts'
 import {
   duration,
   moment,
@@ -14,7 +14,7 @@ import {
   text,
   texts,
   yesOrNo,
-} from '../document-schemas.ts'
+} from '../documents/document-schemas.ts'
 
 /** Maximum messages of one `send`, and results of one `handled`. */
 const MAX_TIMES = 1_000_000

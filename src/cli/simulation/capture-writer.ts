@@ -1,5 +1,5 @@
 import { CaptureOutput } from '../capture/capture-output.ts'
-import type { Terminal } from '../terminal.ts'
+import type { Terminal } from '../terminal/terminal.ts'
 import type { SimulatedDevice } from './simulated-device.ts'
 import type { FleetEvent } from './simulated-fleet.ts'
 

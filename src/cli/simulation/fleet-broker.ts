@@ -1,5 +1,5 @@
 import type { Sender } from '../../core/message.ts'
-import { CommandError, EXIT } from '../command-error.ts'
+import { CommandError, EXIT } from '../terminal/command-error.ts'
 
 /** A message as a device sends it. */
 export interface DeviceMessage {

@@ -2,7 +2,15 @@ import * as z from 'zod'
 import { PolicyError } from '../../core/errors.ts'
 import { parseBytes, parsePercent, parseRate } from '../../core/units.ts'
 import { encodeSchemaError, type FileFormat } from '../../policy/index.ts'
-import { duration, moment, parsedSchema, qos, shareComparison, text, yesOrNo } from '../document-schemas.ts'
+import {
+  duration,
+  moment,
+  parsedSchema,
+  qos,
+  shareComparison,
+  text,
+  yesOrNo,
+} from '../documents/document-schemas.ts'
 
 /** Maximum devices of a group, and topics of a device. */
 const MAX_DEVICES = 1_000_000

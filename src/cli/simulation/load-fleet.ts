@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises'
 import { PolicyError, type Problem } from '../../core/errors.ts'
 import { packageFile } from '../../core/package-files.ts'
 import { loadDocument } from '../../policy/index.ts'
-import type { Terminal } from '../terminal.ts'
+import type { Terminal } from '../terminal/terminal.ts'
 import { FLEET_FORMAT, type FleetDocument, type FleetGroup } from './fleet-format.ts'
 import { READY_FLEETS } from './ready-fleets.ts'
 

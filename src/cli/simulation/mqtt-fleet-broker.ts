@@ -1,7 +1,7 @@
 import type { IClientOptions, MqttClient } from 'mqtt'
 import { PACKET } from '../../../brokers/mqtt-gateway/packet-types.ts'
 import { encodePacket, encodeText } from '../../../brokers/mqtt-gateway/write-packets.ts'
-import { requirePackages } from '../required-packages.ts'
+import { requirePackages } from '../terminal/required-packages.ts'
 import {
   type DeviceConnection,
   type FleetBroker,

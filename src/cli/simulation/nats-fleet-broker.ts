@@ -1,5 +1,5 @@
 import type { NatsConnection } from '@nats-io/transport-node'
-import { requirePackages } from '../required-packages.ts'
+import { requirePackages } from '../terminal/required-packages.ts'
 import {
   type DeviceConnection,
   type FleetBroker,

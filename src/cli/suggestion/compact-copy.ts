@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Dialect, MaybePromise, Message } from '../../core/message.ts'
-import { CaptureFileReader, type CaptureLineReader } from '../capture-file.ts'
-import { CaptureReader, type CaptureRecord } from '../capture-format.ts'
-import { CommandError, EXIT } from '../command-error.ts'
+import { CaptureFileReader, type CaptureLineReader } from '../capture/capture-file.ts'
+import { CaptureReader, type CaptureRecord } from '../capture/capture-format.ts'
+import { CommandError, EXIT } from '../terminal/command-error.ts'
 
 /** Characters collected before they are written. */
 const BATCH_CHARS = 65_536

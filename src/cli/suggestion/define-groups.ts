@@ -1,6 +1,6 @@
 import type { Dialect } from '../../core/message.ts'
 import { parsePattern } from '../../topic/pattern.ts'
-import { CommandError, EXIT } from '../command-error.ts'
+import { CommandError, EXIT } from '../terminal/command-error.ts'
 import type { GroupDefinition } from './message-groups.ts'
 import type { CaptureSurvey } from './survey-capture.ts'
 

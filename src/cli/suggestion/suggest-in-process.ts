@@ -5,7 +5,7 @@ import { pipeline } from 'node:stream/promises'
 import type { LimitSuggester, Suggestion } from '../../admin/index.ts'
 import { AdminProblem } from '../../admin/problem.ts'
 import { packageFile } from '../../core/package-files.ts'
-import { CommandError, EXIT, type errorToJson } from '../command-error.ts'
+import { CommandError, EXIT, type errorToJson } from '../terminal/command-error.ts'
 import { checkGroupOptions } from './define-groups.ts'
 
 /** Runs `topicgate suggest` in a process of its own, so that the messages that are decided meanwhile do not wait. */

@@ -1,5 +1,5 @@
 import type { Dialect } from '../../core/message.ts'
-import { formatCount, formatShare, printable } from '../format.ts'
+import { formatCount, formatShare, printable } from '../terminal/format.ts'
 import type { FittedLimit } from './fit-limit.ts'
 import { formatPerSecond } from './format-per-second.ts'
 import type { GroupDefinition } from './message-groups.ts'

@@ -1,5 +1,5 @@
-import { formatCount, printable } from '../format.ts'
 import { type LineChart, renderCharts } from '../plot/line-chart.ts'
+import { formatCount, printable } from '../terminal/format.ts'
 import type { BurstQuantiles } from './fit-limit.ts'
 import { formatPerSecond } from './format-per-second.ts'
 import type { SuggestedPolicy, SuggestedRule } from './suggested-policy.ts'

@@ -1,6 +1,6 @@
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Dialect, Message, Sender } from '../../core/message.ts'
-import type { CaptureRecord } from '../capture-format.ts'
+import type { CaptureRecord } from '../capture/capture-format.ts'
 import { TopicSurvey } from './topic-survey.ts'
 
 /** Identities that a rule can count by, the best one first. */

@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import type { Logger } from '../../index.ts'
-import { CommandError, EXIT } from '../command-error.ts'
+import { CommandError, EXIT } from '../terminal/command-error.ts'
 
 /** Files in PEM for connections to brokers over TLS. */
 export interface UpstreamTlsFiles {

@@ -3,7 +3,7 @@ import { connect as connectTls, type SecureContext } from 'node:tls'
 import { callIfLate, systemClock } from '../../core/clock.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Dialect } from '../../index.ts'
-import { CommandError, EXIT } from '../command-error.ts'
+import { CommandError, EXIT } from '../terminal/command-error.ts'
 
 /** Address of a broker. */
 export interface UpstreamAddress {

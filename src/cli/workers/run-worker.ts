@@ -2,17 +2,17 @@ import cluster from 'node:cluster'
 import { Analytics, DecisionTimer, Gate, LeasedStore, type Sender, type Store } from '../../index.ts'
 import { type PolicyWatch, watchPolicy } from '../../policy/index.ts'
 import { IpcStore } from '../../stores/ipc/store.ts'
-import { EXIT } from '../command-error.ts'
-import { createLogger } from '../log.ts'
-import { logFileError, logGateWarnings } from '../log-gate-events.ts'
-import { prepareServer } from '../prepare-server.ts'
+import { createLogger } from '../monitoring/log.ts'
+import { logFileError, logGateWarnings } from '../monitoring/log-gate-events.ts'
+import { prepareServer } from '../server/prepare-server.ts'
 import {
   DRAIN_MS,
   type RunningServer,
   type ServerOptions,
   type ServerPreparation,
-} from '../running-server.ts'
-import type { Terminal } from '../terminal.ts'
+} from '../server/running-server.ts'
+import { EXIT } from '../terminal/command-error.ts'
+import type { Terminal } from '../terminal/terminal.ts'
 import { type ChannelPeer, ProcessChannel } from './process-channel.ts'
 import { RunningWorker } from './running-worker.ts'
 import type { PrimaryApi, WorkerApi, WorkerSettings } from './worker-api.ts'

@@ -3,7 +3,7 @@ import { RecentRefusals } from '../../admin/state/recent-refusals.ts'
 import { SenderRates } from '../../admin/state/sender-rates.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Gate } from '../../index.ts'
-import type { Counts, RunningServer } from '../running-server.ts'
+import type { Counts, RunningServer } from '../server/running-server.ts'
 import type { CapturedPart, CaptureRequest, WorkerReport } from './worker-api.ts'
 import { pickStats } from './worker-totals.ts'
 

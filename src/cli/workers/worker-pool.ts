@@ -3,7 +3,7 @@ import { BackOff } from '../../core/back-off.ts'
 import type { Clock } from '../../core/clock.ts'
 import { withTimeout } from '../../core/with-timeout.ts'
 import type { Logger } from '../../index.ts'
-import { CommandError, EXIT, ReportedError } from '../command-error.ts'
+import { CommandError, EXIT, ReportedError } from '../terminal/command-error.ts'
 import { ProcessChannel } from './process-channel.ts'
 import {
   type PrimaryApi,

@@ -1,6 +1,6 @@
 import { Readable, Writable } from 'node:stream'
 import { run } from '../../../src/cli/program.ts'
-import type { OutputStream, Terminal } from '../../../src/cli/terminal.ts'
+import type { OutputStream, Terminal } from '../../../src/cli/terminal/terminal.ts'
 
 export interface FakeTerminal extends Terminal {
   /** What was printed so far. */

@@ -1,6 +1,6 @@
 import { mqttGateway } from '../../../brokers/mqtt-gateway/index.ts'
 import { Analytics } from '../../../src/analytics/analytics.ts'
-import { collectGatewayMetrics } from '../../../src/cli/gateway-metrics.ts'
+import { collectGatewayMetrics } from '../../../src/cli/gateway/gateway-metrics.ts'
 import { parseUpstream } from '../../../src/cli/upstreams/upstream.ts'
 import { UpstreamPool } from '../../../src/cli/upstreams/upstream-pool.ts'
 import { SILENT } from '../../../src/core/logger.ts'

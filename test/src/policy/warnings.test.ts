@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { READY_POLICIES } from '../../../src/cli/resolve-policy-files.ts'
+import { READY_POLICIES } from '../../../src/cli/policy/resolve-policy-files.ts'
 import { packageFile } from '../../../src/core/package-files.ts'
 import { findPolicyWarnings, loadPolicy } from '../../../src/policy/index.ts'
 

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { type RunningMqttServer, startMqttServer } from '../../../../src/cli/mqtt-server.ts'
+import { type RunningMqttServer, startMqttServer } from '../../../../src/cli/broker/mqtt-server.ts'
 import {
   DEFAULT_PERSISTENCE_LIMITS,
   type PersistenceLimitOptions,

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { startMqttServer } from '../../../../src/cli/mqtt-server.ts'
+import { startMqttServer } from '../../../../src/cli/broker/mqtt-server.ts'
 import { Gate } from '../../../../src/index.ts'
 import { ensureBuilt } from '../../../support/built.ts'
 import { runFleet, startFleet } from '../../../support/fleet.ts'

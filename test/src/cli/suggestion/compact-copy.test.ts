@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { CaptureReader, type CaptureRecord } from '../../../../src/cli/capture-format.ts'
+import { CaptureReader, type CaptureRecord } from '../../../../src/cli/capture/capture-format.ts'
 import { CompactCopy } from '../../../../src/cli/suggestion/compact-copy.ts'
 import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
 import { CapturedMessage } from '../../../../src/core/message-from-fields.ts'

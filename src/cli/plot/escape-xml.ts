@@ -1,0 +1,13 @@
+import { withoutControls } from '../../core/errors.ts'
+
+/** Escapes a text for content and attributes, without the control characters that XML forbids. */
+export function escapeXml(text: string): string {
+  return text
+    .split('\n')
+    .map(withoutControls)
+    .join('\n')
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replaceAll('"', '&quot;')
+}
