@@ -4,6 +4,9 @@ import { CommandError, EXIT } from '../terminal/command-error.ts'
 import type { GroupDefinition } from './message-groups.ts'
 import type { CaptureSurvey } from './survey-capture.ts'
 
+/** Characters of a name before a number that makes it unique. */
+const NAME_CHARS = 60
+
 /** Rules to suggest: one for a given pattern, or those for all topics of a capture. */
 export interface GroupOptions {
   readonly topic?: string | undefined
@@ -59,10 +62,11 @@ function lastCapture(topic: string): string | undefined {
   return [...topic.matchAll(/\{(\w+)\}/g)].at(-1)?.[1]
 }
 
-/** Names a rule after the last words of its pattern. */
+/** Names a rule after the last words of its pattern. Long words are cut, because policies bound the names of rules. */
 function nameRule(topic: string, names: Set<string>): string {
   const words = topic.replaceAll(/\{\w+\}/g, '').match(/[A-Za-z0-9]+/g) ?? []
-  return uniqueName(words.slice(-2).join('-').toLowerCase() || 'messages', names)
+  const name = words.slice(-2).join('-').toLowerCase().slice(0, NAME_CHARS)
+  return uniqueName(name || 'messages', names)
 }
 
 function uniqueName(name: string, names: Set<string>): string {

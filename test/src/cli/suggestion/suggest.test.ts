@@ -99,6 +99,17 @@ describe('suggest', () => {
     }
   })
 
+  it('names the rules of topics with words of any length', async () => {
+    using folder = new Folder()
+    const words = ['a', 'b'].map(end => `${'w'.repeat(300)}${end}`)
+    const lines = [0, 10_000, 20_000].flatMap(at =>
+      words.map(word => JSON.stringify({ at, topic: `x/${word}`, client: 'c' })),
+    )
+    const { rules } = await suggestJson(folder.file('capture.jsonl', lines.join('\n')))
+    const name = `x-${'w'.repeat(58)}`
+    expect(rules.map(each => each.name)).toEqual([name, `${name}-2`, 'all-topics'])
+  })
+
   it('suggests for subjects of NATS', async () => {
     using folder = new Folder()
     const fleet = FLEET.replaceAll('fleet/{site}/{client}/temp', 'fleet.{site}.{client}.temp').replace(
