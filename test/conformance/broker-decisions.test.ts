@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { limitConsumer } from '../../brokers/mqtt/index.ts'
 import { limitNats } from '../../brokers/nats/index.ts'
-import { CaptureReader } from '../../src/cli/capture/capture-format.ts'
+import { CaptureLineParser } from '../../src/cli/capture/capture-format.ts'
 import { formatDecision } from '../../src/cli/replay/replay.ts'
 import { VirtualClock } from '../../src/cli/replay/virtual-clock.ts'
 import type { Decision } from '../../src/core/decision.ts'
@@ -70,7 +70,7 @@ async function byReplay(folder: Folder, policy: string): Promise<readonly string
 /** Decides all messages, and explains each one before it is decided. */
 async function byExplaining(path: string): Promise<GateRecord> {
   const { gate, sendAll } = await openGate(path, 'mqtt')
-  const reader = new CaptureReader('mqtt')
+  const reader = new CaptureLineParser('mqtt')
   try {
     return await sendAll(async sent => {
       const { message } = reader.read(Buffer.from(JSON.stringify(sent)))!

@@ -5,7 +5,7 @@ import type { Logger, MetricFamily, Sender } from '../../index.ts'
 import { PasswordChecker } from '../../mqtt-auth/password-checker.ts'
 import { type PasswordEntries, readPasswordFile } from '../../mqtt-auth/password-file.ts'
 import { sampleLog } from '../monitoring/sampled-log.ts'
-import { certifiedUserOf } from './certified-user.ts'
+import { certifiedUserOf } from './client-certificate.ts'
 
 export interface AuthenticationOptions {
   /** Default: no user has a password. */

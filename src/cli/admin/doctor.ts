@@ -1,7 +1,7 @@
 import type { ServerCheck, Status } from '../../admin/schemas/overview.ts'
 import { formatProblem, type Problem } from '../../core/errors.ts'
 import { EXIT } from '../terminal/command-error.ts'
-import { formatWait, printable } from '../terminal/format.ts'
+import { formatWait, sanitizeForTerminal } from '../terminal/format.ts'
 import type { AdminClient } from './client.ts'
 import type { CommandOutput } from './run.ts'
 
@@ -33,7 +33,9 @@ export async function doctor(client: AdminClient): Promise<CommandOutput> {
   const marks = { ok: 'ok     ', warning: 'warning', failed: 'FAILED ' }
   return {
     json: { ok: !hasFailed, checks },
-    lines: checks.map(({ name, result, detail }) => `${marks[result]}  ${name}: ${printable(detail, 300)}`),
+    lines: checks.map(
+      ({ name, result, detail }) => `${marks[result]}  ${name}: ${sanitizeForTerminal(detail, 300)}`,
+    ),
     exitCode: hasFailed ? EXIT.failed : EXIT.fine,
   }
 }

@@ -1,9 +1,9 @@
 import type { Command } from 'commander'
 import { appendOptionValue } from '../arguments/parse-argument-values.ts'
-import { formatTable, printable } from '../terminal/format.ts'
+import { formatTable, sanitizeForTerminal } from '../terminal/format.ts'
 import type { AdminClient } from './client.ts'
 import { describeEntryTerms } from './render-card.ts'
-import { type CommandOutput, segment } from './run.ts'
+import { type CommandOutput, encodePathSegment } from './run.ts'
 
 /** Adds a command whose action talks to a running topicgate. */
 export type AddAdminCommand = (parent: Command, usage: string, description: string) => Command
@@ -92,24 +92,24 @@ async function put(client: AdminClient, path: string, id: string, body: object):
     entry: ListedEntry
     persisted: boolean
     nodes: { confirmed: readonly string[]; pending: readonly string[] }
-  }>('PUT', `/${path}/${segment(id)}`, body)
+  }>('PUT', `/${path}/${encodePathSegment(id)}`, body)
   const { confirmed, pending } = changed.nodes
   const where = changed.persisted ? 'kept in the store' : 'in this process only'
   const others = [
-    ...(confirmed.length > 1 ? [`in effect on ${printable(confirmed.join(', '))}`] : []),
-    ...(pending.length > 0 ? [`not confirmed by ${printable(pending.join(', '))}`] : []),
+    ...(confirmed.length > 1 ? [`in effect on ${sanitizeForTerminal(confirmed.join(', '))}`] : []),
+    ...(pending.length > 0 ? [`not confirmed by ${sanitizeForTerminal(pending.join(', '))}`] : []),
   ]
   return {
     json: changed,
     lines: [
-      `${printable(changed.entry.id)} ${describeEntryTerms(changed.entry, Date.now())}; ${[where, ...others].join('; ')}`,
+      `${sanitizeForTerminal(changed.entry.id)} ${describeEntryTerms(changed.entry, Date.now())}; ${[where, ...others].join('; ')}`,
     ],
   }
 }
 
 async function remove(client: AdminClient, path: string, id: string, reason: string): Promise<CommandOutput> {
-  await client.send('DELETE', `/${path}/${segment(id)}?reason=${segment(reason)}`)
-  return { json: { removed: id }, lines: [`removed ${printable(id)}`] }
+  await client.send('DELETE', `/${path}/${encodePathSegment(id)}?reason=${encodePathSegment(reason)}`)
+  return { json: { removed: id }, lines: [`removed ${sanitizeForTerminal(id)}`] }
 }
 
 /** Lists all entries, page by page. */
@@ -117,7 +117,7 @@ async function list(client: AdminClient, path: string): Promise<CommandOutput> {
   const entries: ListedEntry[] = []
   let next: string | null = null
   do {
-    const cursor: string = next === null ? '' : `&cursor=${segment(next)}`
+    const cursor: string = next === null ? '' : `&cursor=${encodePathSegment(next)}`
     const page: { entries: readonly ListedEntry[]; next: string | null } = await client.get(
       `/${path}?limit=1000${cursor}`,
     )
@@ -126,7 +126,7 @@ async function list(client: AdminClient, path: string): Promise<CommandOutput> {
   } while (next !== null)
   const nowMs = Date.now()
   const rows = entries.map(each => [
-    printable(each.id),
+    sanitizeForTerminal(each.id),
     each.limit ?? each.tier ?? each.outcome ?? '',
     describeEntryTerms(each, nowMs),
   ])

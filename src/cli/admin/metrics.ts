@@ -1,8 +1,8 @@
-import { formatCount, formatShare, formatTable, printable } from '../terminal/format.ts'
+import { formatCount, formatShare, formatTable, sanitizeForTerminal } from '../terminal/format.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 import { type AdminClient, type ConnectionFlags, openAdminClient } from './client.ts'
 import { showLiveView } from './live-view.ts'
-import { type CommandOutput, segment } from './run.ts'
+import { type CommandOutput, encodePathSegment } from './run.ts'
 
 export interface MetricsFlags extends ConnectionFlags {
   readonly rule?: string
@@ -30,10 +30,10 @@ export async function showMetrics(client: AdminClient, rule: string | undefined)
   }
   const json =
     rule !== undefined
-      ? { rules: [await client.get<Row>(`/rules/${segment(rule)}`)] }
+      ? { rules: [await client.get<Row>(`/rules/${encodePathSegment(rule)}`)] }
       : await client.get<{ rules: readonly Row[] }>('/rules?limit=1000')
   const rows = json.rules.map(({ name, total, denied, shadow, meanRemaining }) => [
-    printable(name, 40),
+    sanitizeForTerminal(name, 40),
     formatCount(total),
     formatCount(denied),
     formatShare(denied, total),

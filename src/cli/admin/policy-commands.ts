@@ -2,11 +2,17 @@ import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { formatProblem, type Problem } from '../../core/errors.ts'
 import { CommandError, EXIT } from '../terminal/command-error.ts'
-import { formatCount, formatPercent, formatShare, formatTable, printable } from '../terminal/format.ts'
+import {
+  formatCount,
+  formatPercent,
+  formatShare,
+  formatTable,
+  sanitizeForTerminal,
+} from '../terminal/format.ts'
 import { changePolicy } from './change-policy.ts'
 import type { AddAdminCommand, SetAction } from './entry-commands.ts'
 import { addPromoteCommand } from './promote-command.ts'
-import { segment } from './run.ts'
+import { encodePathSegment } from './run.ts'
 
 interface RuleRow {
   readonly name: string
@@ -68,7 +74,10 @@ export function addPolicyAdminCommands(program: Command, add: AddAdminCommand, a
       ),
       ...json.other.map(part => `~ ${part}`),
     ]
-    return { json, lines: lines.length > 0 ? lines.map(line => printable(line, 500)) : ['no change'] }
+    return {
+      json,
+      lines: lines.length > 0 ? lines.map(line => sanitizeForTerminal(line, 500)) : ['no change'],
+    }
   })
   action(add(policy, 'versions', 'list the versions of the overlay'), async client => {
     const json = await client.get<{ versions: { id: number; atMs: number; by: string; reason: string }[] }>(
@@ -77,8 +86,8 @@ export function addPolicyAdminCommands(program: Command, add: AddAdminCommand, a
     const rows = json.versions.map(({ id, atMs, by, reason }) => [
       String(id),
       new Date(atMs).toISOString(),
-      printable(by),
-      printable(reason),
+      sanitizeForTerminal(by),
+      sanitizeForTerminal(reason),
     ])
     return { json, lines: formatTable(['version', 'at', 'by', 'reason'], rows) }
   })
@@ -94,9 +103,9 @@ export function addPolicyAdminCommands(program: Command, add: AddAdminCommand, a
   action(add(rules, 'ls', 'list the rules with their counts'), async client => {
     const json = await client.get<{ rules: readonly RuleRow[] }>('/rules?limit=1000')
     const rows = json.rules.map(({ name, enabled, shadowShare, pattern, per, total, denied }) => [
-      printable(name, 40),
+      sanitizeForTerminal(name, 40),
       describeRuleState(enabled, shadowShare),
-      printable(pattern ?? 'all topics', 40),
+      sanitizeForTerminal(pattern ?? 'all topics', 40),
       per.join('+'),
       formatCount(total),
       formatShare(denied, total),
@@ -130,11 +139,11 @@ export function addPolicyAdminCommands(program: Command, add: AddAdminCommand, a
   })
   const addRule = withFields(add(rules, 'add', 'add a rule to the overlay')).argument('<name>', 'its name')
   action(addRule, (client, [name], flags) =>
-    changePolicy(client, 'POST', `/rules/${segment(name!)}`, fieldsOf(flags)),
+    changePolicy(client, 'POST', `/rules/${encodePathSegment(name!)}`, fieldsOf(flags)),
   )
   const setRule = withFields(add(rules, 'set', 'change fields of a rule')).argument('<name>', 'its name')
   action(setRule, (client, [name], flags) =>
-    changePolicy(client, 'PUT', `/rules/${segment(name!)}`, fieldsOf(flags)),
+    changePolicy(client, 'PUT', `/rules/${encodePathSegment(name!)}`, fieldsOf(flags)),
   )
   for (const [word, enabled] of [
     ['enable', true],
@@ -142,13 +151,17 @@ export function addPolicyAdminCommands(program: Command, add: AddAdminCommand, a
   ] as const) {
     const command = withReason(add(rules, word, `${word} a rule`)).argument('<name>', 'its name')
     action(command, (client, [name], { reason }) =>
-      changePolicy(client, 'PUT', `/rules/${segment(name!)}`, { enabled, reason }),
+      changePolicy(client, 'PUT', `/rules/${encodePathSegment(name!)}`, { enabled, reason }),
     )
   }
   addPromoteCommand(program, add, action)
   const rm = withReason(add(rules, 'rm', 'remove a rule of the overlay')).argument('<name>', 'its name')
   action(rm, (client, [name], { reason }) =>
-    changePolicy(client, 'DELETE', `/rules/${segment(name!)}?reason=${segment(String(reason))}`),
+    changePolicy(
+      client,
+      'DELETE',
+      `/rules/${encodePathSegment(name!)}?reason=${encodePathSegment(String(reason))}`,
+    ),
   )
 }
 

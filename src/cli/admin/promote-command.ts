@@ -2,11 +2,11 @@ import type { Command } from 'commander'
 import { parsePercent } from '../../core/units.ts'
 import { parsePercentArgument } from '../arguments/parse-argument-values.ts'
 import { CommandError, EXIT } from '../terminal/command-error.ts'
-import { formatCount, formatPercent, printable, toPercent } from '../terminal/format.ts'
+import { formatCount, formatPercent, sanitizeForTerminal, toPercent } from '../terminal/format.ts'
 import { changePolicy } from './change-policy.ts'
 import type { AdminClient } from './client.ts'
 import type { AddAdminCommand, SetAction } from './entry-commands.ts'
-import { type CommandOutput, segment } from './run.ts'
+import { type CommandOutput, encodePathSegment } from './run.ts'
 
 /** Adds the command promote, which takes a rule or the policy out of shadow, at once or in steps. */
 export function addPromoteCommand(program: Command, add: AddAdminCommand, action: SetAction): void {
@@ -30,8 +30,8 @@ interface PromotionStep {
 }
 
 async function promoteRule(client: AdminClient, rule: string, step: PromotionStep): Promise<CommandOutput> {
-  const path = `/rules/${segment(rule)}`
-  const name = printable(rule)
+  const path = `/rules/${encodePathSegment(rule)}`
+  const name = sanitizeForTerminal(rule)
   const { shadowShare, shadow } = await client.get<{ shadowShare: number; shadow: number }>(path)
   const shadowWord = nextShadow(`rule ${name}`, shadowShare, step)
   const { json, lines } = await changePolicy(client, 'PUT', path, { shadow: shadowWord, reason: step.reason })

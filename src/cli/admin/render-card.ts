@@ -1,5 +1,5 @@
 import type { SenderCard } from '../../admin/schemas/senders.ts'
-import { formatCount, formatTable, formatUnits, formatWait, printable } from '../terminal/format.ts'
+import { formatCount, formatTable, formatUnits, formatWait, sanitizeForTerminal } from '../terminal/format.ts'
 
 /** Renders the card of a sender. `nowMs` is the time that waits are counted from. */
 export function renderCard(card: SenderCard, nowMs: number): readonly string[] {
@@ -10,32 +10,34 @@ export function renderCard(card: SenderCard, nowMs: number): readonly string[] {
     ...card.bans.map(each => `ban ${describeEntryTerms(each, nowMs)}`),
     ...card.overrides.map(each => `override ${each.limit} ${describeEntryTerms(each, nowMs)}`),
     ...card.tiers.map(each => `tier ${each.tier} ${describeEntryTerms(each, nowMs)}`),
-    ...card.exemptions.filter(({ exempts }) => exempts).map(({ name }) => `exempt by ${printable(name)}`),
+    ...card.exemptions
+      .filter(({ exempts }) => exempts)
+      .map(({ name }) => `exempt by ${sanitizeForTerminal(name)}`),
   ]
   const rows = limits.map(
     ({ rule, counter, limit, remaining, unit, allowed, shadow, retryAfterMs, resetMs }) => [
-      printable(rule, 40),
-      printable(counter, 40),
+      sanitizeForTerminal(rule, 40),
+      sanitizeForTerminal(counter, 40),
       `${formatUnits(remaining, unit)} of ${formatUnits(limit, unit)}`,
       allowed ? 'passes' : `${shadow ? 'shadow: ' : ''}in ${wait(retryAfterMs)}`,
       wait(resetMs),
     ],
   )
   return [
-    `${printable(card.id)}${connected}`,
-    printable(card.summary, 300),
+    `${sanitizeForTerminal(card.id)}${connected}`,
+    sanitizeForTerminal(card.summary, 300),
     '',
-    ...parts.map(([name, value]) => `${name}: ${printable(String(value))}`),
+    ...parts.map(([name, value]) => `${name}: ${sanitizeForTerminal(String(value))}`),
     ...entries,
     '',
     ...(rows.length > 0
       ? formatTable(['rule', 'counter', 'left', 'next', 'full in'], rows)
       : ['no rule applies']),
-    ...(notAsked.length > 0 ? [`depends on the topic: ${printable(notAsked.join(', '))}`] : []),
+    ...(notAsked.length > 0 ? [`depends on the topic: ${sanitizeForTerminal(notAsked.join(', '))}`] : []),
     ...(refusals.length > 0 ? ['', 'last refusals:'] : []),
     ...refusals.map(({ lastAtMs, count, topic, text }) => {
       const times = count === 1 ? '' : ` ×${formatCount(count)}`
-      return `  ${formatWait(Math.max(0, nowMs - lastAtMs))} ago${times}  ${printable(topic, 60)}  ${printable(text, 120)}`
+      return `  ${formatWait(Math.max(0, nowMs - lastAtMs))} ago${times}  ${sanitizeForTerminal(topic, 60)}  ${sanitizeForTerminal(text, 120)}`
     }),
   ]
 }
@@ -53,5 +55,5 @@ export function describeEntryTerms(
     each.expiresAtMs === undefined
       ? 'until removed'
       : `for ${formatWait(Math.max(0, each.expiresAtMs - nowMs))}`
-  return `${end}: ${printable(each.reason)} (${printable(each.addedBy)})`
+  return `${end}: ${sanitizeForTerminal(each.reason)} (${sanitizeForTerminal(each.addedBy)})`
 }

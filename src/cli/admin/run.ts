@@ -44,6 +44,6 @@ function toJson(error: unknown, exitCode: number): object {
 }
 
 /** Returns a path segment for an id. */
-export function segment(id: string): string {
+export function encodePathSegment(id: string): string {
   return encodeURIComponent(id)
 }

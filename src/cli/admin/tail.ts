@@ -1,6 +1,6 @@
 import type { RefusalJson } from '../../admin/schemas/senders.ts'
 import { EXIT } from '../terminal/command-error.ts'
-import { printable } from '../terminal/format.ts'
+import { sanitizeForTerminal } from '../terminal/format.ts'
 import { type Terminal, write } from '../terminal/terminal.ts'
 import { TerminationSignalWaiter } from '../terminal/termination-signal-waiter.ts'
 import { type ConnectionFlags, openAdminClient } from './client.ts'
@@ -65,5 +65,5 @@ function formatRefusal({
 }: RefusalJson & { readonly sender: string }): string {
   const times = count === 1 ? '' : ` ×${count}`
   const at = new Date(atMs).toISOString().slice(11, 23)
-  return `${at}  ${printable(sender, 40)}  ${printable(topic, 60)}  ${outcome}${times}  ${printable(text, 160)}`
+  return `${at}  ${sanitizeForTerminal(sender, 40)}  ${sanitizeForTerminal(topic, 60)}  ${outcome}${times}  ${sanitizeForTerminal(text, 160)}`
 }

@@ -1,12 +1,12 @@
 import type { Status } from '../../admin/schemas/overview.ts'
 import type { SenderCard } from '../../admin/schemas/senders.ts'
 import type { AnalyticsSnapshot } from '../../index.ts'
-import { formatCount, formatShare, formatTable, formatWait, printable } from '../terminal/format.ts'
+import { formatCount, formatShare, formatTable, formatWait, sanitizeForTerminal } from '../terminal/format.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 import { type AdminClient, type ConnectionFlags, openAdminClient } from './client.ts'
 import { type LiveView, showLiveView } from './live-view.ts'
 import { renderCard } from './render-card.ts'
-import { runAdminCommand, segment } from './run.ts'
+import { encodePathSegment, runAdminCommand } from './run.ts'
 
 const SHOWN = 10
 
@@ -56,7 +56,7 @@ class TopScreen implements LiveView {
 
   async read(): Promise<readonly string[]> {
     if (this.#opened !== undefined) {
-      const card = await this.#client.get<SenderCard>(`/senders/${segment(this.#opened)}`)
+      const card = await this.#client.get<SenderCard>(`/senders/${encodePathSegment(this.#opened)}`)
       return [...renderCard(card, Date.now()), '', 'Esc goes back, q ends']
     }
     const view = await readView(this.#client, this.#by)
@@ -105,12 +105,12 @@ function render(view: TopView, selected: number | undefined): readonly string[] 
     '',
     ...formatTable(
       [title, counted],
-      rows.map(([name, count]) => [printable(name, 60), formatCount(count)]),
+      rows.map(([name, count]) => [sanitizeForTerminal(name, 60), formatCount(count)]),
     ),
   ]
   const mark = (index: number): string => (selected === undefined ? '' : index === selected ? '> ' : '  ')
   return [
-    `${printable(status.node)}  up ${formatWait(status.uptimeMs)}  policy ${status.policy.etag}  store ${store.name} ${store.ok ? 'ok' : 'DOWN'}  alerts ${status.alerts}`,
+    `${sanitizeForTerminal(status.node)}  up ${formatWait(status.uptimeMs)}  policy ${status.policy.etag}  store ${store.name} ${store.ok ? 'ok' : 'DOWN'}  alerts ${status.alerts}`,
     `${formatCount(allowed + blocked)}/s  blocked ${formatShare(blocked, allowed + blocked)} now, ${formatShare(blockRate, 1)} in the last hour`,
     `connections ${status.connections ?? '?'}  held ${status.held ?? '?'}  load factor ${load?.factor ?? 1}`,
     ...list(

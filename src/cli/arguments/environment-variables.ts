@@ -3,7 +3,7 @@ import { PolicyError } from '../../core/errors.ts'
 import { parseDuration } from '../../core/units.ts'
 import { CommandError, EXIT } from '../terminal/command-error.ts'
 import type { Terminal } from '../terminal/terminal.ts'
-import { readPacketBytes, readPort } from './parse-argument-values.ts'
+import { parsePacketBytes, parsePort } from './parse-argument-values.ts'
 
 /** Environment variables of the commands. docs/deployment.md contains the same table. */
 export const ENV_VARIABLES = {
@@ -41,7 +41,7 @@ export function policyFilesFromEnv(env: Env): readonly string[] {
   return (read(env, 'TOPICGATE_POLICY') ?? '').split(delimiter).filter(file => file !== '')
 }
 
-export function readOverlayName(env: Env): string | undefined {
+export function overlayNameFromEnv(env: Env): string | undefined {
   const name = read(env, 'TOPICGATE_ENV')
   if (name === undefined || /^[\w-]{1,64}$/.test(name)) return name
   throw invalidVariable('TOPICGATE_ENV', 'use letters, digits, _ and -, as prod')
@@ -56,7 +56,7 @@ export function isLimitingEnabled(env: Env): boolean {
 }
 
 /** Returns a part of a policy that overrides the store of all files; undefined if the environment does not set it. */
-export function readStoreOverlay(env: Env): object | undefined {
+export function storeOverlayFromEnv(env: Env): object | undefined {
   const url = read(env, 'TOPICGATE_STORE')
   // Options of another store have no effect on this one.
   if (url === 'memory') return { store: 'memory' }
@@ -79,23 +79,23 @@ export function readStoreOverlay(env: Env): object | undefined {
 
 export function healthPortFromEnv(env: Env): number | undefined {
   const text = read(env, 'TOPICGATE_HEALTH')
-  return text === undefined ? undefined : readWith('TOPICGATE_HEALTH', () => readPort(text))
+  return text === undefined ? undefined : readWith('TOPICGATE_HEALTH', () => parsePort(text))
 }
 
-export function readMaxPacketBytes(env: Env): number | undefined {
+export function maxPacketBytesFromEnv(env: Env): number | undefined {
   const text = read(env, 'TOPICGATE_MAX_PACKET_BYTES')
-  return text === undefined ? undefined : readWith('TOPICGATE_MAX_PACKET_BYTES', () => readPacketBytes(text))
+  return text === undefined ? undefined : readWith('TOPICGATE_MAX_PACKET_BYTES', () => parsePacketBytes(text))
 }
 
 /** Default topic of notices to refused clients. */
-export const NOTICES_TOPIC = '$topicgate/{client}/limits'
+export const DEFAULT_NOTICES_TOPIC = '$topicgate/{client}/limits'
 
 /** Returns the topic of notices; undefined for none. */
-export function readNoticesTopic(env: Env): string | undefined {
+export function noticesTopicFromEnv(env: Env): string | undefined {
   const word = read(env, 'TOPICGATE_NOTICES')
   const isOn = word !== undefined && isTrue(word)
   if (isOn === undefined) return word
-  return isOn ? NOTICES_TOPIC : undefined
+  return isOn ? DEFAULT_NOTICES_TOPIC : undefined
 }
 
 export function aclFileFromEnv(env: Env): string | undefined {
@@ -131,14 +131,14 @@ export function adminAddressesFromEnv(env: Env): readonly string[] {
 }
 
 /** Default file of the tokens of the admin API. */
-export const DEFAULT_TOKENS = 'topicgate.tokens'
+export const DEFAULT_TOKENS_FILE = 'topicgate.tokens'
 
 export function tokensFileFromEnv(env: Env): string {
-  return read(env, 'TOPICGATE_ADMIN_TOKENS') ?? DEFAULT_TOKENS
+  return read(env, 'TOPICGATE_ADMIN_TOKENS') ?? DEFAULT_TOKENS_FILE
 }
 
 /** Returns the log level, which must be one of the known levels. */
-export function readLogLevel(env: Env, levels: readonly string[]): string | undefined {
+export function logLevelFromEnv(env: Env, levels: readonly string[]): string | undefined {
   const level = read(env, 'TOPICGATE_LOG_LEVEL')
   if (level === undefined || levels.includes(level)) return level
   throw invalidVariable('TOPICGATE_LOG_LEVEL', `use one of ${levels.join(', ')}`)

@@ -3,7 +3,7 @@ import { InvalidArgumentError } from 'commander'
 import { PolicyError } from '../../core/errors.ts'
 import { parseBytes, parseDuration, parseMoment, parsePercent } from '../../core/units.ts'
 import { MAX_ITERATIONS } from '../../mqtt-auth/password-hash.ts'
-import { printable } from '../terminal/format.ts'
+import { sanitizeForTerminal } from '../terminal/format.ts'
 
 /** Parses a load such as `80%` or `0.8`. */
 export function parseLoadArgument(text: string): number {
@@ -32,13 +32,13 @@ export function parsePayloadArgument(text: string): string {
     return text
   } catch (error) {
     throw new InvalidArgumentError(
-      `It is not JSON: ${printable((error as Error).message)}. Write '{"units":3}'.`,
+      `It is not JSON: ${sanitizeForTerminal((error as Error).message)}. Write '{"units":3}'.`,
     )
   }
 }
 
 /** Parses a TCP port; 0 lets the system choose. */
-export function readPort(text: string): number {
+export function parsePort(text: string): number {
   return parseWhole(text, 65_535, 'a port, as 1883, or 0 for a free one')
 }
 
@@ -58,7 +58,7 @@ export function parseBytesArgument(text: string): number {
 }
 
 /** Parses a maximum packet size, up to the 256 MB of MQTT. */
-export function readPacketBytes(text: string): number {
+export function parsePacketBytes(text: string): number {
   const bytes = parseBytesArgument(text)
   if (bytes >= MIN_PACKET_BOUND && bytes <= 268_435_460) return bytes
   throw new InvalidArgumentError(`Write a size from ${MIN_PACKET_BOUND} bytes to 256 MB, as 64kB.`)
@@ -113,7 +113,7 @@ export function parseQosArgument(text: string): 0 | 1 | 2 {
 }
 
 /** Parses a date or a moment with its zone, or milliseconds since the epoch. */
-export function readMoment(text: string): number {
+export function parseTime(text: string): number {
   try {
     return /^\d{1,15}$/.test(text) ? Number(text) : parseMoment(text)
   } catch {

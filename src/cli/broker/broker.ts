@@ -2,7 +2,7 @@ import { type BrokerAccessOptions, openBrokerAccess, reloadableFilesOf } from '.
 import type { DurablePersistence } from '../persistence/aedes-persistence.ts'
 import type { PersistenceLimitOptions } from '../persistence/limit-options.ts'
 import type { openRedisPersistence } from '../persistence/redis-persistence.ts'
-import type { ServerOptions } from '../server/running-server.ts'
+import type { ServerOptions } from '../server/server-types.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 import { runServer } from '../workers/run-server.ts'
 import { startMqttServer } from './mqtt-server.ts'

@@ -6,11 +6,11 @@ import {
   parseCount,
   parseDurationArgument,
   parsePercentArgument,
-  readPort,
+  parsePort,
 } from '../arguments/parse-argument-values.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 import type { CaptureFlags } from './capture-messages.ts'
-import { DEFAULT_CAPTURE_FILES } from './live-capture-options.ts'
+import { DEFAULT_CAPTURE_ROTATION } from './live-capture-options.ts'
 
 /** Adds the command capture, which records messages of a running topicgate, of a broker, or of a pcap. */
 export function addCaptureCommand(
@@ -32,7 +32,7 @@ export function addCaptureCommand(
       appendOptionValue,
     )
     .option('--pcap <file>', 'a recording of tcpdump instead; needs tshark')
-    .option('--port <port>', 'port of the broker in the recording', readPort, 1883)
+    .option('--port <port>', 'port of the broker in the recording', parsePort, 1883)
     .option(
       '--senders <share>',
       'only so many of the senders, as 5%, always the same',
@@ -45,9 +45,14 @@ export function addCaptureCommand(
       '--rotate <bytes>',
       'begin another file after so many',
       parseBytesArgument,
-      DEFAULT_CAPTURE_FILES.rotateBytes,
+      DEFAULT_CAPTURE_ROTATION.rotateBytes,
     )
-    .option('--files <count>', 'keep so many files, the latest ones', parseCount, DEFAULT_CAPTURE_FILES.files)
+    .option(
+      '--files <count>',
+      'keep so many files, the latest ones',
+      parseCount,
+      DEFAULT_CAPTURE_ROTATION.files,
+    )
   command.action(async () => {
     const { captureMessages } = await import('./capture-messages.ts')
     done(await captureMessages(command.opts<CaptureFlags>(), terminal))

@@ -28,13 +28,13 @@ const ACTIONS: ReadonlySet<unknown> = new Set<Operation>([
 /** Maximum time value of a date (ECMA-262, 21.4.1.1). */
 const MAX_DATE_MS = 8.64e15
 
-export interface CaptureReaderOptions {
+export interface CaptureLineParserOptions {
   /** Counts lines that are earlier than one before them, instead of refusing the first one. Default: false. */
   readonly allowsOutOfOrder?: boolean | undefined
 }
 
 /** Parses lines of a capture. Unknown fields are ignored; null means absent. */
-export class CaptureReader {
+export class CaptureLineParser {
   readonly #protocol: Dialect
   readonly #allowsOutOfOrder: boolean
   readonly #senders = new SenderCache<Sender>()
@@ -46,7 +46,7 @@ export class CaptureReader {
   /** Number of the first message that is earlier than one before it, from 1. */
   #firstOutOfOrder = 0
 
-  constructor(protocol: Dialect, { allowsOutOfOrder = false }: CaptureReaderOptions = {}) {
+  constructor(protocol: Dialect, { allowsOutOfOrder = false }: CaptureLineParserOptions = {}) {
     this.#protocol = protocol
     this.#allowsOutOfOrder = allowsOutOfOrder
   }

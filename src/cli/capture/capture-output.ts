@@ -4,7 +4,7 @@ import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import { CommandError, EXIT } from '../terminal/command-error.ts'
 import { type Terminal, write } from '../terminal/terminal.ts'
-import { findNumbers, numbered } from './capture-file-names.ts'
+import { findNumbers, numberedFileName } from './capture-file-names.ts'
 
 const compress = promisify(gzip)
 const openFile = promisify(open)
@@ -51,7 +51,7 @@ export class CaptureOutput {
     try {
       if (keepsFiles) this.#beginBehind(file)
       else refuseOthers(file)
-      this.#open = openSync(numbered(file, this.#number), 'w')
+      this.#open = openSync(numberedFileName(file, this.#number), 'w')
     } catch (cause) {
       throw explained(file, cause)
     }
@@ -96,9 +96,9 @@ export class CaptureOutput {
   #beginBehind(file: string): void {
     const numbers = findNumbers(file)
     const last = Math.max(0, ...numbers)
-    this.#number = last > 0 && statSync(numbered(file, last)).size === 0 ? last : last + 1
+    this.#number = last > 0 && statSync(numberedFileName(file, last)).size === 0 ? last : last + 1
     for (const number of numbers)
-      if (number <= this.#number - this.#options.files) rmSync(numbered(file, number))
+      if (number <= this.#number - this.#options.files) rmSync(numberedFileName(file, number))
   }
 
   async #openNext(file: string): Promise<void> {
@@ -106,8 +106,8 @@ export class CaptureOutput {
     this.#number++
     this.#bytes = 0
     const oldest = this.#number - this.#options.files
-    if (oldest >= 1) await rm(numbered(file, oldest), { force: true })
-    this.#open = await openFile(numbered(file, this.#number), 'w')
+    if (oldest >= 1) await rm(numberedFileName(file, oldest), { force: true })
+    this.#open = await openFile(numberedFileName(file, this.#number), 'w')
   }
 
   /** Removes what was written of a batch if the disk does not take all of it, so that the file ends well. */
@@ -134,7 +134,7 @@ export class CaptureOutput {
 function refuseOthers(file: string): void {
   const other = findNumbers(file).find(number => number > 1)
   if (other === undefined) return
-  const text = `${numbered(file, other)} is there from an earlier capture (remove it, or name another file)`
+  const text = `${numberedFileName(file, other)} is there from an earlier capture (remove it, or name another file)`
   throw new CommandError(text, EXIT.failed)
 }
 

@@ -1,5 +1,5 @@
 /** Bytes of a file of a capture after which the next one begins, and number of files. */
-export const DEFAULT_CAPTURE_FILES = { rotateBytes: 100_000_000, files: 10 } as const
+export const DEFAULT_CAPTURE_ROTATION = { rotateBytes: 100_000_000, files: 10 } as const
 
 /** Capture of the commands that serve clients. */
 export interface LiveCaptureOptions {

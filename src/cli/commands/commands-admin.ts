@@ -5,10 +5,10 @@ import type { AdminClient, ConnectionFlags } from '../admin/client.ts'
 import { type AddAdminCommand, addEntryCommands, type SetAction } from '../admin/entry-commands.ts'
 import type { MetricsFlags } from '../admin/metrics.ts'
 import { addPolicyAdminCommands } from '../admin/policy-commands.ts'
-import { type CommandOutput, runAdminCommand, segment } from '../admin/run.ts'
+import { type CommandOutput, encodePathSegment, runAdminCommand } from '../admin/run.ts'
 import { addCaptureCommand } from '../capture/capture-command.ts'
 import { CommandError, EXIT } from '../terminal/command-error.ts'
-import { formatCount, formatTable, formatUnits, formatWait, printable } from '../terminal/format.ts'
+import { formatCount, formatTable, formatUnits, formatWait, sanitizeForTerminal } from '../terminal/format.ts'
 import { type Terminal, write } from '../terminal/terminal.ts'
 
 /** Adds the commands that operate a running topicgate, over its socket or a URL. */
@@ -38,7 +38,7 @@ export function addAdminCommands(
   who.argument('<sender>', 'as client:d7, user:ann, ip:10.0.0.1')
   action(who, async (client, [id]) => {
     const { renderCard } = await import('../admin/render-card.ts')
-    const card = await client.get<SenderCard>(`/senders/${segment(id!)}`)
+    const card = await client.get<SenderCard>(`/senders/${encodePathSegment(id!)}`)
     return { json: card, lines: renderCard(card, Date.now()) }
   })
 
@@ -97,10 +97,10 @@ export function addAdminCommands(
       readonly resetMs: number
     }
     const json = await client.get<{ keys: readonly Row[]; unit: 'messages' | 'bytes' }>(
-      `/rules/${segment(rule!)}/keys?limit=${String(limit)}`,
+      `/rules/${encodePathSegment(rule!)}/keys?limit=${String(limit)}`,
     )
     const rows = json.keys.map(({ counter, used, remaining, resetMs }) => [
-      printable(counter),
+      sanitizeForTerminal(counter),
       formatUnits(used, json.unit),
       formatUnits(remaining, json.unit),
       formatWait(resetMs),
@@ -115,7 +115,7 @@ export function addAdminCommands(
     const rows = json.firing.map(({ severity, sinceMs, text }) => [
       severity,
       new Date(sinceMs).toISOString(),
-      printable(text),
+      sanitizeForTerminal(text),
     ])
     return {
       json,
@@ -133,10 +133,10 @@ export function addAdminCommands(
     const json = await client.get<{ records: readonly AuditRecord[] }>(`/audit?limit=${String(limit)}`)
     const rows = json.records.map(({ at, by, kind, action: verb, id, reason }) => [
       at,
-      printable(by),
+      sanitizeForTerminal(by),
       `${kind} ${verb}`,
-      printable(id),
-      printable(reason),
+      sanitizeForTerminal(id),
+      sanitizeForTerminal(reason),
     ])
     return { json, lines: formatTable(['at', 'by', 'change', 'of', 'reason'], rows) }
   })

@@ -1,10 +1,10 @@
 import { type Command, Option } from 'commander'
 import {
   aclFileFromEnv,
-  NOTICES_TOPIC,
+  DEFAULT_NOTICES_TOPIC,
+  noticesTopicFromEnv,
   passwordFileFromEnv,
   persistenceFromEnv,
-  readNoticesTopic,
 } from '../arguments/environment-variables.ts'
 import { parseBytesArgument, parseCount, parseDurationArgument } from '../arguments/parse-argument-values.ts'
 import type { BrokerCommandOptions } from '../broker/broker.ts'
@@ -52,7 +52,7 @@ export function addBrokerCommands(
   addServerOptions(broker)
     .option(
       '--notices [topic]',
-      `send refused clients the reason, on a topic of their own; default: ${NOTICES_TOPIC}`,
+      `send refused clients the reason, on a topic of their own; default: ${DEFAULT_NOTICES_TOPIC}`,
     )
     .option(
       '--password-file <file>',
@@ -95,7 +95,7 @@ export function addBrokerCommands(
       const { maxRetained, maxRetainedBytes, maxSessions, maxQueuedMessages, maxQueuedBytes } = flags
       const options = {
         ...server,
-        notices: flags.notices === true ? NOTICES_TOPIC : (flags.notices ?? readNoticesTopic(env)),
+        notices: flags.notices === true ? DEFAULT_NOTICES_TOPIC : (flags.notices ?? noticesTopicFromEnv(env)),
         authentication: parseAuthenticationFlags(flags, env),
         aclFile: flags.aclFile ?? aclFileFromEnv(env),
         persistence: parsePersistence(flags.persistence ?? persistenceFromEnv(env)),

@@ -10,7 +10,7 @@ import {
   parsePayloadArgument,
   parseQosArgument,
   parseSenderCount,
-  readMoment,
+  parseTime,
 } from '../arguments/parse-argument-values.ts'
 import { type PlotFlags, plotOption, plotSenderOption, readPlotFlags } from '../plot/plot-flags.ts'
 import { requirePolicyFiles } from '../policy/resolve-policy-files.ts'
@@ -132,7 +132,7 @@ export function addPolicyCommands(
     .option('--qos <qos>', 'quality of service', parseQosArgument, 0)
     .option('--retain', 'a retained message')
     .option('--will', 'the will of a client that is gone')
-    .option('--at <moment>', 'when it is decided, as 2026-01-31T12:00:00Z; default: now', readMoment)
+    .option('--at <moment>', 'when it is decided, as 2026-01-31T12:00:00Z; default: now', parseTime)
     .option('--after <capture>', 'a capture to decide first, up to that moment; - for the standard input')
     .option(
       '--load <share>',

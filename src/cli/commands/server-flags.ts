@@ -1,27 +1,27 @@
 import { type Command, Option } from 'commander'
 import {
   adminAddressesFromEnv,
-  DEFAULT_TOKENS,
+  DEFAULT_TOKENS_FILE,
   healthPortFromEnv,
+  logLevelFromEnv,
+  maxPacketBytesFromEnv,
   monitoringOptionsFromEnv,
-  readLogLevel,
-  readMaxPacketBytes,
   tokensFileFromEnv,
 } from '../arguments/environment-variables.ts'
 import {
   appendOptionValue,
   parseBytesArgument,
   parseCount,
+  parsePacketBytes,
   parsePercentArgument,
+  parsePort,
   parseWorkers,
-  readPacketBytes,
-  readPort,
 } from '../arguments/parse-argument-values.ts'
-import { DEFAULT_CAPTURE_FILES, type LiveCaptureOptions } from '../capture/live-capture-options.ts'
+import { DEFAULT_CAPTURE_ROTATION, type LiveCaptureOptions } from '../capture/live-capture-options.ts'
 import type { TlsFileOptions } from '../listeners/tls-certificates.ts'
 import type { MonitoringOptions } from '../monitoring/start-monitoring.ts'
 import { requirePolicyFiles } from '../policy/resolve-policy-files.ts'
-import type { ServerOptions } from '../server/running-server.ts'
+import type { ServerOptions } from '../server/server-types.ts'
 import type { AdminOptions } from '../server/start-admin.ts'
 import { CommandError, EXIT } from '../terminal/command-error.ts'
 import type { Terminal } from '../terminal/terminal.ts'
@@ -72,11 +72,11 @@ export function addServerOptions(command: Command): Command {
     .option(
       '--port <port>',
       `port for clients; 0 for a free port; default: ${DEFAULT_PORT} (NATS: 4222), or none with --tls or --wss`,
-      readPort,
+      parsePort,
     )
-    .option('--ws [port]', `port for MQTT over WebSocket; without a port: ${DEFAULT_WS_PORT}`, readPort)
-    .option('--tls <port>', 'port for MQTT over TLS', readPort)
-    .option('--wss <port>', 'port for MQTT over WebSocket and TLS', readPort)
+    .option('--ws [port]', `port for MQTT over WebSocket; without a port: ${DEFAULT_WS_PORT}`, parsePort)
+    .option('--tls <port>', 'port for MQTT over TLS', parsePort)
+    .option('--wss <port>', 'port for MQTT over WebSocket and TLS', parsePort)
     .option(
       '--tls-cert <file>',
       'certificate chain of --tls and --wss, in PEM; may be given several times, for several names',
@@ -92,7 +92,7 @@ export function addServerOptions(command: Command): Command {
       ).choices(['cn']),
     )
     .option('--host <address>', 'the address to listen at; 0.0.0.0 for all of them', '127.0.0.1')
-    .option('--health <port>', 'port for /live and /ready over HTTP; 0 for a free port', readPort)
+    .option('--health <port>', 'port for /live and /ready over HTTP; 0 for a free port', parsePort)
     .addOption(new Option('--log-level <level>', 'what is logged; default: info').choices(LOG_LEVELS))
     .option(
       '--trust-proxy <cidr>',
@@ -103,7 +103,7 @@ export function addServerOptions(command: Command): Command {
     .option(
       '--max-packet-bytes <bytes>',
       'the largest MQTT packet a client may send, as 64kB; default: 1 MiB',
-      readPacketBytes,
+      parsePacketBytes,
     )
     .option('--audit-log <file>', 'append bans, overrides and other changes to a file')
     .option(
@@ -116,7 +116,7 @@ export function addServerOptions(command: Command): Command {
       'serve the admin API and the dashboard at unix:PATH or HOST:PORT; may be given several times',
       appendOptionValue,
     )
-    .option('--admin-tokens <file>', `tokens of --admin HOST:PORT; default: ${DEFAULT_TOKENS}`)
+    .option('--admin-tokens <file>', `tokens of --admin HOST:PORT; default: ${DEFAULT_TOKENS_FILE}`)
     .option(
       '--admin-host <name>',
       'a name under which browsers reach the dashboard; may be given several times',
@@ -180,10 +180,10 @@ export function parseServerFlags(
     wssPort: flags.wss,
     tls: parseTlsFlags(flags),
     healthPort: flags.health ?? healthPortFromEnv(env),
-    logLevel: flags.logLevel ?? readLogLevel(env, LOG_LEVELS) ?? 'info',
+    logLevel: flags.logLevel ?? logLevelFromEnv(env, LOG_LEVELS) ?? 'info',
     trustProxy,
     proxyProtocol: flags.proxyProtocol ?? false,
-    maxPacketBytes: flags.maxPacketBytes ?? readMaxPacketBytes(env),
+    maxPacketBytes: flags.maxPacketBytes ?? maxPacketBytesFromEnv(env),
     auditLog: flags.auditLog ?? seen.auditLog,
     analyticsStore: flags.analyticsStore ?? seen.analyticsStore,
     webhook: parseWebhook(flags.alertsWebhook ?? seen.webhookUrl, seen.webhookSecret),
@@ -224,8 +224,8 @@ function parseCaptureFlags(flags: ServerFlags): LiveCaptureOptions | undefined {
       file,
       senders: captureSenders ?? 1,
       hashSenders: captureHashSenders ?? false,
-      rotateBytes: captureRotate ?? DEFAULT_CAPTURE_FILES.rotateBytes,
-      files: captureFiles ?? DEFAULT_CAPTURE_FILES.files,
+      rotateBytes: captureRotate ?? DEFAULT_CAPTURE_ROTATION.rotateBytes,
+      files: captureFiles ?? DEFAULT_CAPTURE_ROTATION.files,
     }
   }
   if ((captureSenders ?? captureHashSenders ?? captureRotate ?? captureFiles) === undefined) return undefined

@@ -6,7 +6,7 @@ import { loadPolicy, type PolicyDocument } from '../../policy/index.ts'
 import { resolvePolicyFiles } from '../policy/resolve-policy-files.ts'
 import { VirtualClock } from '../replay/virtual-clock.ts'
 import { EXIT } from '../terminal/command-error.ts'
-import { formatCount, formatShare, formatTable, printable } from '../terminal/format.ts'
+import { formatCount, formatShare, formatTable, sanitizeForTerminal } from '../terminal/format.ts'
 import { paintFor, type Terminal } from '../terminal/terminal.ts'
 
 const SECONDS = 10
@@ -78,7 +78,7 @@ export async function runAttackDemo(
   const given = options.policy.length > 0 ? options.policy : [packageFile('config/fleet.yaml')]
   const files = await resolvePolicyFiles(given, env)
   const report = await simulateAttacksOnPolicy(files, env)
-  const names = files.map(file => printable(basename(file)))
+  const names = files.map(file => sanitizeForTerminal(basename(file)))
   if (options.json) stdout.write(`${JSON.stringify({ policy: names, ...report })}\n`)
   else {
     const paint = paintFor(stdout, env)

@@ -1,6 +1,6 @@
 import { packageFile } from '../../core/package-files.ts'
-import { BrokerFleet } from '../simulation/broker-fleet.ts'
 import type { FleetGroup } from '../simulation/fleet-format.ts'
+import { LiveFleet } from '../simulation/live-fleet.ts'
 import { loadFleet } from '../simulation/load-fleet.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 
@@ -20,11 +20,11 @@ export interface FleetStats {
 
 /** MQTT clients of one broker: quiet devices that send counters, a flooding device, and a subscriber that checks the messages. */
 export class DemoFleet {
-  readonly #fleet: BrokerFleet
+  readonly #fleet: LiveFleet
   readonly #quiet: readonly FleetGroup[]
   readonly #flooder: FleetGroup
 
-  private constructor(fleet: BrokerFleet, groups: readonly FleetGroup[]) {
+  private constructor(fleet: LiveFleet, groups: readonly FleetGroup[]) {
     this.#fleet = fleet
     this.#quiet = groups.filter(({ name }) => name !== FLOODER)
     this.#flooder = groups.find(({ name }) => name === FLOODER)!
@@ -34,7 +34,7 @@ export class DemoFleet {
   static async connect(port: number, forMs: number, env: Terminal['env']): Promise<DemoFleet> {
     const document = await loadFleet(packageFile('config/fleets/demo.yaml'), env)
     const url = new URL(`mqtt://127.0.0.1:${port}`)
-    return new DemoFleet(await BrokerFleet.open({ ...document, for: forMs }, url), document.fleet)
+    return new DemoFleet(await LiveFleet.open({ ...document, for: forMs }, url), document.fleet)
   }
 
   /** Sends until the time is over or `stopped` resolves, then waits, at most `mostMs`, for the messages of the quiet devices. */

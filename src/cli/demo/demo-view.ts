@@ -1,6 +1,6 @@
 import { basename } from 'node:path'
 import { OUTCOMES } from '../../core/decision.ts'
-import { formatCount, formatShare, formatTable, printable } from '../terminal/format.ts'
+import { formatCount, formatShare, formatTable, sanitizeForTerminal } from '../terminal/format.ts'
 import type { Paint } from '../terminal/terminal.ts'
 import type { FleetStats } from './demo-fleet.ts'
 import type { RuleCount } from './rule-counts.ts'
@@ -36,7 +36,7 @@ export function renderDemo(state: DemoState, paint: Paint): readonly string[] {
   )
   const outcomes = OUTCOMES.filter(outcome => rules.some(({ refused }) => refused.has(outcome)))
   const rows = rules.map(({ rule, passed, refused }) => [
-    printable(rule, 40),
+    sanitizeForTerminal(rule, 40),
     formatCount(passed),
     ...outcomes.map(outcome => formatCount(refused.get(outcome) ?? 0)),
   ])
@@ -115,7 +115,7 @@ function harm({ disordered }: FleetStats): string | undefined {
 
 function describeRule({ rule, passed, refused }: RuleCount): string {
   const words = Array.from(refused, ([outcome, count]) => `, ${formatCount(count)} ${outcome}`)
-  return `${printable(rule, 40)} ${formatCount(passed)} passed${words.join('')}`
+  return `${sanitizeForTerminal(rule, 40)} ${formatCount(passed)} passed${words.join('')}`
 }
 
 function shares(sent: number, delivered: number): readonly string[] {

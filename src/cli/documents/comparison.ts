@@ -51,6 +51,6 @@ export function isTooLow({ operator, bound }: Comparison, value: number): boolea
   return (operator === '=' || operator === '>=') && value < bound
 }
 
-export function holds(comparison: Comparison, value: number): boolean {
+export function isSatisfied(comparison: Comparison, value: number): boolean {
   return !isTooHigh(comparison, value) && !isTooLow(comparison, value)
 }

@@ -1,6 +1,6 @@
 import { openBrokerAccess, reloadableFilesOf } from '../access/access-files.ts'
 import type { TlsFileOptions } from '../listeners/tls-certificates.ts'
-import type { ServerOptions } from '../server/running-server.ts'
+import type { ServerOptions } from '../server/server-types.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 import type { UpstreamAddress } from '../upstreams/upstream.ts'
 import { DEFAULT_MAX_PENDING_CONNECTS, UpstreamPool } from '../upstreams/upstream-pool.ts'

@@ -16,13 +16,13 @@ export function logGateWarnings(gate: Gate, log: Logger): void {
 /** Logs each change of the policy, and why one was refused. */
 export function logPolicyChanges(gate: Gate, log: Logger): void {
   gate.on('policy', change => {
-    if (change.kind === 'applied') log.info({ rules: countRules(change.rules) }, 'policy reloaded')
+    if (change.kind === 'applied') log.info({ rules: countPolicyRules(change.rules) }, 'policy reloaded')
     else logFileError(log, change.error, 'the policy was not reloaded, the old one stays')
   })
 }
 
 /** Limits of exemptions are named with a prefix that policy rules cannot have. */
-export function countRules(names: readonly string[]): number {
+export function countPolicyRules(names: readonly string[]): number {
   return names.filter(name => !name.startsWith('exempt:')).length
 }
 

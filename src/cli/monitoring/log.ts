@@ -1,5 +1,5 @@
 import pino, { type Logger } from 'pino'
-import { printable } from '../terminal/format.ts'
+import { sanitizeForTerminal } from '../terminal/format.ts'
 import { type OutputStream, type Paint, paintFor, type Style, type Terminal } from '../terminal/terminal.ts'
 
 /** Maximum characters buffered for a slow reader of the log; above it lines are dropped and counted. */
@@ -52,12 +52,16 @@ export function formatLogLine(line: string, paint: Paint): string {
   const [word, style] = LEVELS[Number(level)] ?? ['log', 'dim']
   const rest = Object.entries(context).map(([name, value]) => `${name} ${formatValue(value)}`)
   const clock = String(time).slice(11, 19)
-  const text = [paint('dim', clock), paint(style, word.padEnd(5)), printable(String(msg ?? ''), 1_000)]
+  const text = [
+    paint('dim', clock),
+    paint(style, word.padEnd(5)),
+    sanitizeForTerminal(String(msg ?? ''), 1_000),
+  ]
   const stack =
     typeof err === 'object' && err !== null && 'message' in err ? `\n  ${String(err.message)}` : ''
   return `${text.join(' ')}${rest.length > 0 ? paint('dim', `  ${rest.join(', ')}`) : ''}${stack}\n`
 }
 
 function formatValue(value: unknown): string {
-  return printable(typeof value === 'string' ? value : (JSON.stringify(value) ?? ''))
+  return sanitizeForTerminal(typeof value === 'string' ? value : (JSON.stringify(value) ?? ''))
 }

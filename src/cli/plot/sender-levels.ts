@@ -1,7 +1,7 @@
 import type { SenderName } from '../../admin/sender-id.ts'
 import type { Decision } from '../../core/decision.ts'
 import type { Message } from '../../core/message.ts'
-import { formatCount, formatWait, printable } from '../terminal/format.ts'
+import { formatCount, formatWait, sanitizeForTerminal } from '../terminal/format.ts'
 import { type ChartPoint, type LineChart, renderCharts } from './line-chart.ts'
 
 /** Maximum points of a rule. Beyond it, neighbours are merged. */
@@ -59,7 +59,7 @@ export class SenderLevels {
   /** Renders a chart for each rule. */
   render(): string {
     const { part, value } = this.#sender
-    const name = `${part} ${printable(value, 60)}`
+    const name = `${part} ${sanitizeForTerminal(value, 60)}`
     const charts = [...this.#rules].map(([rule, levels]) => this.#chart(name, rule, levels))
     return renderCharts(
       charts.length === 0 ? `${name}: no rule decided about it` : `${name} against its limits`,
@@ -75,7 +75,7 @@ export class SenderLevels {
     const most = Math.max(...points.map(({ level }) => level))
     const level = points.map((point): ChartPoint => [seconds(point.atMs), point.level])
     return {
-      title: `rule ${printable(rule, 60)}`,
+      title: `rule ${sanitizeForTerminal(rule, 60)}`,
       description: `${name}: at most ${formatCount(most)} of ${formatCount(limit)} in use over ${formatWait(endSeconds * 1_000)}, ${formatCount(count)} messages refused.`,
       x: {
         label: 'time since its first message',

@@ -1,5 +1,5 @@
 import { stringify } from 'yaml'
-import { formatCount, formatShare, formatTable, printable } from '../terminal/format.ts'
+import { formatCount, formatShare, formatTable, sanitizeForTerminal } from '../terminal/format.ts'
 import type { Paint } from '../terminal/terminal.ts'
 import type { ChangedWord, PolicyChange } from './compare-policies.ts'
 import { DECISION_CHANGES, type DecisionChanges } from './decision-changes.ts'
@@ -16,28 +16,28 @@ export function describePolicyChanges(changes: readonly PolicyChange[], paint: P
 }
 
 function describePolicyChange({ kind, what, name, newName, words }: PolicyChange, paint: Paint): string {
-  const subject = what === 'policy' ? '' : `${what} ${printable(name)}: `
+  const subject = what === 'policy' ? '' : `${what} ${sanitizeForTerminal(name)}: `
   if (kind === 'new')
     return `${paint('green', '+')} ${subject}new: ${describeValues(words, ({ new: now }) => now)}`
   if (kind === 'gone')
     return `${paint('red', '-')} ${subject}gone: ${describeValues(words, ({ old }) => old)}`
   if (kind === 'moved')
-    return `${paint('yellow', '~')} ${what}s are in another order, from ${printable(name)} on`
+    return `${paint('yellow', '~')} ${what}s are in another order, from ${sanitizeForTerminal(name)} on`
   if (kind === 'renamed') {
     const counts = what === 'rule' ? '; it starts with new counts' : ''
-    return `${paint('yellow', '~')} ${subject}now called ${printable(newName ?? '')}${counts}`
+    return `${paint('yellow', '~')} ${subject}now called ${sanitizeForTerminal(newName ?? '')}${counts}`
   }
   return `${paint('yellow', '~')} ${subject}${words.map(describeWord).join(', ')}`
 }
 
 function describeWord({ word, old, new: now }: ChangedWord): string {
   const [before, after] = cutToDifference(formatValue(old), formatValue(now))
-  return `${printable(word, MAX_VALUE_CHARS)} ${before} → ${after}`
+  return `${sanitizeForTerminal(word, MAX_VALUE_CHARS)} ${before} → ${after}`
 }
 
 function describeValues(words: readonly ChangedWord[], read: (word: ChangedWord) => unknown): string {
   const texts = words.map(each => [each.word, formatValue(read(each))])
-  return texts.map(pair => pair.map(text => printable(text, MAX_VALUE_CHARS)).join(' ')).join(', ')
+  return texts.map(pair => pair.map(text => sanitizeForTerminal(text, MAX_VALUE_CHARS)).join(' ')).join(', ')
 }
 
 /** Formats a value as the policy has it, on one line. */
@@ -53,8 +53,8 @@ function cutToDifference(old: string, now: string): readonly [string, string] {
   const from = Math.max(0, (differsAt < 0 ? old.length : differsAt) - CONTEXT_CHARS)
   const cut = (text: string): string =>
     text.length <= MAX_VALUE_CHARS || from === 0
-      ? printable(text, MAX_VALUE_CHARS)
-      : `…${printable(text.slice(from), MAX_VALUE_CHARS)}`
+      ? sanitizeForTerminal(text, MAX_VALUE_CHARS)
+      : `…${sanitizeForTerminal(text.slice(from), MAX_VALUE_CHARS)}`
   return [cut(old), cut(now)]
 }
 
@@ -79,7 +79,7 @@ export function describeDecisionChanges(changes: DecisionChanges): readonly stri
   for (const { word, count, rules, senders } of kinds) {
     if (count === 0) continue
     const ruleRows = rules.map(each => [
-      printable(each.rule),
+      sanitizeForTerminal(each.rule),
       formatCount(each.count),
       each.lines.map(formatCount).join(' '),
     ])

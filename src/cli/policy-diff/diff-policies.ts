@@ -5,7 +5,7 @@ import { andThen } from '../../core/maybe-promise.ts'
 import { Gate, MemoryStore } from '../../index.ts'
 import type { LoadedPolicy } from '../../policy/index.ts'
 import { CaptureFileReader } from '../capture/capture-file.ts'
-import { CaptureReader, type CaptureRecord } from '../capture/capture-format.ts'
+import { CaptureLineParser, type CaptureRecord } from '../capture/capture-format.ts'
 import { loadNamedPolicy } from '../policy/load-named-policy.ts'
 import { ReplayEngine } from '../replay/replay-engine.ts'
 import { VIRTUAL_SWEEP_MS, VirtualClock } from '../replay/virtual-clock.ts'
@@ -76,12 +76,12 @@ function splitNames(named: string): readonly string[] {
 /** A policy that decides the messages of a capture. */
 class CaptureDecider {
   readonly gate: Gate
-  readonly reader: CaptureReader
+  readonly reader: CaptureLineParser
   readonly engine: ReplayEngine
 
   constructor(gate: Gate, clock: VirtualClock, options: DiffPoliciesOptions) {
     this.gate = gate
-    this.reader = new CaptureReader(gate.dialect, options)
+    this.reader = new CaptureLineParser(gate.dialect, options)
     this.engine = new ReplayEngine(gate, clock)
   }
 }

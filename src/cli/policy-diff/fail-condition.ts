@@ -2,7 +2,7 @@ import { InvalidArgumentError } from 'commander'
 import { PolicyError } from '../../core/errors.ts'
 import {
   type Comparison,
-  holds,
+  isSatisfied,
   parseCountComparison,
   parseShareComparison,
 } from '../documents/comparison.ts'
@@ -42,6 +42,6 @@ export function appendFailCondition(
 /** Returns true if the condition holds, so that the command fails. */
 export function isMet({ change, isShare, comparison }: FailCondition, changes: DecisionChanges): boolean {
   const { count } = changes.totals(change)
-  if (!isShare) return holds(comparison, count)
-  return holds(comparison, changes.messages === 0 ? 0 : count / changes.messages)
+  if (!isShare) return isSatisfied(comparison, count)
+  return isSatisfied(comparison, changes.messages === 0 ? 0 : count / changes.messages)
 }

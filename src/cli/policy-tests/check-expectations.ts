@@ -1,11 +1,11 @@
-import { type Comparison, holds, isTooHigh, isTooLow } from '../documents/comparison.ts'
+import { type Comparison, isSatisfied, isTooHigh, isTooLow } from '../documents/comparison.ts'
 import { formatCount, formatExactWait } from '../terminal/format.ts'
 import type { DecisionCount, DecisionTotals } from './decision-totals.ts'
-import type { TestDecision } from './play-test.ts'
 import { NO_EXEMPTION, type SendExpectation, type TotalsExpectation } from './test-file-format.ts'
+import type { TestDecision } from './test-player.ts'
 
 /** An expectation that was not met. */
-export interface Unmet {
+export interface UnmetTestExpectation {
   /** Path below `expect`, such as `rules.daily.refused`. */
   readonly path: string
   readonly expected: string
@@ -17,7 +17,7 @@ export interface Unmet {
 /** Compares decisions with an expectation as they are made, so that none is kept. */
 interface DecisionCheck {
   record(decision: TestDecision): void
-  findUnmet(): readonly Unmet[]
+  findUnmet(): readonly UnmetTestExpectation[]
 }
 
 /** Creates the check of a step that sends so many messages. */
@@ -63,13 +63,13 @@ const isChanged: SelectDecision = ({ decision }) => decision.outcome !== 'delive
 export function checkTotalsExpectation(
   expected: TotalsExpectation,
   totals: DecisionTotals,
-): readonly Unmet[] {
+): readonly UnmetTestExpectation[] {
   const { all } = totals
   const messages = all.allowed + all.refused
   const { refusedShare, rules = {}, exemptions = {}, senders = {} } = expected
   const unmet = [...checkTotal('messages', expected.messages, messages), ...checkCounts('', expected, all)]
   const share = messages === 0 ? 0 : all.refused / messages
-  if (refusedShare !== undefined && !holds(refusedShare, share)) {
+  if (refusedShare !== undefined && !isSatisfied(refusedShare, share)) {
     const seen = `${Number((share * 100).toPrecision(3))}% (${formatCount(all.refused)} of ${formatCount(messages)})`
     const firstWrong = isTooHigh(refusedShare, share) ? all.firstRefused : undefined
     unmet.push({ path: 'refusedShare', expected: refusedShare.text, seen, firstWrong })
@@ -91,7 +91,11 @@ interface ExpectedCounts {
   readonly refused?: Comparison | undefined
 }
 
-function checkCounts(path: string, expected: ExpectedCounts, count: DecisionCount): readonly Unmet[] {
+function checkCounts(
+  path: string,
+  expected: ExpectedCounts,
+  count: DecisionCount,
+): readonly UnmetTestExpectation[] {
   const { allowed, refused } = expected
   const isLow = allowed !== undefined && isTooLow(allowed, count.allowed)
   const isHigh = refused !== undefined && isTooHigh(refused, count.refused)
@@ -106,8 +110,8 @@ function checkTotal(
   expected: Comparison | undefined,
   seen: number,
   firstWrong?: number,
-): readonly Unmet[] {
-  if (expected === undefined || holds(expected, seen)) return []
+): readonly UnmetTestExpectation[] {
+  if (expected === undefined || isSatisfied(expected, seen)) return []
   return [{ path, expected: expected.text, seen: formatCount(seen), firstWrong }]
 }
 
@@ -141,9 +145,9 @@ class CountCheck implements DecisionCheck {
     if (isWrong) this.#firstTooFew ??= each.nth
   }
 
-  findUnmet(): readonly Unmet[] {
+  findUnmet(): readonly UnmetTestExpectation[] {
     const [expected, seen] = [this.#expected, this.#counted]
-    if (holds(expected, seen)) return []
+    if (isSatisfied(expected, seen)) return []
     const firstWrong = isTooHigh(expected, seen) ? this.#firstTooMany : this.#firstTooFew
     return [{ path: this.#path, expected: expected.text, seen: formatCount(seen), firstWrong }]
   }
@@ -181,7 +185,7 @@ class TextCheck implements DecisionCheck {
     if (text !== this.#expected) this.#firstWrong ??= each.nth
   }
 
-  findUnmet(): readonly Unmet[] {
+  findUnmet(): readonly UnmetTestExpectation[] {
     const firstWrong = this.#firstWrong
     if (firstWrong === undefined && this.hasDecisions) return []
     const isOne = this.#counts.size === 1
@@ -207,7 +211,7 @@ class ReasonCheck implements DecisionCheck {
     this.#ofAll.record(each)
   }
 
-  findUnmet(): readonly Unmet[] {
+  findUnmet(): readonly UnmetTestExpectation[] {
     return (this.#ofChanged.hasDecisions ? this.#ofChanged : this.#ofAll).findUnmet()
   }
 }
@@ -225,10 +229,10 @@ class WaitCheck implements DecisionCheck {
   record(each: TestDecision): void {
     if (each.decision.allowed) return
     this.#hasRefusals = true
-    if (!holds(this.#expected, each.decision.retryAfterMs)) this.#firstWrong ??= each
+    if (!isSatisfied(this.#expected, each.decision.retryAfterMs)) this.#firstWrong ??= each
   }
 
-  findUnmet(): readonly Unmet[] {
+  findUnmet(): readonly UnmetTestExpectation[] {
     const wrong = this.#firstWrong
     if (wrong === undefined && this.#hasRefusals) return []
     const seen = wrong === undefined ? 'no refused message' : formatExactWait(wrong.decision.retryAfterMs)

@@ -1,7 +1,7 @@
 import { parseSenderId, type SenderName } from '../../admin/sender-id.ts'
 import type { Gate } from '../../index.ts'
-import type { TestDecision } from './play-test.ts'
 import type { TotalsExpectation } from './test-file-format.ts'
+import type { TestDecision } from './test-player.ts'
 
 /** Counts of one rule, one sender or a whole test. */
 export interface DecisionCount {

@@ -1,6 +1,6 @@
 import { basename } from 'node:path'
 import { formatProblem, withoutControls } from '../../core/errors.ts'
-import { formatCount, printable } from '../terminal/format.ts'
+import { formatCount, sanitizeForTerminal } from '../terminal/format.ts'
 import type { Paint } from '../terminal/terminal.ts'
 import type { CoverageReport } from './policy-coverage.ts'
 import type { TestFileResult, TestResult } from './run-test-file.ts'
@@ -30,7 +30,10 @@ export function describeResults(results: readonly TestFileResult[], paint: Paint
 /** Formats what a test expected and saw, with places, and the explanation of its first wrong message. */
 export function describeFailedTest({ failures, firstWrong }: TestResult): readonly string[] {
   const lines = failures.map(({ expected, seen, ...place }) =>
-    formatProblem({ ...place, message: `expected ${printable(expected)}, seen ${printable(seen)}` }),
+    formatProblem({
+      ...place,
+      message: `expected ${sanitizeForTerminal(expected)}, seen ${sanitizeForTerminal(seen)}`,
+    }),
   )
   if (firstWrong === undefined) return lines
   const { number, explanation } = firstWrong
@@ -43,8 +46,8 @@ export function describeCoverage(reports: readonly CoverageReport[]): readonly s
   return reports.flatMap(({ policy, covered, total, rules, exemptions }) => [
     '',
     `${policy.map(file => withoutControls(basename(file))).join(' + ')}: ${covered} of ${total} rules and exemptions decided a message`,
-    ...rules.map(name => `  no test is refused by rule ${printable(name)}`),
-    ...exemptions.map(name => `  no test passes by exemption ${printable(name)}`),
+    ...rules.map(name => `  no test is refused by rule ${sanitizeForTerminal(name)}`),
+    ...exemptions.map(name => `  no test passes by exemption ${sanitizeForTerminal(name)}`),
   ])
 }
 
@@ -52,7 +55,7 @@ function describeFile({ file, problems, tests }: TestFileResult, paint: Paint): 
   return [
     paint('bold', withoutControls(file)),
     ...tests.flatMap(test => [
-      `  ${test.failures.length === 0 ? paint('green', 'ok  ') : paint('red', 'FAIL')}  ${printable(test.name, 200)}`,
+      `  ${test.failures.length === 0 ? paint('green', 'ok  ') : paint('red', 'FAIL')}  ${sanitizeForTerminal(test.name, 200)}`,
       ...describeFailedTest(test).map(line => `        ${line}`.trimEnd()),
     ]),
     ...problems.flatMap(problem => formatProblem(problem).split('\n')).map(line => `  ${line}`),

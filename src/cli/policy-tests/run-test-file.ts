@@ -1,10 +1,10 @@
 import { PolicyError, type Position, type Problem } from '../../core/errors.ts'
 import type { Paint, Terminal } from '../terminal/terminal.ts'
-import { checkTotalsExpectation, createSendCheck, type Unmet } from './check-expectations.ts'
+import { checkTotalsExpectation, createSendCheck, type UnmetTestExpectation } from './check-expectations.ts'
 import { DecisionTotals } from './decision-totals.ts'
 import { loadTestFile, type PolicyTestFile, readTestFile } from './load-test-file.ts'
-import { type TestDecision, TestPlayer } from './play-test.ts'
 import type { PolicyCoverage } from './policy-coverage.ts'
+import { type TestDecision, TestPlayer } from './test-player.ts'
 
 /** An expectation that was not met, with its place in the file. */
 export interface TestFailure extends Position {
@@ -73,10 +73,10 @@ export async function runTestFile(
   }
 }
 
-interface LocatedUnmet {
+interface LocatedUnmetExpectation {
   /** Path of the test or step. */
   readonly at: string
-  readonly each: Unmet
+  readonly each: UnmetTestExpectation
 }
 
 async function findUnmet(
@@ -84,7 +84,7 @@ async function findUnmet(
   index: number,
   player: TestPlayer,
   recordCoverage: (decision: TestDecision['decision']) => void,
-): Promise<readonly LocatedUnmet[]> {
+): Promise<readonly LocatedUnmetExpectation[]> {
   const test = tests[index]!
   const totals = new DecisionTotals(test.expect)
   const checks = (test.steps ?? []).map(
@@ -95,7 +95,7 @@ async function findUnmet(
     recordCoverage(each.decision)
     if (each.step !== undefined) checks[each.step]?.record(each)
   })
-  const unmet: LocatedUnmet[] = []
+  const unmet: LocatedUnmetExpectation[] = []
   for (const [step, check] of checks.entries()) {
     const at = `tests[${index}].steps[${step}]`
     for (const each of check?.findUnmet() ?? []) unmet.push({ at, each })

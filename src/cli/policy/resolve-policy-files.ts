@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises'
 import { join, parse } from 'node:path'
 import { PolicyError, type Problem } from '../../core/errors.ts'
 import { packageFile } from '../../core/package-files.ts'
-import { policyFilesFromEnv, readOverlayName } from '../arguments/environment-variables.ts'
+import { overlayNameFromEnv, policyFilesFromEnv } from '../arguments/environment-variables.ts'
 import { CommandError, EXIT } from '../terminal/command-error.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 
@@ -40,7 +40,7 @@ export async function resolvePolicyFiles(
   paths: readonly string[],
   env: Terminal['env'],
 ): Promise<readonly string[]> {
-  const overlay = readOverlayName(env)
+  const overlay = overlayNameFromEnv(env)
   const problems: Problem[] = []
   const files: string[] = []
   for (const given of paths) {

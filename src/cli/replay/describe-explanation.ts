@@ -12,7 +12,13 @@ import type {
   SkippedRule,
   UnchangedTrace,
 } from '../../index.ts'
-import { formatCount, formatPercent, formatUnits, formatWait, printable } from '../terminal/format.ts'
+import {
+  formatCount,
+  formatPercent,
+  formatUnits,
+  formatWait,
+  sanitizeForTerminal,
+} from '../terminal/format.ts'
 import type { Paint } from '../terminal/terminal.ts'
 
 const LISTS = ['topics', 'clients', 'devices', 'users', 'roles', 'tiers', 'ips'] as const
@@ -30,7 +36,7 @@ export function describeExplanation(
   if (message.will) about.push('a will')
   const exempted = exemptions.some(({ exempts }) => exempts)
   return [
-    `${paint('bold', printable(message.topic, 200))}  ${about.join(', ')}, at ${new Date(atMs).toISOString()}`,
+    `${paint('bold', sanitizeForTerminal(message.topic, 200))}  ${about.join(', ')}, at ${new Date(atMs).toISOString()}`,
     '',
     paint('bold', 'route'),
     ...indent(describeRoute(explanation, message)),
@@ -54,7 +60,7 @@ export function describeExplanation(
         ]
       : [
           `${paint('bold', 'ban')} (exemptions and limits are not asked)`,
-          ...indent([`${printable(ban.id, 200)}: ${printable(ban.reason, 500)}`]),
+          ...indent([`${sanitizeForTerminal(ban.id, 200)}: ${sanitizeForTerminal(ban.reason, 500)}`]),
         ]),
     ...(handlers.length > 0 ? [paint('bold', 'handlers'), ...indent(handlers.map(describeHandler))] : []),
     ...(held.length > 0 ? [paint('bold', 'held by the broker'), ...indent(held.map(describeHandler))] : []),
@@ -73,7 +79,7 @@ function describeRoute({ patterns }: Explanation, message: Message): readonly st
   const named = new Set(patterns.filter(pattern => pattern !== undefined))
   const lines = [...named].map(pattern => {
     const captures = readCaptures(pattern, message.topic, dialect)
-    return [pattern, ...captures.map(([name, level]) => `${name}=${printable(level)}`)].join('  ')
+    return [pattern, ...captures.map(([name, level]) => `${name}=${sanitizeForTerminal(level)}`)].join('  ')
   })
   if (patterns.includes(undefined)) lines.push('and rules for every topic')
   return lines.length > 0 ? lines : ['nothing in the policy matches this topic']
@@ -98,11 +104,11 @@ function readCaptures(
 function describeSender(sender: Sender): readonly string[] {
   const { client, user, device, apiKey, ip, roles, tier } = sender
   const parts = Object.entries({ client, user, device, ip, tier }).flatMap(([name, value]) =>
-    value === undefined ? [] : [`${name} ${printable(value)}`],
+    value === undefined ? [] : [`${name} ${sanitizeForTerminal(value)}`],
   )
   if (apiKey !== undefined) parts.push('apiKey ***')
   if (roles !== undefined && roles.length > 0)
-    parts.push(`roles ${roles.map(role => printable(role)).join(', ')}`)
+    parts.push(`roles ${roles.map(role => sanitizeForTerminal(role)).join(', ')}`)
   return [parts.length > 0 ? parts.join(', ') : 'unknown']
 }
 
@@ -132,7 +138,7 @@ function lists(options: SenderMatchLists & { readonly topics?: readonly string[]
   const shown = LISTS.flatMap(list => {
     const entries = options[list]
     if (entries === undefined) return []
-    const first = entries.slice(0, 5).map(entry => printable(entry))
+    const first = entries.slice(0, 5).map(entry => sanitizeForTerminal(entry))
     return [
       `${list} ${[...first, ...(entries.length > 5 ? [`and ${entries.length - 5} more`] : [])].join(', ')}`,
     ]
@@ -143,7 +149,7 @@ function lists(options: SenderMatchLists & { readonly topics?: readonly string[]
 
 function describeLimit(limit: LimitTrace, paint: Paint): string {
   const verdict = limit.allowed ? paint('green', 'yes') : paint('red', 'no ')
-  const counter = limit.per.join('+') === 'global' ? 'for all' : `per ${printable(limit.counter)}`
+  const counter = limit.per.join('+') === 'global' ? 'for all' : `per ${sanitizeForTerminal(limit.counter)}`
   const { unit } = limit
   const cost = unit === 'bytes' ? formatUnits(limit.cost, unit) : String(limit.cost)
   const numbers = `costs ${cost} of ${formatUnits(limit.limit, unit)}, ${formatUnits(limit.remaining, unit)} left`
@@ -184,7 +190,7 @@ function describeSkipped({ rule, when, for: senders }: SkippedRule, paint: Paint
 }
 
 function describeHandler({ name, description }: HandlerTrace): string {
-  return `${name}: ${printable(description, 400)}`
+  return `${name}: ${sanitizeForTerminal(description, 400)}`
 }
 
 function describeDecision(decision: Decision, paint: Paint): string {

@@ -3,10 +3,10 @@ import { CapturedMessage } from '../../core/message-from-fields.ts'
 import { type Explanation, Gate, MemoryStore, validPattern, validTopic } from '../../index.ts'
 import { redact } from '../../policy/index.ts'
 import { CaptureFileReader } from '../capture/capture-file.ts'
-import { CaptureReader } from '../capture/capture-format.ts'
+import { CaptureLineParser } from '../capture/capture-format.ts'
 import { resolvePolicyFiles } from '../policy/resolve-policy-files.ts'
 import { CommandError, EXIT } from '../terminal/command-error.ts'
-import { printable } from '../terminal/format.ts'
+import { sanitizeForTerminal } from '../terminal/format.ts'
 import { paintFor, type Terminal, write } from '../terminal/terminal.ts'
 import { describeExplanation } from './describe-explanation.ts'
 import { ReplayEngine } from './replay-engine.ts'
@@ -79,7 +79,7 @@ async function decideCapture(
   { stdin, stderr }: Terminal,
 ): Promise<void> {
   const { atMs } = options
-  const reader = new CaptureReader(gate.dialect, options)
+  const reader = new CaptureLineParser(gate.dialect, options)
   const capture = new CaptureFileReader(path, stdin, reader)
   const engine = new ReplayEngine(gate, clock)
   await capture.readMessages(captured => {
@@ -95,7 +95,7 @@ function checkTopic({ topic, on }: ExplainOptions, dialect: Dialect): void {
   if (on === 'connect') return
   const isValid = on === 'subscribe' ? validPattern(topic, dialect) : validTopic(topic, dialect)
   if (isValid) return
-  const shown = JSON.stringify(printable(topic))
+  const shown = JSON.stringify(sanitizeForTerminal(topic))
   const isPattern = on !== 'subscribe' && validPattern(topic, dialect)
   const why = isPattern
     ? `${shown} is a pattern; a message of ${on} has a topic without wildcards`

@@ -2,7 +2,7 @@ import { HeavyHitters } from '../../analytics/heavy-hitters.ts'
 import { type Decision, OUTCOMES, type Outcome } from '../../core/decision.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { isNonEmptyString, type Message, type Sender } from '../../core/message.ts'
-import { formatCount, formatShare, formatTable, formatWait, printable } from '../terminal/format.ts'
+import { formatCount, formatShare, formatTable, formatWait, sanitizeForTerminal } from '../terminal/format.ts'
 
 const WORST_SHOWN = 10
 
@@ -84,7 +84,7 @@ export class ReplayTotals {
     const table = [...met, ...others].map(name => {
       const row = this.#rows.get(name)!
       const counts = [row.allowed, ...outcomes.map(outcome => row.outcomes.get(outcome) ?? 0)]
-      return [printable(name), ...[...counts, ...(shadowed ? [row.shadowed] : [])].map(showCount)]
+      return [sanitizeForTerminal(name), ...[...counts, ...(shadowed ? [row.shadowed] : [])].map(showCount)]
     })
     const unmet = this.#rules.length - met.length
     const notice = `${unmet === 1 ? '1 rule' : `${formatCount(unmet)} rules`} decided no message`
@@ -114,6 +114,6 @@ export function nameSender({ device, client, user, ip, apiKey }: Sender): string
       : isNonEmptyString(user)
         ? ['user', user]
         : ['ip', ip]
-  if (isNonEmptyString(name)) return `${kind} ${printable(name, NAME_CHARS)}`
+  if (isNonEmptyString(name)) return `${kind} ${sanitizeForTerminal(name, NAME_CHARS)}`
   return isNonEmptyString(apiKey) ? 'api key ***' : '(unnamed)'
 }

@@ -2,7 +2,7 @@ import type { Decision } from '../../core/decision.ts'
 import type { MaybePromise } from '../../core/message.ts'
 import { Gate, MemoryStore } from '../../index.ts'
 import { CaptureFileReader } from '../capture/capture-file.ts'
-import { CaptureReader, type CaptureRecord } from '../capture/capture-format.ts'
+import { CaptureLineParser, type CaptureRecord } from '../capture/capture-format.ts'
 import type { LevelPlotOptions } from '../plot/plot-flags.ts'
 import { SenderLevels } from '../plot/sender-levels.ts'
 import { resolvePolicyFiles } from '../policy/resolve-policy-files.ts'
@@ -51,7 +51,7 @@ export async function replay(options: ReplayOptions, terminal: Terminal): Promis
 class Replay {
   readonly #options: ReplayOptions
   readonly #terminal: Terminal
-  readonly #reader: CaptureReader
+  readonly #reader: CaptureLineParser
   readonly #capture: CaptureFileReader
   readonly #totals: ReplayTotals
   readonly #engine: ReplayEngine
@@ -63,7 +63,7 @@ class Replay {
   constructor(options: ReplayOptions, gate: Gate, clock: VirtualClock, terminal: Terminal) {
     this.#options = options
     this.#terminal = terminal
-    this.#reader = new CaptureReader(gate.dialect, options)
+    this.#reader = new CaptureLineParser(gate.dialect, options)
     this.#capture = new CaptureFileReader(options.capture, terminal.stdin, this.#reader)
     this.#totals = new ReplayTotals(gate.rules())
     this.#engine = new ReplayEngine(gate, clock)

@@ -1,14 +1,14 @@
 import { describeMessage } from '../../admin/state/captured-fields.ts'
 import { withTimeout } from '../../core/with-timeout.ts'
 import type { Decision, Gate, Logger, Message, MetricFamily } from '../../index.ts'
-import { addToName } from '../capture/capture-file-names.ts'
+import { insertBeforeExtension } from '../capture/capture-file-names.ts'
 import { CaptureOutput } from '../capture/capture-output.ts'
 import { CaptureRecorder } from '../capture/capture-recorder.ts'
 import { captureHeader } from '../capture/capture-version.ts'
 import { Pseudonyms } from '../capture/captured-message.ts'
 import type { CapturingWorker, LiveCaptureOptions } from '../capture/live-capture-options.ts'
 import type { Terminal } from '../terminal/terminal.ts'
-import type { PreparedServer } from './running-server.ts'
+import type { PreparedServer } from './server-types.ts'
 
 const FLUSH_EVERY_MS = 1_000
 /** Longest wait for a disk at the end. */
@@ -40,7 +40,7 @@ export class LiveCapture {
     this.#logger = logger
     const output = new CaptureOutput(
       {
-        file: worker === undefined ? file : addToName(file, `worker-${worker.number}`),
+        file: worker === undefined ? file : insertBeforeExtension(file, `worker-${worker.number}`),
         rotateBytes,
         files,
         header: captureHeader(senders),

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
 import type { CapturingWorker } from '../capture/live-capture-options.ts'
 import type { Terminal } from '../terminal/terminal.ts'
-import type { PreparedServer, ServerOptions, ServerPreparation } from './running-server.ts'
+import type { PreparedServer, ServerOptions, ServerPreparation } from './server-types.ts'
 
 /** Reads the files of a server, which records a capture if its options say so. */
 export async function prepareServer(

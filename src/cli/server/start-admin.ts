@@ -2,7 +2,7 @@ import { join, parse } from 'node:path'
 import { type AdminServer, type AdminServerOptions, adminServer } from '../../admin/index.ts'
 import { packageFile } from '../../core/package-files.ts'
 import { type Gate, PolicyError } from '../../index.ts'
-import { suggestInProcess } from '../suggestion/suggest-in-process.ts'
+import { suggestInChildProcess } from '../suggestion/suggest-in-child-process.ts'
 import { CommandError, EXIT } from '../terminal/command-error.ts'
 
 /** Options of the admin server of a command. */
@@ -60,7 +60,7 @@ export async function startAdmin(
       policy,
       listeners,
       checks,
-      suggestLimits: suggestInProcess,
+      suggestLimits: suggestInChildProcess,
     })
   } catch (cause) {
     if (cause instanceof PolicyError)

@@ -1,4 +1,4 @@
-import { type Comparison, holds } from '../documents/comparison.ts'
+import { type Comparison, isSatisfied } from '../documents/comparison.ts'
 import type { ReplayTotals } from '../replay/replay-totals.ts'
 import { formatCount, formatShare, formatTable, formatWait } from '../terminal/format.ts'
 import type { FleetDocument } from './fleet-format.ts'
@@ -33,7 +33,7 @@ export function findUnmetExpectations({
   return document.fleet.flatMap(group => {
     const { delivered, messages } = groups.of(group)
     const expected = group.expect?.delivered
-    if (expected === undefined || messages === 0 || holds(expected, delivered / messages)) return []
+    if (expected === undefined || messages === 0 || isSatisfied(expected, delivered / messages)) return []
     return [{ group: group.name, expected, delivered, messages }]
   })
 }

@@ -63,7 +63,7 @@ export function loginOf(url: URL, user?: string): { readonly username?: string; 
   return username === '' ? {} : { username, password: decodeURIComponent(url.password) }
 }
 
-export function unavailable(url: URL, cause: unknown): CommandError {
+export function unavailableError(url: URL, cause: unknown): CommandError {
   const { message, code } = cause as NodeJS.ErrnoException
   const reason = message || code || 'no answer'
   return new CommandError(`${url.protocol}//${url.host} cannot be used: ${reason}`, EXIT.unavailable, {

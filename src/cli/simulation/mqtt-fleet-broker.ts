@@ -7,7 +7,7 @@ import {
   type FleetBroker,
   loginOf,
   MAX_PENDING_MESSAGES,
-  unavailable,
+  unavailableError,
 } from './fleet-broker.ts'
 import { openSlowly } from './slow-connection.ts'
 
@@ -32,7 +32,7 @@ export async function openMqttBroker(
     { reconnectPeriod: RECONNECT_MS, connectTimeout: CONNECT_MS, ...loginOf(url) },
     false,
   ).catch((cause: unknown) => {
-    throw unavailable(url, cause)
+    throw unavailableError(url, cause)
   })
   subscriber.on('error', () => {})
   subscriber.on('message', (_topic, payload) => onDelivery(payload))
@@ -40,7 +40,7 @@ export async function openMqttBroker(
     await subscriber.subscribeAsync([...filters], { qos: 1 })
   } catch (cause) {
     await subscriber.endAsync(true)
-    throw unavailable(url, cause)
+    throw unavailableError(url, cause)
   }
   return {
     connect: ({ sender: { client: clientId, user }, slowMs, onLost }) => {

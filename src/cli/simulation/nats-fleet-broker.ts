@@ -5,7 +5,7 @@ import {
   type FleetBroker,
   loginOf,
   MAX_PENDING_MESSAGES,
-  unavailable,
+  unavailableError,
 } from './fleet-broker.ts'
 import { openSlowly } from './slow-connection.ts'
 
@@ -32,7 +32,7 @@ export async function openNatsBroker(
     return connect({ servers: url.host, name, user: username, pass: password, ...again })
   }
   const subscriber = await open('topicgate-simulate', undefined, true).catch((cause: unknown) => {
-    throw unavailable(url, cause)
+    throw unavailableError(url, cause)
   })
   for (const filter of filters) {
     subscriber.subscribe(filter, {

@@ -1,12 +1,12 @@
 import { formatCount } from '../terminal/format.ts'
 import type { ProgressLine } from '../terminal/progress-line.ts'
 import { TerminationSignalWaiter } from '../terminal/termination-signal-waiter.ts'
-import { BrokerFleet } from './broker-fleet.ts'
 import type { CaptureWriter } from './capture-writer.ts'
 import { parseBrokerUrl } from './fleet-broker.ts'
 import type { FleetDocument } from './fleet-format.ts'
 import type { GroupCounts } from './group-counts.ts'
-import { isSent } from './simulated-fleet.ts'
+import { LiveFleet } from './live-fleet.ts'
+import { reachesBroker } from './simulated-fleet.ts'
 
 /** The end waits until nothing is delivered for this time, but no longer than the other. */
 const QUIET_MS = 2_000
@@ -22,12 +22,12 @@ export async function runOnBroker(
   capture: CaptureWriter | undefined,
   progress: ProgressLine,
 ): Promise<GroupCounts> {
-  const fleet = await BrokerFleet.open(document, parseBrokerUrl(url))
+  const fleet = await LiveFleet.open(document, parseBrokerUrl(url))
   const { counts } = fleet
   const stop = new TerminationSignalWaiter()
   try {
     await fleet.run(stop.received, async event => {
-      if (isSent(event) && capture?.record(event, Date.now())) await capture.flush()
+      if (reachesBroker(event) && capture?.record(event, Date.now())) await capture.flush()
       progress.show(
         () =>
           `${formatCount(counts.sum('messages'))} sent, ${formatCount(counts.sum('delivered'))} delivered`,

@@ -26,7 +26,7 @@ import type { FleetDocument } from './fleet-format.ts'
 import { GroupCounts } from './group-counts.ts'
 import { loadFleet, resolveFleetFile } from './load-fleet.ts'
 import { runOnBroker } from './run-on-broker.ts'
-import { type FleetEvent, isSent, SimulatedFleet } from './simulated-fleet.ts'
+import { type FleetEvent, reachesBroker, SimulatedFleet } from './simulated-fleet.ts'
 
 /** Events between two looks at the progress. */
 const SLICE_EVENTS = 50_000
@@ -137,7 +137,7 @@ async function runFleet(
   try {
     for (let event = fleet.next(); event !== undefined; event = fleet.next()) {
       groups.recordEvent(event)
-      if (isSent(event)) {
+      if (reachesBroker(event)) {
         if (capture?.record(event, event.atMs)) await capture.flush()
         const answer = decider?.decide(event)
         const decision = answer instanceof Promise ? await answer : answer

@@ -12,7 +12,7 @@ export interface FleetEvent {
 }
 
 /** Returns true for what a broker receives: connects, and messages of devices that are connected. */
-export function isSent({ action, device }: FleetEvent): boolean {
+export function reachesBroker({ action, device }: FleetEvent): boolean {
   return action === 'connect' || (action === 'publish' && !device.hasLostConnection)
 }
 

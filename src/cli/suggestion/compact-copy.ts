@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Dialect, MaybePromise, Message } from '../../core/message.ts'
 import { CaptureFileReader, type CaptureLineReader } from '../capture/capture-file.ts'
-import { CaptureReader, type CaptureRecord } from '../capture/capture-format.ts'
+import { CaptureLineParser, type CaptureRecord } from '../capture/capture-format.ts'
 import { CommandError, EXIT } from '../terminal/command-error.ts'
 
 /** Characters collected before they are written. */
@@ -90,13 +90,13 @@ export class CompactCopy {
 
 /** Reads the lines of a copy. */
 class CopyReader implements CaptureLineReader<CaptureRecord> {
-  readonly #reader: CaptureReader
+  readonly #reader: CaptureLineParser
   readonly #messages: Message[] = []
   #atMs = 0
   #end = 0
 
   constructor(dialect: Dialect) {
-    this.#reader = new CaptureReader(dialect, { allowsOutOfOrder: true })
+    this.#reader = new CaptureLineParser(dialect, { allowsOutOfOrder: true })
   }
 
   get end(): number {

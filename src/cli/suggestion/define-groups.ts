@@ -1,8 +1,8 @@
 import type { Dialect } from '../../core/message.ts'
 import { parsePattern } from '../../topic/pattern.ts'
 import { CommandError, EXIT } from '../terminal/command-error.ts'
+import type { CaptureSurvey } from './capture-survey.ts'
 import type { GroupDefinition } from './message-groups.ts'
-import type { CaptureSurvey } from './survey-capture.ts'
 
 /** Characters of a name before a number that makes it unique. */
 const NAME_CHARS = 60

@@ -1,11 +1,12 @@
 import type { Dialect, MaybePromise } from '../../core/message.ts'
 import { CaptureFileReader } from '../capture/capture-file.ts'
-import { CaptureReader, type CaptureRecord } from '../capture/capture-format.ts'
+import { CaptureLineParser, type CaptureRecord } from '../capture/capture-format.ts'
 import { CommandError, EXIT } from '../terminal/command-error.ts'
-import { formatCount, formatTable, printable } from '../terminal/format.ts'
+import { formatCount, formatTable, sanitizeForTerminal } from '../terminal/format.ts'
 import { ProgressLine } from '../terminal/progress-line.ts'
 import { type Terminal, write } from '../terminal/terminal.ts'
 import { writeOutputFile } from '../terminal/write-output-file.ts'
+import { CaptureSurvey } from './capture-survey.ts'
 import { CompactCopy } from './compact-copy.ts'
 import { defineGroups } from './define-groups.ts'
 import { fitLimit, type Outlier } from './fit-limit.ts'
@@ -22,7 +23,6 @@ import {
   type Verification,
 } from './suggested-policy.ts'
 import { renderSuggestion } from './suggestion-charts.ts'
-import { CaptureSurvey } from './survey-capture.ts'
 
 /** Share of the time of a capture that limits are fitted to. The rest verifies them. */
 const FITTED_SHARE = 0.7
@@ -108,7 +108,7 @@ class Suggestion {
   async #survey(copy: CompactCopy): Promise<CaptureSurvey> {
     const survey = new CaptureSurvey(this.#options.dialect)
     // The dialect of the messages is not known yet, nor used.
-    const reader = new CaptureReader('mqtt', this.#options)
+    const reader = new CaptureLineParser('mqtt', this.#options)
     const capture = new CaptureFileReader(this.#options.capture, this.#terminal.stdin, reader)
     await capture.readMessages(
       record => {
@@ -204,7 +204,7 @@ function describeSuggestion(
     fit.confidence,
   ])
   return [
-    `wrote ${printable(file)}, with all rules in shadow`,
+    `wrote ${sanitizeForTerminal(file)}, with all rules in shadow`,
     '',
     ...formatTable(['rule', 'topic', 'per', 'limit', 'keys', 'outliers', 'confidence'], rows),
     '',

@@ -1,5 +1,5 @@
 import type { Dialect } from '../../core/message.ts'
-import { formatCount, formatShare, printable } from '../terminal/format.ts'
+import { formatCount, formatShare, sanitizeForTerminal } from '../terminal/format.ts'
 import type { FittedLimit } from './fit-limit.ts'
 import { formatPerSecond } from './format-per-second.ts'
 import type { GroupDefinition } from './message-groups.ts'
@@ -36,7 +36,7 @@ export function formatPolicy(policy: SuggestedPolicy, verification?: Verificatio
     verification === undefined
       ? []
       : [
-          `Suggested by topicgate from ${printable(capture)}: ${formatCount(messages)} messages`,
+          `Suggested by topicgate from ${sanitizeForTerminal(capture)}: ${formatCount(messages)} messages`,
           `from ${formatMoment(firstMs)} to ${formatMoment(lastMs)}, fitted on the first 70 % of the time.`,
           ...describeVerification(verification),
           'All rules are in shadow: they refuse nothing. Compare them with topicgate diff; topicgate promote RULE lets one refuse.',
@@ -96,7 +96,8 @@ function describeRule(per: string, fit: FittedLimit, quantile: number): readonly
   return [
     ...[counts, bursts],
     ...named.map(
-      each => `Set apart: ${printable(each.key)} ${each.reason} (${formatCount(each.messages)} messages).`,
+      each =>
+        `Set apart: ${sanitizeForTerminal(each.key)} ${each.reason} (${formatCount(each.messages)} messages).`,
     ),
     ...(others > 0 ? [`Set apart: ${formatCount(others)} more.`] : []),
     confidence,

@@ -1,12 +1,12 @@
 import { type LineChart, renderCharts } from '../plot/line-chart.ts'
-import { formatCount, printable } from '../terminal/format.ts'
+import { formatCount, sanitizeForTerminal } from '../terminal/format.ts'
 import type { BurstQuantiles } from './fit-limit.ts'
 import { formatPerSecond } from './format-per-second.ts'
 import type { SuggestedPolicy, SuggestedRule } from './suggested-policy.ts'
 
 /** Renders, for each rule, the burst that its senders need at each rate, and the suggested limit. */
 export function renderSuggestion({ capture, quantile, rules }: SuggestedPolicy): string {
-  const title = `Bursts needed by the senders of ${printable(capture)}`
+  const title = `Bursts needed by the senders of ${sanitizeForTerminal(capture)}`
   return renderCharts(
     title,
     rules.map(rule => chartOf(rule, quantile)),

@@ -59,7 +59,7 @@ function joined(seconds: number, large: number, largeUnit: string, small: number
 }
 
 /** Makes untrusted text safe for a terminal: removes control characters and limits its length. */
-export function printable(text: string, maxChars = MAX_CHARS): string {
+export function sanitizeForTerminal(text: string, maxChars = MAX_CHARS): string {
   const cut = text.length > maxChars ? `${text.slice(0, maxChars - 1)}…` : text
   return withoutControls(cut)
 }

@@ -5,14 +5,14 @@ import { FairQueue } from '../../core/fair-queue.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 
 /** A client has not got its turn in time. */
-export class TurnTimeoutError extends Error {}
+export class ConnectQueueTimeoutError extends Error {}
 
 export interface PendingConnectsOptions {
   readonly max: number
   /** Time after which a connection no longer counts, although the broker has neither answered nor closed it. */
-  readonly answerMs: number
+  readonly maxAnswerMs: number
   /** Maximum wait of a client for its turn. */
-  readonly turnMs: number
+  readonly maxQueueMs: number
 }
 
 /** Client whose turn may come. */
@@ -45,7 +45,10 @@ export class PendingConnects {
     return this.#queue.waiting
   }
 
-  /** Opens a connection when it is the client's turn. Rejects with TurnTimeoutError if that takes too long, or if too many wait. */
+  /**
+   * Opens a connection when it is the client's turn. Rejects with ConnectQueueTimeoutError if that takes too long, or if too
+   * many wait.
+   */
   connect({ ip, isGone }: WaitingClient, open: () => Promise<Socket>): Promise<Socket> {
     return new Promise((resolve, reject) => {
       let isOver = false
@@ -56,10 +59,10 @@ export class PendingConnects {
         if (isGone()) reject(new Error('the client has closed its connection'))
         else {
           this.timeouts++
-          reject(new TurnTimeoutError('the broker has too many connections that it has not answered'))
+          reject(new ConnectQueueTimeoutError('the broker has too many connections that it has not answered'))
         }
       }
-      const cancelTimeout = callIfLate(systemClock, this.#options.turnMs, refuse)
+      const cancelTimeout = callIfLate(systemClock, this.#options.maxQueueMs, refuse)
       const connect = async (): Promise<void> => {
         isOver = true
         cancelTimeout()
@@ -82,7 +85,7 @@ export class PendingConnects {
         socket.off('close', finish)
         resolve()
       }
-      const cancelTimeout = callIfLate(systemClock, this.#options.answerMs, finish)
+      const cancelTimeout = callIfLate(systemClock, this.#options.maxAnswerMs, finish)
       // Bytes arrive in a later turn, when the caller reads them too.
       socket.on('data', finish)
       socket.on('close', finish)

@@ -4,8 +4,8 @@ import type { ServerCheck } from '../../admin/index.ts'
 import { encodeProxyHeader, LOCAL_PROXY_HEADER } from '../../broker-support/encode-proxy-header.ts'
 import { canonicalIp } from '../../conditions/cidr.ts'
 import type { Dialect, Logger, MetricFamily } from '../../index.ts'
-import { PendingConnects, TurnTimeoutError } from './pending-connects.ts'
-import { askForGreeting, connectToUpstream, type UpstreamAddress } from './upstream.ts'
+import { ConnectQueueTimeoutError, PendingConnects } from './pending-connects.ts'
+import { connectToUpstream, probeBroker, type UpstreamAddress } from './upstream.ts'
 import type { UpstreamTls } from './upstream-tls.ts'
 
 const CHECK_EVERY_MS = 5_000
@@ -63,7 +63,7 @@ export class UpstreamPool {
     const { maxPendingConnects = DEFAULT_MAX_PENDING_CONNECTS } = options
     this.#upstreams = options.addresses.map(address => ({
       ...address,
-      pending: new PendingConnects({ max: maxPendingConnects, answerMs: CONNECT_MS, turnMs: TURN_MS }),
+      pending: new PendingConnects({ max: maxPendingConnects, maxAnswerMs: CONNECT_MS, maxQueueMs: TURN_MS }),
       isHealthy: true,
     }))
     this.#timer = setInterval(() => void this.check(), options.checkEveryMs ?? CHECK_EVERY_MS)
@@ -92,7 +92,7 @@ export class UpstreamPool {
         return await upstream.pending.connect(client, () => this.#openFor(client, upstream))
       } catch (error) {
         // Another broker would not have the session of the client.
-        if (error instanceof TurnTimeoutError || client.isGone()) throw error
+        if (error instanceof ConnectQueueTimeoutError || client.isGone()) throw error
         failure = error
       }
     }
@@ -122,7 +122,7 @@ export class UpstreamPool {
         const name = 'upstream'
         try {
           const socket = await this.#open(upstream, () => LOCAL_PROXY_HEADER)
-          const broker = await askForGreeting(socket, upstream.protocol)
+          const broker = await probeBroker(socket, upstream.protocol)
           return { name, result: 'ok', detail: `${upstream.name} answers as ${broker}` }
         } catch (error) {
           const problem = error instanceof Error ? error.message : String(error)

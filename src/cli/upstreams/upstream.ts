@@ -129,7 +129,7 @@ const CONNACK = 0x20
 const ANSWER_MS = 2_000
 
 /** How a broker of a protocol is recognised. NATS servers send first. */
-const GREETINGS = {
+const PROBES = {
   mqtt: {
     broker: 'an MQTT broker',
     request: CONNECT,
@@ -145,8 +145,8 @@ const GREETINGS = {
 } as const
 
 /** Checks that a broker answers, and closes the socket. Resolves to its kind, such as `an MQTT broker`. */
-export function askForGreeting(socket: Socket, protocol: Dialect): Promise<string> {
-  const { broker, request, last, isAnswer } = GREETINGS[protocol]
+export function probeBroker(socket: Socket, protocol: Dialect): Promise<string> {
+  const { broker, request, last, isAnswer } = PROBES[protocol]
   return new Promise<string>((resolve, reject) => {
     socket.once('data', bytes =>
       isAnswer(bytes) ? resolve(broker) : reject(new Error(`it does not answer as ${broker}`)),

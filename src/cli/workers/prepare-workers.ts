@@ -3,12 +3,17 @@ import { systemClock } from '../../core/clock.ts'
 import type { Gate, Logger } from '../../index.ts'
 import { type LoadedPolicy, loadPolicy } from '../../policy/index.ts'
 import { createPseudonymKey } from '../capture/captured-message.ts'
-import type { Counts, PreparedServer, RunningServer, ServerOptions } from '../server/running-server.ts'
+import type {
+  DecisionCounters,
+  PreparedServer,
+  RunningServer,
+  ServerOptions,
+} from '../server/server-types.ts'
+import { MergedWorkerCapture } from './merged-worker-capture.ts'
 import { PrimaryStore } from './primary-store.ts'
 import type { WorkerReport } from './worker-api.ts'
-import { type RunningProcess, WorkerPool } from './worker-pool.ts'
+import { WorkerPool, type WorkerProcess } from './worker-pool.ts'
 import { combineRates, keepCounters, keepCounts, pickStats, sumFamilies, sumStats } from './worker-totals.ts'
-import { WorkersCapture } from './workers-capture.ts'
 
 const REPORT_INTERVAL_MS = 1_000
 /** Time that workers have to end, in addition to that of held messages. */
@@ -37,7 +42,7 @@ export async function prepareWorkers(
 async function startWorkers(
   options: ServerOptions,
   gate: Gate,
-  counts: Counts,
+  counts: DecisionCounters,
   store: PrimaryStore | undefined,
   logger: Logger,
 ): Promise<RunningServer> {
@@ -71,7 +76,7 @@ async function startWorkers(
       endedStats = sumStats([endedStats, keepCounts(lastReport.stats)])
     },
   })
-  const addReport = (worker: RunningProcess, report: WorkerReport): void => {
+  const addReport = (worker: WorkerProcess, report: WorkerReport): void => {
     worker.lastReport = report
     analytics.add(report.analytics)
     durations.add(report.durations)
@@ -119,7 +124,7 @@ async function startWorkers(
       ...listeners,
       limits: {
         capture: options =>
-          new WorkersCapture(gate.clock, options, {
+          new MergedWorkerCapture(gate.clock, options, {
             read: request => pool.askAll(({ channel }) => channel.call('readCapture', request)),
             end: () => void pool.askAll(({ channel }) => channel.call('endCapture')),
           }),

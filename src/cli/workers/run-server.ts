@@ -2,20 +2,25 @@ import { existsSync } from 'node:fs'
 import type { AdminServer } from '../../admin/index.ts'
 import { type Dialect, Gate } from '../../index.ts'
 import { watchPolicy } from '../../policy/index.ts'
-import { isLimitingEnabled, readStoreOverlay } from '../arguments/environment-variables.ts'
+import { isLimitingEnabled, storeOverlayFromEnv } from '../arguments/environment-variables.ts'
 import type { HealthOptions, HealthServer } from '../monitoring/health-server.ts'
 import { createLogger } from '../monitoring/log.ts'
-import { countRules, logFileError, logGateWarnings, logPolicyChanges } from '../monitoring/log-gate-events.ts'
+import {
+  countPolicyRules,
+  logFileError,
+  logGateWarnings,
+  logPolicyChanges,
+} from '../monitoring/log-gate-events.ts'
 import { type Monitoring, startMonitoring } from '../monitoring/start-monitoring.ts'
 import { resolvePolicyFiles } from '../policy/resolve-policy-files.ts'
 import { prepareServer } from '../server/prepare-server.ts'
 import {
-  DRAIN_MS,
+  MAX_DRAIN_MS,
   type PreparedServer,
   type RunningServer,
   type ServerOptions,
   type ServerPreparation,
-} from '../server/running-server.ts'
+} from '../server/server-types.ts'
 import { EXIT } from '../terminal/command-error.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 import { TerminationSignalWaiter } from '../terminal/termination-signal-waiter.ts'
@@ -43,7 +48,7 @@ export async function runServer(
   const log = createLogger(options.logLevel, options.json, terminal)
   const { env } = terminal
   const files = await resolvePolicyFiles(options.policy, env)
-  const store = readStoreOverlay(env)
+  const store = storeOverlayFromEnv(env)
   const adminCode = options.admin && (await import('../server/start-admin.ts'))
   const overlay = adminCode?.resolveAdminOverlay(options.admin?.overlay, files)
   const listPolicy = (): readonly (string | object)[] => [
@@ -74,7 +79,7 @@ export async function runServer(
     if (options.healthPort !== undefined) {
       const readState = (): ReturnType<HealthOptions['readState']> => ({
         serving: serving && server?.isServing() === true,
-        rules: countRules(gate.rules()),
+        rules: countPolicyRules(gate.rules()),
       })
       const metrics = async (): Promise<string> => {
         await server?.refresh?.()
@@ -122,7 +127,10 @@ export async function runServer(
     ]
     if (isLoopback(options.host))
       log.info({ host: options.host }, 'only this machine can connect (use --host 0.0.0.0 for others)')
-    log.info({ port, wsPort, tlsPort, wssPort, rules: countRules(gate.rules()) }, `ready: ${urls.join(' ')}`)
+    log.info(
+      { port, wsPort, tlsPort, wssPort, rules: countPolicyRules(gate.rules()) },
+      `ready: ${urls.join(' ')}`,
+    )
     const signal = await stop.received
     serving = false
     const { connections, held } = server.limits.stats()
@@ -132,7 +140,7 @@ export async function runServer(
     stop.release()
     for (const watch of watches) await watch.close()
     await admin?.close()
-    await server?.close(DRAIN_MS)
+    await server?.close(MAX_DRAIN_MS)
     await monitoring?.close()
     await health?.close()
     await gate.close()

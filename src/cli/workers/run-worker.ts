@@ -6,11 +6,11 @@ import { createLogger } from '../monitoring/log.ts'
 import { logFileError, logGateWarnings } from '../monitoring/log-gate-events.ts'
 import { prepareServer } from '../server/prepare-server.ts'
 import {
-  DRAIN_MS,
+  MAX_DRAIN_MS,
   type RunningServer,
   type ServerOptions,
   type ServerPreparation,
-} from '../server/running-server.ts'
+} from '../server/server-types.ts'
 import { EXIT } from '../terminal/command-error.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 import { type ChannelPeer, ProcessChannel } from './process-channel.ts'
@@ -93,7 +93,7 @@ export async function runWorker(
       await stopped
     } finally {
       for (const watch of watches) await watch.close()
-      await server?.close(DRAIN_MS)
+      await server?.close(MAX_DRAIN_MS)
       counts.durations.close()
       counts.analytics.close()
       membership?.close()

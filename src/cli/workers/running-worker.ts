@@ -3,7 +3,7 @@ import { RecentRefusals } from '../../admin/state/recent-refusals.ts'
 import { SenderRates } from '../../admin/state/sender-rates.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Gate } from '../../index.ts'
-import type { Counts, RunningServer } from '../server/running-server.ts'
+import type { DecisionCounters, RunningServer } from '../server/server-types.ts'
 import type { CapturedPart, CaptureRequest, WorkerReport } from './worker-api.ts'
 import { pickStats } from './worker-totals.ts'
 
@@ -12,14 +12,14 @@ export class RunningWorker {
   readonly gate: Gate
   readonly server: RunningServer
   readonly rates: SenderRates
-  readonly #analytics: Counts['analytics']
-  readonly #durations: Counts['durations']
+  readonly #analytics: DecisionCounters['analytics']
+  readonly #durations: DecisionCounters['durations']
   /** Refusals since the last report. */
   #refusals = new RecentRefusals()
   #capture: { readonly id: string; readonly messages: MessageCapture } | undefined
 
   /** `keepsRefusals` is true if an admin server shows them. */
-  constructor(gate: Gate, server: RunningServer, counts: Counts, keepsRefusals: boolean) {
+  constructor(gate: Gate, server: RunningServer, counts: DecisionCounters, keepsRefusals: boolean) {
     this.gate = gate
     this.server = server
     this.rates = new SenderRates(gate)

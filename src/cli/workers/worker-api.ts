@@ -7,7 +7,7 @@ import type { Dialect, MetricFamily, Sender } from '../../index.ts'
 import type { DurationCounts } from '../../metrics/decision-timer.ts'
 import type { StoreAnswer, StoreRequest } from '../../stores/ipc/ipc-store-types.ts'
 import type { ListenerPorts } from '../listeners/open-listeners.ts'
-import type { GuardStats } from './worker-totals.ts'
+import type { WorkerStats } from './worker-totals.ts'
 
 /** Environment variable that marks a process as a worker. */
 export const WORKER_VARIABLE = 'TOPICGATE_WORKER'
@@ -41,7 +41,7 @@ export interface WorkerReport {
   readonly analytics: AnalyticsDelta
   readonly durations: DurationCounts
   readonly refusals: readonly RefusalHistory[]
-  readonly stats: GuardStats
+  readonly stats: WorkerStats
   readonly families: readonly MetricFamily[]
   readonly isServing: boolean
 }

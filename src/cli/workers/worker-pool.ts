@@ -19,7 +19,7 @@ const STABLE_MS = 10_000
 const BACK_OFF = { fromMs: 100, toMs: 30_000 }
 
 /** A started worker process. */
-export interface RunningProcess {
+export interface WorkerProcess {
   readonly number: number
   readonly channel: ProcessChannel<WorkerApi, PrimaryApi>
   readonly process: ClusterWorker['process']
@@ -35,7 +35,7 @@ export interface WorkerPoolOptions {
   settings(number: number): ReturnType<PrimaryApi['settings']>
   readonly store: PrimaryApi['store']
   /** Called when a worker that served clients has ended. */
-  onEnd(worker: RunningProcess): void
+  onEnd(worker: WorkerProcess): void
 }
 
 /**
@@ -44,7 +44,7 @@ export interface WorkerPoolOptions {
  */
 export class WorkerPool {
   readonly #options: WorkerPoolOptions
-  readonly #ready = new Map<number, RunningProcess>()
+  readonly #ready = new Map<number, WorkerProcess>()
   readonly #processes = new Map<number, ClusterWorker>()
   #restarts = 0
   #isStopping = false
@@ -55,7 +55,7 @@ export class WorkerPool {
   }
 
   /** Workers that serve clients. */
-  get running(): readonly RunningProcess[] {
+  get running(): readonly WorkerProcess[] {
     return [...this.#ready.values()]
   }
 
@@ -78,7 +78,7 @@ export class WorkerPool {
   }
 
   /** Asks all workers that serve clients. Skips those that fail or do not answer in time. */
-  async askAll<T>(ask: (worker: RunningProcess) => Promise<T>): Promise<readonly T[]> {
+  async askAll<T>(ask: (worker: WorkerProcess) => Promise<T>): Promise<readonly T[]> {
     const { clock, logger } = this.#options
     const answers = await Promise.all(
       this.running.map(async worker => {
@@ -128,7 +128,7 @@ export class WorkerPool {
         },
         store,
       })
-      const running: RunningProcess = {
+      const running: WorkerProcess = {
         number,
         channel,
         process: worker.process,

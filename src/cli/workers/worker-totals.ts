@@ -17,24 +17,24 @@ const STATS = [
 const STATES: ReadonlySet<string> = new Set(['connections', 'held', 'heldBytes'])
 
 /** Numbers of a server that add up over workers. */
-export type GuardStats = { readonly [Name in (typeof STATS)[number]]: number }
+export type WorkerStats = { readonly [Name in (typeof STATS)[number]]: number }
 
 /** Returns the numbers that add up; 0 for those that a server does not have. */
 export function pickStats(
-  stats: Partial<Readonly<Record<keyof GuardStats, number | undefined>>>,
-): GuardStats {
-  return Object.fromEntries(STATS.map(name => [name, stats[name] ?? 0])) as GuardStats
+  stats: Partial<Readonly<Record<keyof WorkerStats, number | undefined>>>,
+): WorkerStats {
+  return Object.fromEntries(STATS.map(name => [name, stats[name] ?? 0])) as WorkerStats
 }
 
-export function sumStats(all: readonly GuardStats[]): GuardStats {
+export function sumStats(all: readonly WorkerStats[]): WorkerStats {
   return Object.fromEntries(
     STATS.map(name => [name, all.reduce((sum, stats) => sum + stats[name], 0)]),
-  ) as GuardStats
+  ) as WorkerStats
 }
 
 /** Returns what remains of the numbers of an ended worker: its counts since the start. */
-export function keepCounts(stats: GuardStats): GuardStats {
-  return Object.fromEntries(STATS.map(name => [name, STATES.has(name) ? 0 : stats[name]])) as GuardStats
+export function keepCounts(stats: WorkerStats): WorkerStats {
+  return Object.fromEntries(STATS.map(name => [name, STATES.has(name) ? 0 : stats[name]])) as WorkerStats
 }
 
 /** Returns the counters of an ended worker. Counters must not fall when it is replaced. */

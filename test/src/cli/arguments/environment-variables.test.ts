@@ -1,15 +1,15 @@
 import { delimiter } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import {
+  DEFAULT_NOTICES_TOPIC,
   healthPortFromEnv,
   isLimitingEnabled,
+  logLevelFromEnv,
   monitoringOptionsFromEnv,
-  NOTICES_TOPIC,
+  noticesTopicFromEnv,
+  overlayNameFromEnv,
   policyFilesFromEnv,
-  readLogLevel,
-  readNoticesTopic,
-  readOverlayName,
-  readStoreOverlay,
+  storeOverlayFromEnv,
 } from '../../../../src/cli/arguments/environment-variables.ts'
 import { requirePolicyFiles, resolvePolicyFiles } from '../../../../src/cli/policy/resolve-policy-files.ts'
 import { loadPolicy } from '../../../../src/policy/index.ts'
@@ -21,11 +21,11 @@ describe('the environment of commands', () => {
   it('says nothing where it is empty', async () => {
     const env = { TOPICGATE_STORE: '', TOPICGATE_ENABLED: '', TOPICGATE_ENV: '', TOPICGATE_HEALTH: '' }
     expect([
-      readStoreOverlay(env),
+      storeOverlayFromEnv(env),
       isLimitingEnabled(env),
-      readOverlayName(env),
+      overlayNameFromEnv(env),
       healthPortFromEnv(env),
-      readLogLevel(env, []),
+      logLevelFromEnv(env, []),
     ]).toEqual([undefined, true, undefined, undefined, undefined])
     expect(policyFilesFromEnv({})).toEqual([])
   })
@@ -55,7 +55,7 @@ describe('the environment of commands', () => {
       TOPICGATE_STORE_NODES: '4',
     }
     const base = { store: { url: 'redis://other', lease: 'auto' }, rules: [] }
-    const { document } = await loadPolicy([base, readStoreOverlay(env)!], { env: {} })
+    const { document } = await loadPolicy([base, storeOverlayFromEnv(env)!], { env: {} })
     expect(document.store).toEqual({
       url: STRANGE,
       lease: 'auto',
@@ -64,7 +64,7 @@ describe('the environment of commands', () => {
       fallback: 'deny',
       nodes: 4,
     })
-    const memory = await loadPolicy([base, readStoreOverlay({ ...env, TOPICGATE_STORE: 'memory' })!], {
+    const memory = await loadPolicy([base, storeOverlayFromEnv({ ...env, TOPICGATE_STORE: 'memory' })!], {
       env: {},
     })
     expect(memory.document.store).toBe('memory')
@@ -78,9 +78,11 @@ describe('the environment of commands', () => {
   })
 
   it('says where refused clients are told, by a word for yes or by a topic', () => {
-    const told = ['', 'no', 'yes', '$why/{client}'].map(word => readNoticesTopic({ TOPICGATE_NOTICES: word }))
-    expect(told).toEqual([undefined, undefined, NOTICES_TOPIC, '$why/{client}'])
-    expect(readNoticesTopic({})).toBeUndefined()
+    const told = ['', 'no', 'yes', '$why/{client}'].map(word =>
+      noticesTopicFromEnv({ TOPICGATE_NOTICES: word }),
+    )
+    expect(told).toEqual([undefined, undefined, DEFAULT_NOTICES_TOPIC, '$why/{client}'])
+    expect(noticesTopicFromEnv({})).toBeUndefined()
     expect(
       Object.values(monitoringOptionsFromEnv({ TOPICGATE_AUDIT_LOG: '', TOPICGATE_ALERTS_SECRET: '' })),
     ).toEqual(Array.from({ length: 4 }, () => undefined))
@@ -90,11 +92,11 @@ describe('the environment of commands', () => {
     const value = 'redis://:secret@host'
     const wrong: [string, () => unknown][] = [
       ['TOPICGATE_ENABLED', () => isLimitingEnabled({ TOPICGATE_ENABLED: value })],
-      ['TOPICGATE_ENV', () => readOverlayName({ TOPICGATE_ENV: value })],
+      ['TOPICGATE_ENV', () => overlayNameFromEnv({ TOPICGATE_ENV: value })],
       ['TOPICGATE_HEALTH', () => healthPortFromEnv({ TOPICGATE_HEALTH: value })],
-      ['TOPICGATE_LOG_LEVEL', () => readLogLevel({ TOPICGATE_LOG_LEVEL: value }, ['info'])],
-      ['TOPICGATE_STORE_NODES', () => readStoreOverlay({ TOPICGATE_STORE_NODES: value })],
-      ['TOPICGATE_STORE_TIMEOUT', () => readStoreOverlay({ TOPICGATE_STORE_TIMEOUT: value })],
+      ['TOPICGATE_LOG_LEVEL', () => logLevelFromEnv({ TOPICGATE_LOG_LEVEL: value }, ['info'])],
+      ['TOPICGATE_STORE_NODES', () => storeOverlayFromEnv({ TOPICGATE_STORE_NODES: value })],
+      ['TOPICGATE_STORE_TIMEOUT', () => storeOverlayFromEnv({ TOPICGATE_STORE_TIMEOUT: value })],
     ]
     for (const [name, read] of wrong) {
       expect(read).toThrow(`the value of ${name} cannot be used`)

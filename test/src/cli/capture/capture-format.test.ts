@@ -1,19 +1,19 @@
 import { describe, expect, it } from 'vitest'
-import { CaptureReader, type CaptureRecord } from '../../../../src/cli/capture/capture-format.ts'
+import { CaptureLineParser, type CaptureRecord } from '../../../../src/cli/capture/capture-format.ts'
 import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
 import { fc } from '../properties.ts'
 
 function read(fields: object): CaptureRecord {
-  return readLine(new CaptureReader('mqtt'), JSON.stringify(fields))
+  return readLine(new CaptureLineParser('mqtt'), JSON.stringify(fields))
 }
 
-function readLine(reader: CaptureReader, line: string): CaptureRecord {
+function readLine(reader: CaptureLineParser, line: string): CaptureRecord {
   const record = reader.read(Buffer.from(line))
   if (record === undefined) throw new Error(`no message: ${line}`)
   return record
 }
 
-describe('CaptureReader', () => {
+describe('CaptureLineParser', () => {
   it('reads every field of the format', () => {
     const { atMs, message } = read({
       at: 7,
@@ -109,18 +109,18 @@ describe('CaptureReader', () => {
     ['"retain" is 1', '{"at":0,"topic":"a","retain":1}'],
     ['nested too deeply', `{"at":0,"topic":"a","payload":${'['.repeat(1e5)}${']'.repeat(1e5)}}`],
   ])('says %s', (problem, line) => {
-    expect(() => readLine(new CaptureReader('mqtt'), line)).toThrow(problem)
+    expect(() => readLine(new CaptureLineParser('mqtt'), line)).toThrow(problem)
   })
 
   it('takes names like those of prototypes for what they are', () => {
     const line = '{"at":0,"topic":"__proto__","client":"constructor","headers":{"__proto__":"x"}}'
-    const { message } = readLine(new CaptureReader('mqtt'), line)
+    const { message } = readLine(new CaptureLineParser('mqtt'), line)
     expect(message.topic).toBe('__proto__')
     expect(Object.keys(message.headers ?? {})).toEqual(['__proto__'])
   })
 
   it('throws nothing but its own errors, whatever a line says', () => {
-    const reader = new CaptureReader('nats')
+    const reader = new CaptureLineParser('nats')
     fc.assert(
       fc.property(
         fc.oneof(
@@ -142,7 +142,7 @@ describe('CaptureReader', () => {
   })
 
   it('gives equal senders one object, so that limits keep their place on it', () => {
-    const reader = new CaptureReader('mqtt')
+    const reader = new CaptureLineParser('mqtt')
     const one = readLine(reader, '{"at":0,"topic":"a","client":"c","roles":["x"]}').message.sender
     const same = readLine(reader, '{"at":9,"topic":"b","roles":["x"],"client":"c"}').message.sender
     const other = readLine(reader, '{"at":9,"topic":"b","client":"c","roles":["y"]}').message.sender

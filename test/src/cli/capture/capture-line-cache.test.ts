@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { CaptureReader } from '../../../../src/cli/capture/capture-format.ts'
+import { CaptureLineParser } from '../../../../src/cli/capture/capture-format.ts'
 import { CaptureLineCache } from '../../../../src/cli/capture/capture-line-cache.ts'
 import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
 import { CapturedMessage } from '../../../../src/core/message-from-fields.ts'
@@ -15,7 +15,7 @@ function findAfter(added: string, line: string): CapturedMessage | undefined {
 }
 
 /** Reads a line, or the error that it causes. */
-function outcome(reader: CaptureReader, line: string): unknown {
+function outcome(reader: CaptureLineParser, line: string): unknown {
   try {
     const record = reader.read(Buffer.from(line))
     if (record === undefined) return 'no message'
@@ -132,10 +132,10 @@ describe('CaptureLineCache', () => {
         template,
         fc.array(fc.tuple(number, number), { minLength: 2, maxLength: 4 }),
         (write, numbers) => {
-          const reader = new CaptureReader('mqtt', { allowsOutOfOrder: true })
+          const reader = new CaptureLineParser('mqtt', { allowsOutOfOrder: true })
           for (const [at, size] of numbers) {
             const line = write(at, size)
-            const parsed = outcome(new CaptureReader('mqtt', { allowsOutOfOrder: true }), line)
+            const parsed = outcome(new CaptureLineParser('mqtt', { allowsOutOfOrder: true }), line)
             expect(outcome(reader, line)).toEqual(parsed)
           }
         },

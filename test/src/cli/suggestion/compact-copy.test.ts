@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { CaptureReader, type CaptureRecord } from '../../../../src/cli/capture/capture-format.ts'
+import { CaptureLineParser, type CaptureRecord } from '../../../../src/cli/capture/capture-format.ts'
 import { CompactCopy } from '../../../../src/cli/suggestion/compact-copy.ts'
 import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
 import { CapturedMessage } from '../../../../src/core/message-from-fields.ts'
@@ -35,7 +35,7 @@ describe('a compact copy', () => {
   it('has the times, topics and senders of all messages, in their order', async () => {
     const copy = await createCopy()
     const chance = random(9)
-    const reader = new CaptureReader('nats', { allowsOutOfOrder: true })
+    const reader = new CaptureLineParser('nats', { allowsOutOfOrder: true })
     const written: unknown[] = []
     for (let number = 0, at = 1_700_000_000_000; number < 5_000; number++) {
       at += chance.int(-50, 100)

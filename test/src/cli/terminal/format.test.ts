@@ -4,7 +4,7 @@ import {
   formatShare,
   formatTable,
   formatWait,
-  printable,
+  sanitizeForTerminal,
 } from '../../../../src/cli/terminal/format.ts'
 
 describe('formats', () => {
@@ -42,8 +42,8 @@ describe('formats', () => {
   })
 
   it('untrusted text cannot control the terminal or fill it', () => {
-    expect(printable('a\u001b[2Jb\r\nc\u202e\u2028')).toBe('a�[2Jb��c��')
-    expect(printable('x'.repeat(1_000))).toHaveLength(80)
+    expect(sanitizeForTerminal('a\u001b[2Jb\r\nc\u202e\u2028')).toBe('a�[2Jb��c��')
+    expect(sanitizeForTerminal('x'.repeat(1_000))).toHaveLength(80)
   })
 
   it('columns stand in line, numbers to the right', () => {

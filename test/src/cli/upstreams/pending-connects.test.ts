@@ -1,6 +1,6 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { PendingConnects, TurnTimeoutError } from '../../../../src/cli/upstreams/pending-connects.ts'
+import { ConnectQueueTimeoutError, PendingConnects } from '../../../../src/cli/upstreams/pending-connects.ts'
 import { parseUpstream } from '../../../../src/cli/upstreams/upstream.ts'
 import { UpstreamPool } from '../../../../src/cli/upstreams/upstream-pool.ts'
 import { SILENT } from '../../../../src/core/logger.ts'
@@ -36,7 +36,7 @@ function expectOpen(count: number): Promise<unknown> {
 }
 
 it('opens the next connection when the broker has answered or closed one', async () => {
-  const pending = new PendingConnects({ max: 2, answerMs: LONG_MS, turnMs: LONG_MS })
+  const pending = new PendingConnects({ max: 2, maxAnswerMs: LONG_MS, maxQueueMs: LONG_MS })
   const sockets = Array.from({ length: 5 }, () => pending.connect(client, open))
   await Promise.all([expectOpen(2), sockets[0], sockets[1]])
   expect(pending).toMatchObject({ count: 2, waiting: 3, timeouts: 0 })
@@ -52,7 +52,7 @@ it('opens the next connection when the broker has answered or closed one', async
 })
 
 it('leaves all bytes of the broker to the caller', async () => {
-  const pending = new PendingConnects({ max: 1, answerMs: LONG_MS, turnMs: LONG_MS })
+  const pending = new PendingConnects({ max: 1, maxAnswerMs: LONG_MS, maxQueueMs: LONG_MS })
   const socket = await pending.connect(client, open)
   const chunks: Buffer[] = []
   socket.on('data', chunk => void chunks.push(chunk))
@@ -63,7 +63,7 @@ it('leaves all bytes of the broker to the caller', async () => {
 })
 
 it('goes on when a broker does not answer, or cannot be reached', async () => {
-  const pending = new PendingConnects({ max: 1, answerMs: 20, turnMs: LONG_MS })
+  const pending = new PendingConnects({ max: 1, maxAnswerMs: 20, maxQueueMs: LONG_MS })
   const failed = pending.connect(client, () => Promise.reject(new Error('refused')))
   const others = [pending.connect(client, open), pending.connect(client, open)]
   await expect(failed).rejects.toThrow('refused')
@@ -71,13 +71,13 @@ it('goes on when a broker does not answer, or cannot be reached', async () => {
 })
 
 it('refuses a client whose turn does not come in time, and forgets one that has gone', async () => {
-  const pending = new PendingConnects({ max: 1, answerMs: LONG_MS, turnMs: 20 })
+  const pending = new PendingConnects({ max: 1, maxAnswerMs: LONG_MS, maxQueueMs: 20 })
   let isGone = false
   await pending.connect(client, open)
   const late = pending.connect(client, open)
   const gone = pending.connect({ ...client, isGone: () => isGone }, open)
   isGone = true
-  await expect(late).rejects.toThrow(TurnTimeoutError)
+  await expect(late).rejects.toThrow(ConnectQueueTimeoutError)
   await expect(gone).rejects.toThrow('closed its connection')
   expect(pending).toMatchObject({ count: 1, timeouts: 1 })
   accepted[0]!.destroy()
@@ -86,7 +86,7 @@ it('refuses a client whose turn does not come in time, and forgets one that has 
 })
 
 it('refuses clients above the maximum of waiting ones', async () => {
-  const pending = new PendingConnects({ max: 1, answerMs: LONG_MS, turnMs: LONG_MS })
+  const pending = new PendingConnects({ max: 1, maxAnswerMs: LONG_MS, maxQueueMs: LONG_MS })
   let opened = 0
   const connectMany = (count: number): Promise<Socket>[] =>
     Array.from({ length: count }, () =>
@@ -96,7 +96,7 @@ it('refuses clients above the maximum of waiting ones', async () => {
       }),
     )
   void connectMany(1 + MAX_SIZES.waitingUpstreamConnects)
-  await expect(connectMany(1)[0]).rejects.toThrow(TurnTimeoutError)
+  await expect(connectMany(1)[0]).rejects.toThrow(ConnectQueueTimeoutError)
   expect(pending).toMatchObject({ count: 1, waiting: MAX_SIZES.waitingUpstreamConnects, timeouts: 1 })
   expect(opened).toBe(1)
 })

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { RunningServer } from '../../../../src/cli/server/running-server.ts'
+import type { RunningServer } from '../../../../src/cli/server/server-types.ts'
 import { RunningWorker } from '../../../../src/cli/workers/running-worker.ts'
 import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
 import { Analytics, createSender, DecisionTimer, Gate, limit } from '../../../../src/index.ts'

@@ -5,7 +5,7 @@ import type { MaybePromise, Message } from '../../core/message.ts'
 import { CapturedMessage } from '../../core/message-from-fields.ts'
 import { createSender, Gate, keyOfSender, MemoryStore, SenderCache } from '../../index.ts'
 import { CaptureFileReader } from '../capture/capture-file.ts'
-import { CaptureReader } from '../capture/capture-format.ts'
+import { CaptureLineParser } from '../capture/capture-format.ts'
 import { describeExplanation } from '../replay/describe-explanation.ts'
 import { ReplayEngine } from '../replay/replay-engine.ts'
 import { VirtualClock } from '../replay/virtual-clock.ts'
@@ -77,7 +77,7 @@ export class TestPlayer {
     })
     try {
       await this.#addGiven(index, gate)
-      const scene: Scene = { gate, clock, engine: new ReplayEngine(gate, clock) }
+      const scene: TestRun = { gate, clock, engine: new ReplayEngine(gate, clock) }
       if (test.replay === undefined) await runSteps(test, scene, decide)
       else await this.#replay(index, test.replay, scene, decide)
     } finally {
@@ -101,9 +101,9 @@ export class TestPlayer {
     }
   }
 
-  async #replay(index: number, name: string, scene: Scene, decide: DecideMessage): Promise<void> {
+  async #replay(index: number, name: string, scene: TestRun, decide: DecideMessage): Promise<void> {
     const { gate } = scene
-    const reader = new CaptureReader(gate.dialect)
+    const reader = new CaptureLineParser(gate.dialect)
     const capture = new CaptureFileReader(this.#file.resolve(name), this.#terminal.stdin, reader)
     let nth = 0
     try {
@@ -124,7 +124,7 @@ export class TestPlayer {
   }
 }
 
-interface Scene {
+interface TestRun {
   readonly gate: Gate
   readonly clock: VirtualClock
   readonly engine: ReplayEngine
@@ -137,10 +137,10 @@ type DecideMessage = (
   record: Recorded,
   nth: number,
   step: number | undefined,
-  scene: Scene,
+  scene: TestRun,
 ) => MaybePromise<boolean>
 
-async function runSteps(test: PolicyTest, scene: Scene, decide: DecideMessage): Promise<void> {
+async function runSteps(test: PolicyTest, scene: TestRun, decide: DecideMessage): Promise<void> {
   const { gate, clock, engine } = scene
   const senders = new SenderCache<ReturnType<typeof createSender>>()
   let nth = 0

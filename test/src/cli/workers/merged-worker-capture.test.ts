@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { MessageCapture } from '../../../../src/admin/state/message-capture.ts'
+import {
+  MergedWorkerCapture,
+  type WorkerCaptures,
+} from '../../../../src/cli/workers/merged-worker-capture.ts'
 import type { CapturedPart, CaptureRequest } from '../../../../src/cli/workers/worker-api.ts'
-import { type WorkerCaptures, WorkersCapture } from '../../../../src/cli/workers/workers-capture.ts'
 import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
 import { createSender, Gate } from '../../../../src/index.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'
@@ -46,7 +49,9 @@ function createWorkers(clock: FakeClock): {
   }
 }
 
-async function readAll(capture: WorkersCapture): Promise<{ topic: string; at: number; client: string }[]> {
+async function readAll(
+  capture: MergedWorkerCapture,
+): Promise<{ topic: string; at: number; client: string }[]> {
   const lines: string[] = []
   for (let text = await capture.next(); text !== undefined; text = await capture.next())
     lines.push(...text.trim().split('\n'))
@@ -57,7 +62,7 @@ describe('a capture of workers', () => {
   it('has the messages of all workers in the order of their time, until its time is over', async () => {
     const clock = new FakeClock()
     const { workers, captures, ends } = createWorkers(clock)
-    const capture = new WorkersCapture(clock, CAPTURE, captures)
+    const capture = new MergedWorkerCapture(clock, CAPTURE, captures)
     const all = readAll(capture)
     await clock.advanceAsync(0)
     for (let n = 0; n < 100; n++) {
@@ -80,7 +85,7 @@ describe('a capture of workers', () => {
     const { workers, captures } = createWorkers(clock)
     const [one, two] = workers as [CapturingWorker, CapturingWorker]
     let isFirst = true
-    const capture = new WorkersCapture(clock, CAPTURE, {
+    const capture = new MergedWorkerCapture(clock, CAPTURE, {
       ...captures,
       read: async request => {
         const parts = [one.read(request)]
@@ -107,7 +112,7 @@ describe('a capture of workers', () => {
       [1_000_000, MAX_SIZES.capturedLines],
     ] as const) {
       const { workers, captures, ends } = createWorkers(clock)
-      const capture = new WorkersCapture(clock, { ...CAPTURE, max }, captures)
+      const capture = new MergedWorkerCapture(clock, { ...CAPTURE, max }, captures)
       for (const worker of workers) worker.read({ ...CAPTURE, max, id: 'x' })
       for (let n = 0; n < MAX_SIZES.capturedLines + 5; n++) workers[n % 10 === 0 ? 1 : 0]!.decide('t')
       await clock.advanceAsync(1)
@@ -122,7 +127,7 @@ describe('a capture of workers', () => {
   it('has the same hashes for a sender at all workers', async () => {
     const clock = new FakeClock()
     const { workers, captures } = createWorkers(clock)
-    const capture = new WorkersCapture(clock, { ...CAPTURE, hashSenders: true }, captures)
+    const capture = new MergedWorkerCapture(clock, { ...CAPTURE, hashSenders: true }, captures)
     const all = readAll(capture)
     await clock.advanceAsync(0)
     for (const worker of workers) worker.decide('t')

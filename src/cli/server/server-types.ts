@@ -9,7 +9,7 @@ import type { Monitoring, MonitoringOptions } from '../monitoring/start-monitori
 import type { AdminOptions } from './start-admin.ts'
 
 /** Maximum time for held messages to pass at shutdown. */
-export const DRAIN_MS = 5_000
+export const MAX_DRAIN_MS = 5_000
 
 /** Options of the commands that serve clients: broker and gateway. */
 export interface ServerOptions extends MonitoringOptions, ListenerPorts {
@@ -52,13 +52,13 @@ export interface RunningServer extends ListenerPorts {
 }
 
 /** Counts of all decisions, to which a server adds those of other processes. */
-export type Counts = Pick<Monitoring, 'analytics' | 'durations' | 'node'>
+export type DecisionCounters = Pick<Monitoring, 'analytics' | 'durations' | 'node'>
 
 /** A server whose files have been read. */
 export interface PreparedServer {
   /** Files to read again when they change. */
   readonly files: readonly ReloadableFiles[]
-  start(gate: Gate, monitoring: Counts): Promise<RunningServer>
+  start(gate: Gate, monitoring: DecisionCounters): Promise<RunningServer>
 }
 
 /** Reads the files of a server. */

@@ -22,7 +22,7 @@ export interface DeliveryWait {
 }
 
 /** A fleet in real time: a client of a broker for each device, and a subscriber that counts what is delivered. */
-export class BrokerFleet {
+export class LiveFleet {
   readonly counts: GroupCounts
   readonly #fleet: SimulatedFleet
   readonly #payloads: FleetPayloads
@@ -41,8 +41,8 @@ export class BrokerFleet {
   }
 
   /** Connects the subscriber. Rejects with CommandError if the broker is not available. */
-  static async open(document: FleetDocument, url: URL): Promise<BrokerFleet> {
-    const fleet = new BrokerFleet(document)
+  static async open(document: FleetDocument, url: URL): Promise<LiveFleet> {
+    const fleet = new LiveFleet(document)
     const open = await loadBroker(url.protocol)
     const topics = document.fleet.flatMap(({ topic }) => topic ?? [])
     const filters = [...new Set(topics.map(topic => filterOf(topic, url.protocol)))]
@@ -68,7 +68,7 @@ export class BrokerFleet {
         await sleep(Math.min(Math.max(waitMs, MIN_SLEEP_MS), MAX_SLEEP_MS))
       } else {
         const event = fleet.next()!
-        if (this.#act(event)) await onEvent(event)
+        if (this.#performAction(event)) await onEvent(event)
         if (turns.isOver()) await turns.next()
       }
     }
@@ -99,7 +99,7 @@ export class BrokerFleet {
   }
 
   /** Returns false if the device cannot send, because its connection takes no more. */
-  #act({ action, device }: FleetEvent): boolean {
+  #performAction({ action, device }: FleetEvent): boolean {
     if (action === 'publish') {
       if (!device.hasLostConnection && !this.#publish(device)) return false
     } else if (action === 'disconnect' || action === device.beginning) {

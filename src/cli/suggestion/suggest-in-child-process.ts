@@ -9,7 +9,7 @@ import { CommandError, EXIT, type errorToJson } from '../terminal/command-error.
 import { checkGroupOptions } from './define-groups.ts'
 
 /** Runs `topicgate suggest` in a process of its own, so that the messages that are decided meanwhile do not wait. */
-export const suggestInProcess: LimitSuggester = async (
+export const suggestInChildProcess: LimitSuggester = async (
   lines,
   { topic, per, quantile, dialect, node },
   signal,

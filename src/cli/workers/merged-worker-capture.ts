@@ -21,7 +21,7 @@ export interface WorkerCaptures {
  * Captures the messages that all workers decide, in the order of their time. Ends when the capture of one worker does, as
  * when the reader does not keep up. Unread lines of a worker that ends, or that does not answer in time, are lost.
  */
-export class WorkersCapture implements RunningCapture {
+export class MergedWorkerCapture implements RunningCapture {
   readonly #clock: Clock
   readonly #request: CaptureRequest
   readonly #untilMs: number
