@@ -70,10 +70,10 @@ async function byReplay(folder: Folder, policy: string): Promise<readonly string
 /** Decides all messages, and explains each one before it is decided. */
 async function byExplaining(path: string): Promise<GateRecord> {
   const { gate, sendAll } = await openGate(path, 'mqtt')
-  const reader = new CaptureLineParser('mqtt')
+  const parser = new CaptureLineParser('mqtt')
   try {
     return await sendAll(async sent => {
-      const { message } = reader.read(Buffer.from(JSON.stringify(sent)))!
+      const { message } = parser.read(Buffer.from(JSON.stringify(sent)))!
       const { decision: explained } = await gate.explain(message)
       const decision = await gate.check(message)
       expect(withoutUnits(explained)).toEqual(withoutUnits(decision))

@@ -55,8 +55,8 @@ export class BenchRunner {
   /** Indexes of all flows. */
   readonly indexes: readonly number[]
   #picks = new Int32Array(0)
-  #at = 0
-  #taking = 0
+  #pickIndex = 0
+  #flowCount = 0
 
   constructor(gate: Gate, clock: BenchClock, traffic: Traffic) {
     this.#gate = gate
@@ -69,8 +69,8 @@ export class BenchRunner {
   /** Selects the flows that take part, in the same random order each time. */
   pickFrom(indexes: readonly number[]): void {
     let state = SEED
-    this.#taking = indexes.length
-    this.#at = 0
+    this.#flowCount = indexes.length
+    this.#pickIndex = 0
     this.#picks = Int32Array.from({ length: PICKS }, () => {
       state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0
       return indexes[(state >>> 4) % indexes.length]!
@@ -102,7 +102,7 @@ export class BenchRunner {
       spentMs = performance.now() - start
       share = (kind === 'allowed' ? allowed : decisions - allowed) / decisions
     }
-    const senders = this.#taking
+    const senders = this.#flowCount
     return {
       senders,
       decisions,
@@ -132,8 +132,8 @@ export class BenchRunner {
   }
 
   #next(): number {
-    this.#at = (this.#at + 1) & (PICKS - 1)
-    return this.#picks[this.#at]!
+    this.#pickIndex = (this.#pickIndex + 1) & (PICKS - 1)
+    return this.#picks[this.#pickIndex]!
   }
 }
 

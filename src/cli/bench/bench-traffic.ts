@@ -59,8 +59,8 @@ export class BenchMessage implements Message {
  */
 export function makeTraffic({ dialect, rules, senders }: CompiledPolicy, count: number): Traffic {
   const enabled = rules.filter(({ options }) => options.enabled !== false)
-  const places = new Map(enabled.map(rule => [`${onOf(rule)} ${rule.topic ?? ''}`, rule]))
-  const patterns = [...places.values()].map(rule => ({
+  const ruleByPattern = new Map(enabled.map(rule => [`${onOf(rule)} ${rule.topic ?? ''}`, rule]))
+  const patterns = [...ruleByPattern.values()].map(rule => ({
     topic: rule.topic ?? 'bench/{client}',
     on: onOf(rule),
   }))
@@ -80,8 +80,9 @@ export function fillPattern(pattern: string, dialect: Dialect, index: number): s
   if (dialect === 'mqtt' && levels[0] === '$share' && levels.length > 2) levels.splice(0, 2)
   const isCapture = (level: string): boolean => level.startsWith('{') && level.endsWith('}')
   const last = levels.findLastIndex(isCapture)
-  const filled = levels.map((level, place) => {
-    if (isCapture(level)) return `${level.slice(1, -1)}-${place === last ? index : index % REPEATED_VALUES}`
+  const filled = levels.map((level, levelIndex) => {
+    if (isCapture(level))
+      return `${level.slice(1, -1)}-${levelIndex === last ? index : index % REPEATED_VALUES}`
     if (level === '+' || level === '*') return `any-${index % REPEATED_VALUES}`
     return level === '#' || level === '>' ? 'rest' : level
   })

@@ -49,14 +49,14 @@ export async function bench(options: BenchOptions, terminal: Terminal): Promise<
     }
   }
   // Each gate gets senders of its own: a sender known to another gate is slower on each message.
-  const drive = (measure: (drive: BenchRunner) => Speed | null): Promise<Speed | null> =>
+  const withRunner = (measure: (runner: BenchRunner) => Speed | null): Promise<Speed | null> =>
     withGate((gate, clock) => measure(new BenchRunner(gate, clock, makeTraffic(policy, options.senders))))
   show('warming up')
-  await drive(each => measureAllowed(each, shareMs / 4))
+  await withRunner(runner => measureAllowed(runner, shareMs / 4))
   show('allowed decisions')
-  const allowed = await drive(each => measureAllowed(each, shareMs))
+  const allowed = await withRunner(runner => measureAllowed(runner, shareMs))
   show('refused decisions')
-  const refused = await drive(each => measureRefused(each, shareMs))
+  const refused = await withRunner(runner => measureRefused(runner, shareMs))
   show('memory')
   const many = makeTraffic(policy, Math.max(options.senders, MIN_MEMORY_SENDERS))
   const memory = await withGate(gate => measureMemory(gate, many))
@@ -79,45 +79,45 @@ export async function bench(options: BenchOptions, terminal: Terminal): Promise<
 /**
  * Advances the clock just fast enough for all to pass. Flows that can never pass, because of their cost, are left out.
  */
-function measureAllowed(drive: BenchRunner, forMs: number): Speed | null {
-  const passing = drive.indexes.filter(index => drive.decide(index).retryAfterMs !== Infinity)
+function measureAllowed(runner: BenchRunner, forMs: number): Speed | null {
+  const passing = runner.indexes.filter(index => runner.decide(index).retryAfterMs !== Infinity)
   if (passing.length === 0) return null
-  drive.pickFrom(passing)
+  runner.pickFrom(passing)
   let last = 0
   for (const stepMs of STEPS_MS) {
     last = stepMs
     // Refill what was used with a smaller step.
-    drive.run(forMs / 20, stepMs, 'allowed')
-    const pace = drive.run(forMs, stepMs, 'allowed', true)
-    if (pace.share === 1) return { ...pace, ...drive.time(forMs, stepMs) }
+    runner.run(forMs / 20, stepMs, 'allowed')
+    const throughput = runner.run(forMs, stepMs, 'allowed', true)
+    if (throughput.share === 1) return { ...throughput, ...runner.time(forMs, stepMs) }
   }
-  const pace = drive.run(forMs, last, 'allowed')
-  return pace.share === 0 ? null : { ...pace, ...drive.time(forMs, last) }
+  const throughput = runner.run(forMs, last, 'allowed')
+  return throughput.share === 0 ? null : { ...throughput, ...runner.time(forMs, last) }
 }
 
 /**
  * Stops the clock and sends until all senders are refused, or a tenth or hundredth of them if that takes too long.
  * Measures the refused ones.
  */
-function measureRefused(drive: BenchRunner, forMs: number): Speed | null {
+function measureRefused(runner: BenchRunner, forMs: number): Speed | null {
   let most: readonly number[] = []
   for (const part of SENDER_FRACTIONS) {
-    const some = drive.indexes.filter(index => index % part === 0)
-    const refused = exhaust(drive, some, forMs / SENDER_FRACTIONS.length)
+    const some = runner.indexes.filter(index => index % part === 0)
+    const refused = exhaust(runner, some, forMs / SENDER_FRACTIONS.length)
     if (refused.length > most.length) most = refused
     if (refused.length === some.length) break
   }
   if (most.length === 0) return null
-  drive.pickFrom(most)
-  return { ...drive.run(forMs, 0, 'refused'), ...drive.time(forMs, 0) }
+  runner.pickFrom(most)
+  return { ...runner.run(forMs, 0, 'refused'), ...runner.time(forMs, 0) }
 }
 
 /** Sends until all are refused or time is up; returns the refused ones. */
-function exhaust(drive: BenchRunner, indexes: readonly number[], forMs: number): readonly number[] {
+function exhaust(runner: BenchRunner, indexes: readonly number[], forMs: number): readonly number[] {
   const end = performance.now() + forMs
   let refused: readonly number[] = []
   do {
-    refused = indexes.filter(index => !drive.decide(index).allowed)
+    refused = indexes.filter(index => !runner.decide(index).allowed)
   } while (refused.length < indexes.length && performance.now() < end)
   return refused
 }

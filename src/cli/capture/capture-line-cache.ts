@@ -43,8 +43,9 @@ const MIN_KNOWN_BYTES = 65_536
 const UNCACHED = /[\\{]|"(?:at|size|payload|took|ok)"/
 
 /**
- * Caches messages of a capture by their line without the numbers of `at` and `size`, in which lines of a device differ. A line
- * that is found is one that JSON.parse accepts, with the same result. Why: parsing takes three times as long.
+ * Caches the messages of a capture by the bytes of their lines without the numbers of `at` and `size`, because many lines of a
+ * device differ in nothing else. A line is found only if parsing it would give the same message. Why: parsing takes three times
+ * as long.
  */
 export class CaptureLineCache {
   readonly #known = new Map<number, KnownLine>()
@@ -57,7 +58,7 @@ export class CaptureLineCache {
   #lines: Buffer = Buffer.alloc(0)
   /** View of `#lines`. */
   #view: DataView<ArrayBufferLike> = new DataView(new ArrayBuffer(0))
-  // Parts of the line that was searched last. Without a size, both places of it are at the end.
+  // Parts of the line that was searched last. Without a size, `#sizeStart` and `#sizeEnd` equal `#end`.
   #atMs = 0
   #atEnd = 0
   #size = 0
@@ -144,42 +145,42 @@ export class CaptureLineCache {
       this.#lines = lines
       this.#view = new DataView(lines.buffer, lines.byteOffset, lines.length)
     }
-    for (let place = 0; place < AT.length; place++) {
-      if (lines[from + place] !== AT.charCodeAt(place)) return false
+    for (let index = 0; index < AT.length; index++) {
+      if (lines[from + index] !== AT.charCodeAt(index)) return false
     }
-    let place = from + AT.length
-    let digit = lines[place]! - ZERO
+    let offset = from + AT.length
+    let digit = lines[offset]! - ZERO
     let atMs = 0
     while (digit >= 0 && digit <= 9) {
       atMs = atMs * 10 + digit
-      digit = lines[++place]! - ZERO
+      digit = lines[++offset]! - ZERO
     }
-    if (!isNumber(lines, from + AT.length, place)) return false
+    if (!isNumber(lines, from + AT.length, offset)) return false
     this.#atMs = atMs
-    this.#atEnd = place
+    this.#atEnd = offset
     let hasSize = false
     for (;;) {
-      place = this.#findMark(place, lines.length)
-      if (place === lines.length || lines[place] === LINE_FEED) break
-      place++
-      if (hasSize || !isSizeKey(lines, place - 1 - SIZE_Z)) continue
+      offset = this.#findMark(offset, lines.length)
+      if (offset === lines.length || lines[offset] === LINE_FEED) break
+      offset++
+      if (hasSize || !isSizeKey(lines, offset - 1 - SIZE_Z)) continue
       hasSize = true
-      place += SIZE.length - SIZE_Z - 1
-      this.#sizeStart = place
-      digit = lines[place]! - ZERO
+      offset += SIZE.length - SIZE_Z - 1
+      this.#sizeStart = offset
+      digit = lines[offset]! - ZERO
       let size = 0
       while (digit >= 0 && digit <= 9) {
         size = size * 10 + digit
-        digit = lines[++place]! - ZERO
+        digit = lines[++offset]! - ZERO
       }
-      if (!isNumber(lines, this.#sizeStart, place)) return false
+      if (!isNumber(lines, this.#sizeStart, offset)) return false
       this.#size = size
-      this.#sizeEnd = place
+      this.#sizeEnd = offset
     }
-    this.#end = place
+    this.#end = offset
     if (!hasSize) {
-      this.#sizeStart = place
-      this.#sizeEnd = place
+      this.#sizeStart = offset
+      this.#sizeEnd = offset
     }
     return true
   }
@@ -187,16 +188,16 @@ export class CaptureLineCache {
   /** Returns the index of the next line feed or z; the end if there is none. */
   #findMark(from: number, end: number): number {
     const view = this.#view
-    let place = from
-    for (; place + WORD <= end; place += WORD) {
-      const word = view.getInt32(place, true)
+    let offset = from
+    for (; offset + WORD <= end; offset += WORD) {
+      const word = view.getInt32(offset, true)
       if (hasZeroByte(word ^ LINE_FEEDS) || hasZeroByte(word ^ LETTERS_Z)) break
     }
-    for (; place < end; place++) {
-      const byte = view.getUint8(place)
+    for (; offset < end; offset++) {
+      const byte = view.getUint8(offset)
       if (byte === LINE_FEED || byte === LETTER_Z) break
     }
-    return place
+    return offset
   }
 
   /** Returns a hash of the parts of the line that was split. */
@@ -207,12 +208,12 @@ export class CaptureLineCache {
   #hashBytes(before: number, from: number, end: number): number {
     const view = this.#view
     let hash = before
-    let place = from
-    for (; place + WORD <= end; place += WORD) {
-      hash = Math.imul(hash ^ view.getInt32(place, true), MIX_WORD)
+    let offset = from
+    for (; offset + WORD <= end; offset += WORD) {
+      hash = Math.imul(hash ^ view.getInt32(offset, true), MIX_WORD)
       hash ^= hash >>> 15
     }
-    for (; place < end; place++) hash = Math.imul(hash ^ view.getUint8(place), MIX_BYTE)
+    for (; offset < end; offset++) hash = Math.imul(hash ^ view.getUint8(offset), MIX_BYTE)
     return hash
   }
 
@@ -229,12 +230,12 @@ export class CaptureLineCache {
   #equalBytes(knownFrom: number, from: number, bytes: number): boolean {
     const known = this.#knownBytes
     const view = this.#view
-    let place = 0
-    for (; place + WORD <= bytes; place += WORD) {
-      if (known.getInt32(knownFrom + place, true) !== view.getInt32(from + place, true)) return false
+    let offset = 0
+    for (; offset + WORD <= bytes; offset += WORD) {
+      if (known.getInt32(knownFrom + offset, true) !== view.getInt32(from + offset, true)) return false
     }
-    for (; place < bytes; place++) {
-      if (known.getUint8(knownFrom + place) !== view.getUint8(from + place)) return false
+    for (; offset < bytes; offset++) {
+      if (known.getUint8(knownFrom + offset) !== view.getUint8(from + offset)) return false
     }
     return true
   }
@@ -245,8 +246,8 @@ function hasZeroByte(word: number): boolean {
 }
 
 function isSizeKey(lines: Buffer, from: number): boolean {
-  for (let place = 0; place < SIZE.length; place++) {
-    if (lines[from + place] !== SIZE.charCodeAt(place)) return false
+  for (let index = 0; index < SIZE.length; index++) {
+    if (lines[from + index] !== SIZE.charCodeAt(index)) return false
   }
   return true
 }

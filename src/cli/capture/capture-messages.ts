@@ -101,9 +101,12 @@ async function recordPcap(
 ): Promise<void> {
   const { captureFromPcap } = await import('./capture-from-pcap.ts')
   const { withoutClient, withoutTopic } = await captureFromPcap(file, port, recorder)
-  const tell = (count: number, why: string): void => {
+  const reportOmission = (count: number, why: string): void => {
     if (count > 0) stderr.write(`${formatCount(count)} messages were left out: ${why}\n`)
   }
-  tell(withoutClient, 'their connection began before the recording, so that their client is not known')
-  tell(withoutTopic, 'they have a topic alias in place of their topic')
+  reportOmission(
+    withoutClient,
+    'their connection began before the recording, so that their client is not known',
+  )
+  reportOmission(withoutTopic, 'they have a topic alias in place of their topic')
 }

@@ -24,7 +24,7 @@ export interface CaptureOutputOptions {
   readonly files: number
   /** First line of each file, if the capture has one. */
   readonly header?: string | undefined
-  /** True: begins behind the files of an earlier run. Default: false, which overwrites the first and refuses others. */
+  /** True: continues after the files of an earlier run. Default: false, which overwrites the first and refuses others. */
   readonly keepsFiles?: boolean | undefined
 }
 
@@ -49,7 +49,7 @@ export class CaptureOutput {
     const { file, keepsFiles = false } = options
     if (file === undefined) return
     try {
-      if (keepsFiles) this.#beginBehind(file)
+      if (keepsFiles) this.#continueAfterFiles(file)
       else refuseOthers(file)
       this.#open = openSync(numberedFileName(file, this.#number), 'w')
     } catch (cause) {
@@ -92,8 +92,8 @@ export class CaptureOutput {
     }
   }
 
-  /** Begins behind the last file that has messages, and removes those that are too many with it. */
-  #beginBehind(file: string): void {
+  /** Continues after the last non-empty file, and removes the oldest files above the maximum number. */
+  #continueAfterFiles(file: string): void {
     const numbers = findNumbers(file)
     const last = Math.max(0, ...numbers)
     this.#number = last > 0 && statSync(numberedFileName(file, last)).size === 0 ? last : last + 1
@@ -110,7 +110,7 @@ export class CaptureOutput {
     this.#open = await openFile(numberedFileName(file, this.#number), 'w')
   }
 
-  /** Removes what was written of a batch if the disk does not take all of it, so that the file ends well. */
+  /** Writes a batch. If that fails, as on a full disk, truncates the file to the last complete batch. */
   async #write(opened: number, bytes: Buffer): Promise<void> {
     try {
       for (let written = 0; written < bytes.length; ) {

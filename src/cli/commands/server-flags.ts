@@ -170,7 +170,7 @@ export function parseServerFlags(
     const remedy = 'add --trust-proxy with their addresses'
     throw new CommandError(`--proxy-protocol needs proxies that are trusted (${remedy})`, EXIT.usage)
   }
-  const seen = monitoringOptionsFromEnv(env)
+  const monitoring = monitoringOptionsFromEnv(env)
   return {
     policy,
     host: flags.host,
@@ -184,9 +184,9 @@ export function parseServerFlags(
     trustProxy,
     proxyProtocol: flags.proxyProtocol ?? false,
     maxPacketBytes: flags.maxPacketBytes ?? maxPacketBytesFromEnv(env),
-    auditLog: flags.auditLog ?? seen.auditLog,
-    analyticsStore: flags.analyticsStore ?? seen.analyticsStore,
-    webhook: parseWebhook(flags.alertsWebhook ?? seen.webhookUrl, seen.webhookSecret),
+    auditLog: flags.auditLog ?? monitoring.auditLog,
+    analyticsStore: flags.analyticsStore ?? monitoring.analyticsStore,
+    webhook: parseWebhook(flags.alertsWebhook ?? monitoring.webhookUrl, monitoring.webhookSecret),
     capture: parseCaptureFlags(flags),
     workers: flags.workers === 1 ? undefined : flags.workers,
     json: flags.json ?? false,

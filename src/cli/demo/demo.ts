@@ -105,15 +105,15 @@ async function withOutcome(
 }
 
 /** Shows the state periodically; the returned function shows the last one. */
-function showLive(look: () => DemoState, json: boolean, terminal: Terminal): (last: DemoState) => void {
+function showLive(readState: () => DemoState, json: boolean, terminal: Terminal): (last: DemoState) => void {
   const { stdout, env } = terminal
   const paint = paintFor(stdout, env)
-  const { dashboard } = look()
+  const { dashboard } = readState()
   // Above the live view, which cuts long lines.
   if (dashboard !== undefined && !json) stdout.write(`dashboard: ${dashboard}\n`)
   if (stdout.isTTY === true && !json) {
     const live = new RedrawnLines(stdout)
-    const timer = setInterval(() => live.draw(renderDemo(look(), paint)), DRAW_EVERY_MS)
+    const timer = setInterval(() => live.draw(renderDemo(readState(), paint)), DRAW_EVERY_MS)
     return last => {
       clearInterval(timer)
       live.draw([...renderDemo(last, paint), '', ...renderDemoSummary(last, paint)])
@@ -121,7 +121,7 @@ function showLive(look: () => DemoState, json: boolean, terminal: Terminal): (la
   }
   if (!json) stdout.write(`${DEMO_DESCRIPTION}\n`)
   const timer = setInterval(() => {
-    stdout.write(`${json ? renderDemoJson(look(), false) : renderDemoLine(look())}\n`)
+    stdout.write(`${json ? renderDemoJson(readState(), false) : renderDemoLine(readState())}\n`)
   }, PRINT_EVERY_MS)
   return last => {
     clearInterval(timer)

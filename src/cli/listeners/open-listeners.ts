@@ -104,14 +104,23 @@ export async function openListeners(
   const origins = new WeakMap<object, Origin>()
   let [withHeader, withoutHeader] = [0, 0]
 
-  const handOn = (stream: Duplex, socket: Socket, ip: string | undefined, startTls?: StartTls): void => {
+  const emitConnection = (
+    stream: Duplex,
+    socket: Socket,
+    ip: string | undefined,
+    startTls?: StartTls,
+  ): void => {
     const { tcp } = origins.get(socket) ?? { tcp: socket }
     const isDirect = ip !== undefined && ip === canonicalIp(tcp.remoteAddress ?? '')
     onConnection({ stream, socket, ip, port: isDirect ? tcp.remotePort : undefined, startTls })
   }
-  const handlePlain = (socket: Socket): void => handOn(socket, socket, origins.get(socket)?.ip)
+  const handlePlain = (socket: Socket): void => emitConnection(socket, socket, origins.get(socket)?.ip)
   const handleWebSocket = (stream: Duplex, { socket, headers }: IncomingMessage): void =>
-    handOn(stream, socket, findForwardedIp(origins.get(socket)?.ip, headers['x-forwarded-for'], trust))
+    emitConnection(
+      stream,
+      socket,
+      findForwardedIp(origins.get(socket)?.ip, headers['x-forwarded-for'], trust),
+    )
 
   let webSockets: WebSockets | undefined
   if (options.wsPort !== undefined || options.wssPort !== undefined) {
@@ -137,7 +146,7 @@ export async function openListeners(
       else
         awaitClientHello(tcp, isTls => {
           if (isTls) handshakes?.start(tcp, ownIp, handlePlain)
-          else handOn(tcp, tcp, ip, onSecure => handshakes?.start(tcp, ownIp, onSecure))
+          else emitConnection(tcp, tcp, ip, onSecure => handshakes?.start(tcp, ownIp, onSecure))
         })
     })
   }

@@ -21,8 +21,8 @@ export class ClusterSummaryLogger {
   /** Logs the summary now; never rejects. */
   async logSummary(): Promise<void> {
     try {
-      const { hourly: _, daily: __, ...told } = await clusterSnapshot(this.#snapshots, '1h', this.#clock)
-      this.#logger.info(told, 'analytics of the last hour of all nodes')
+      const { hourly: _, daily: __, ...summary } = await clusterSnapshot(this.#snapshots, '1h', this.#clock)
+      this.#logger.info(summary, 'analytics of the last hour of all nodes')
     } catch (err) {
       this.#logger.warn({ err }, 'the analytics of other nodes could not be read')
     }

@@ -67,14 +67,14 @@ function renderChart(chart: LineChart, index: number): readonly string[] {
     `<desc id="${id}-text">${escapeXml(description)}</desc>`,
     `<text x="${MARGIN.left}" y="24" font-size="15" font-weight="bold">${escapeXml(title)}</text>`,
     ...scaleX.ticks.flatMap(value => {
-      const at = round(scaleX.place(value))
+      const at = round(scaleX.toPixels(value))
       return [
         `<line x1="${at}" y1="${MARGIN.top}" x2="${at}" y2="${HEIGHT - MARGIN.bottom}" stroke="#e5e5e5"/>`,
         `<text x="${at}" y="${HEIGHT - MARGIN.bottom + 16}" text-anchor="middle">${escapeXml(x.format(value))}</text>`,
       ]
     }),
     ...scaleY.ticks.flatMap(value => {
-      const at = round(scaleY.place(value))
+      const at = round(scaleY.toPixels(value))
       return [
         `<line x1="${MARGIN.left}" y1="${at}" x2="${WIDTH - MARGIN.right}" y2="${at}" stroke="#e5e5e5"/>`,
         `<text x="${MARGIN.left - 6}" y="${at + 4}" text-anchor="end">${escapeXml(y.format(value))}</text>`,
@@ -83,8 +83,8 @@ function renderChart(chart: LineChart, index: number): readonly string[] {
     `<text x="${(MARGIN.left + WIDTH - MARGIN.right) / 2}" y="${HEIGHT - MARGIN.bottom + 36}" text-anchor="middle">${escapeXml(x.label)}</text>`,
     `<text transform="translate(16 ${(MARGIN.top + HEIGHT - MARGIN.bottom) / 2}) rotate(-90)" text-anchor="middle">${escapeXml(y.label)}</text>`,
     ...series.flatMap(each => renderSeries(each, scaleX, scaleY)),
-    ...series.flatMap(({ name, color }, place) => {
-      const left = MARGIN.left + (place * (WIDTH - MARGIN.left)) / series.length
+    ...series.flatMap(({ name, color }, seriesIndex) => {
+      const left = MARGIN.left + (seriesIndex * (WIDTH - MARGIN.left)) / series.length
       return [
         `<rect x="${round(left)}" y="${HEIGHT - 26}" width="12" height="12" fill="${color}"/>`,
         `<text x="${round(left + 18)}" y="${HEIGHT - 16}">${escapeXml(name)}</text>`,
@@ -99,26 +99,26 @@ function renderSeries(
   x: Scale,
   y: Scale,
 ): readonly string[] {
-  const places = points.map(([atX, atY]) => [round(x.place(atX)), round(y.place(atY))] as const)
+  const positions = points.map(([atX, atY]) => [round(x.toPixels(atX)), round(y.toPixels(atY))] as const)
   if (style === 'dots') {
-    return places.map(([left, top]) => `<circle cx="${left}" cy="${top}" r="3.5" fill="${color}"/>`)
+    return positions.map(([left, top]) => `<circle cx="${left}" cy="${top}" r="3.5" fill="${color}"/>`)
   }
-  const path = places
+  const path = positions
     .map(([left, top], index) => {
       if (index === 0) return `M${left} ${top}`
       return style === 'steps' ? `H${left}V${top}` : `L${left} ${top}`
     })
     .join('')
   const dash = style === 'dashed' ? ' stroke-dasharray="6 4"' : ''
-  return places.length === 0
+  return positions.length === 0
     ? []
     : [`<path d="${path}" fill="none" stroke="${color}" stroke-width="1.5"${dash}/>`]
 }
 
 interface Scale {
   readonly ticks: readonly number[]
-  /** Returns the place of a value in pixels. */
-  place(value: number): number
+  /** Returns the position of a value in pixels. */
+  toPixels(value: number): number
 }
 
 function createScale({ scale }: ChartAxis, values: readonly number[], from: number, to: number): Scale {
@@ -135,7 +135,7 @@ function createScale({ scale }: ChartAxis, values: readonly number[], from: numb
   const span = project(most) - project(least)
   return {
     ticks: isLog ? logTicks(least, most) : linearTicks(least, most),
-    place: value => from + ((to - from) * (project(value) - project(least))) / span,
+    toPixels: value => from + ((to - from) * (project(value) - project(least))) / span,
   }
 }
 

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { type PolicyDocument, redact } from '../../policy/index.ts'
 
-/** A word whose value differs; undefined where it is not written. Secrets are hidden. */
+/** A word whose value differs; undefined if it is not written. Secrets are redacted. */
 export interface ChangedWord {
   /** Path of the word, such as `limit` or `gold.burst`. */
   readonly word: string
@@ -20,17 +20,17 @@ export interface PolicyChange {
   readonly words: readonly ChangedWord[]
 }
 
-type Fields = Readonly<Record<string, unknown>>
+type FieldValues = Readonly<Record<string, unknown>>
 
-/** Words of a policy, a rule or a part of one, with those that may be shown: without secrets. */
-interface Words {
-  readonly written: Fields
-  readonly shown: Fields
+/** Fields of a policy, a rule or a part of one, as written and without secrets. */
+interface Fields {
+  readonly raw: FieldValues
+  readonly redacted: FieldValues
 }
 
-type Entries = ReadonlyMap<string, Words>
+type Entries = ReadonlyMap<string, Fields>
 
-const NO_WORDS: Words = { written: {}, shown: {} }
+const NO_FIELDS: Fields = { raw: {}, redacted: {} }
 
 /** Returns the differences of two policies: of rules and exemptions by name, and of other words. */
 export function comparePolicies(old: PolicyDocument, now: PolicyDocument): readonly PolicyChange[] {
@@ -42,7 +42,7 @@ export function comparePolicies(old: PolicyDocument, now: PolicyDocument): reado
       withoutUnnamedOf(after.exemptions, before.exemptions),
     ),
     ...compareEntries('rule', before.rules, after.rules),
-    ...compareWords(before.rest, after.rest).map(
+    ...compareFields(before.rest, after.rest).map(
       (word): PolicyChange => ({ kind: 'changed', what: 'policy', name: word.word, words: [word] }),
     ),
   ]
@@ -51,34 +51,42 @@ export function comparePolicies(old: PolicyDocument, now: PolicyDocument): reado
 interface SplitPolicy {
   readonly exemptions: Entries
   readonly rules: Entries
-  readonly rest: Words
+  readonly rest: Fields
 }
 
 function splitPolicy(document: PolicyDocument): SplitPolicy {
-  const { rules = [], exempt = [], ...written } = document
-  // Hidden as a whole: what is a secret depends on the words around it.
-  const { rules: shownRules = [], exempt: shownExempt = [], ...shown } = redact(document) as PolicyDocument
+  const { rules = [], exempt = [], ...raw } = document
+  // Redacts the whole document at once, because neighbouring fields decide whether a value is secret.
+  const {
+    rules: redactedRules = [],
+    exempt: redactedExempt = [],
+    ...redacted
+  } = redact(document) as PolicyDocument
   return {
-    exemptions: byName(exempt, shownExempt, 'exempt'),
-    rules: byName(rules, shownRules, 'rules'),
-    rest: { written, shown },
+    exemptions: byName(exempt, redactedExempt, 'exempt'),
+    rules: byName(rules, redactedRules, 'rules'),
+    rest: { raw, redacted },
   }
 }
 
-function byName(entries: readonly Fields[], shownEntries: readonly Fields[], list: string): Entries {
+function byName(
+  entries: readonly FieldValues[],
+  redactedEntries: readonly FieldValues[],
+  list: string,
+): Entries {
   return new Map(
-    entries.map(({ name, ...written }, index) => {
-      const { name: _, ...shown } = shownEntries[index]!
-      return [typeof name === 'string' ? name : `${list}[${index}]`, { written, shown }]
+    entries.map(({ name, ...raw }, index) => {
+      const { name: _, ...redacted } = redactedEntries[index]!
+      return [typeof name === 'string' ? name : `${list}[${index}]`, { raw, redacted }]
     }),
   )
 }
 
 /** Leaves out unnamed exemptions that the other policy has too: another place in the list is no difference. */
 function withoutUnnamedOf(entries: Entries, others: Entries): Entries {
-  const unnamed = [...others].filter(([name]) => isUnnamed(name)).map(([, { written }]) => written)
-  const isInOthers = ({ written }: Words): boolean => unnamed.some(each => isDeepStrictEqual(each, written))
-  return new Map([...entries].filter(([name, words]) => !(isUnnamed(name) && isInOthers(words))))
+  const unnamed = [...others].filter(([name]) => isUnnamed(name)).map(([, { raw }]) => raw)
+  const isInOthers = ({ raw }: Fields): boolean => unnamed.some(each => isDeepStrictEqual(each, raw))
+  return new Map([...entries].filter(([name, fields]) => !(isUnnamed(name) && isInOthers(fields))))
 }
 
 function isUnnamed(name: string): boolean {
@@ -88,23 +96,23 @@ function isUnnamed(name: string): boolean {
 function compareEntries(what: 'rule' | 'exemption', old: Entries, now: Entries): readonly PolicyChange[] {
   const changes: PolicyChange[] = []
   const added = new Set([...now.keys()].filter(name => !old.has(name)))
-  for (const [name, words] of old) {
+  for (const [name, fields] of old) {
     const other = now.get(name)
     if (other !== undefined) {
-      const changed = compareWords(words, other)
+      const changed = compareFields(fields, other)
       if (changed.length > 0) changes.push({ kind: 'changed', what, name, words: changed })
       continue
     }
-    const newName = [...added].find(each => isDeepStrictEqual(now.get(each)?.written, words.written))
+    const newName = [...added].find(each => isDeepStrictEqual(now.get(each)?.raw, fields.raw))
     if (newName === undefined)
-      changes.push({ kind: 'gone', what, name, words: compareWords(words, NO_WORDS) })
+      changes.push({ kind: 'gone', what, name, words: compareFields(fields, NO_FIELDS) })
     else {
       added.delete(newName)
       changes.push({ kind: 'renamed', what, name, newName, words: [] })
     }
   }
   for (const name of added)
-    changes.push({ kind: 'new', what, name, words: compareWords(NO_WORDS, now.get(name) ?? NO_WORDS) })
+    changes.push({ kind: 'new', what, name, words: compareFields(NO_FIELDS, now.get(name) ?? NO_FIELDS) })
   const order = (entries: Entries, others: Entries): readonly string[] =>
     [...entries.keys()].filter(name => others.has(name))
   const before = order(old, now)
@@ -114,26 +122,26 @@ function compareEntries(what: 'rule' | 'exemption', old: Entries, now: Entries):
   return changes
 }
 
-/** Returns the words that differ, of nested objects one by one. */
-function compareWords(old: Words, now: Words, path = ''): readonly ChangedWord[] {
-  const words = [...new Set([...Object.keys(old.written), ...Object.keys(now.written)])]
-  return words.flatMap(key => {
+/** Returns the fields that differ, those of nested objects one by one. */
+function compareFields(old: Fields, now: Fields, path = ''): readonly ChangedWord[] {
+  const keys = [...new Set([...Object.keys(old.raw), ...Object.keys(now.raw)])]
+  return keys.flatMap(key => {
     const word = `${path}${key}`
-    if (isDeepStrictEqual(old.written[key], now.written[key])) return []
-    const [before, after] = [wordsIn(old, key), wordsIn(now, key)]
-    if (before !== undefined && after !== undefined) return compareWords(before, after, `${word}.`)
-    return [{ word, old: old.shown[key], new: now.shown[key] }]
+    if (isDeepStrictEqual(old.raw[key], now.raw[key])) return []
+    const [before, after] = [nestedFields(old, key), nestedFields(now, key)]
+    if (before !== undefined && after !== undefined) return compareFields(before, after, `${word}.`)
+    return [{ word, old: old.redacted[key], new: now.redacted[key] }]
   })
 }
 
-/** Returns the words of a nested object; undefined for another value, and for an object with keys that are secrets. */
-function wordsIn({ written, shown }: Words, key: string): Words | undefined {
-  const [inner, shownInner] = [written[key], shown[key]]
-  if (!isFields(inner) || !isFields(shownInner)) return undefined
-  const hasSecretKeys = Object.keys(inner).some(each => !Object.hasOwn(shownInner, each))
-  return hasSecretKeys ? undefined : { written: inner, shown: shownInner }
+/** Returns the fields of a nested object; undefined for another value, and for an object with keys that are secrets. */
+function nestedFields({ raw, redacted }: Fields, key: string): Fields | undefined {
+  const [inner, redactedInner] = [raw[key], redacted[key]]
+  if (!isFieldValues(inner) || !isFieldValues(redactedInner)) return undefined
+  const hasSecretKeys = Object.keys(inner).some(each => !Object.hasOwn(redactedInner, each))
+  return hasSecretKeys ? undefined : { raw: inner, redacted: redactedInner }
 }
 
-function isFields(value: unknown): value is Fields {
+function isFieldValues(value: unknown): value is FieldValues {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -76,12 +76,12 @@ function splitNames(named: string): readonly string[] {
 /** A policy that decides the messages of a capture. */
 class CaptureDecider {
   readonly gate: Gate
-  readonly reader: CaptureLineParser
+  readonly parser: CaptureLineParser
   readonly engine: ReplayEngine
 
   constructor(gate: Gate, clock: VirtualClock, options: DiffPoliciesOptions) {
     this.gate = gate
-    this.reader = new CaptureLineParser(gate.dialect, options)
+    this.parser = new CaptureLineParser(gate.dialect, options)
     this.engine = new ReplayEngine(gate, clock)
   }
 }
@@ -108,10 +108,10 @@ async function decideCapture(
   // Each policy gets messages of its own: a gate keeps its state on the sender.
   const reader = {
     get end(): number {
-      return old.reader.end
+      return old.parser.end
     },
     read(lines: Buffer, from: number): readonly [CaptureRecord, CaptureRecord] | undefined {
-      const [before, after] = [old.reader.read(lines, from), now.reader.read(lines, from)]
+      const [before, after] = [old.parser.read(lines, from), now.parser.read(lines, from)]
       return before && after && [before, after]
     },
   }
@@ -130,7 +130,7 @@ async function decideCapture(
     await old.gate.close()
     await now.gate.close()
   }
-  const outOfOrder = now.reader.describeOutOfOrder()
+  const outOfOrder = now.parser.describeOutOfOrder()
   if (outOfOrder !== undefined) await write(stderr, `${outOfOrder}\n`)
   return changes
 }

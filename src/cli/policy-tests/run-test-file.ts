@@ -52,13 +52,13 @@ export async function runTestFile(
     const recordCoverage = coverage.recorderFor(file)
     for (const [index, { name }] of file.tests.entries()) {
       const startMs = performance.now()
-      const unmet = await findUnmet(file, index, player, recordCoverage)
-      const failures = unmet.map(({ at, each: { path, expected, seen } }) => ({
-        ...file.locate(`${at}.expect.${path}`, 'key'),
-        expected,
-        seen,
+      const located = await findUnmet(file, index, player, recordCoverage)
+      const failures = located.map(({ path, unmet }) => ({
+        ...file.locate(`${path}.expect.${unmet.path}`, 'key'),
+        expected: unmet.expected,
+        seen: unmet.seen,
       }))
-      const wrong = Math.min(...unmet.map(({ each }) => each.firstWrong ?? Infinity))
+      const wrong = Math.min(...located.map(({ unmet }) => unmet.firstWrong ?? Infinity))
       const firstWrong =
         wrong === Infinity
           ? undefined
@@ -75,8 +75,8 @@ export async function runTestFile(
 
 interface LocatedUnmetExpectation {
   /** Path of the test or step. */
-  readonly at: string
-  readonly each: UnmetTestExpectation
+  readonly path: string
+  readonly unmet: UnmetTestExpectation
 }
 
 async function findUnmet(
@@ -95,12 +95,12 @@ async function findUnmet(
     recordCoverage(each.decision)
     if (each.step !== undefined) checks[each.step]?.record(each)
   })
-  const unmet: LocatedUnmetExpectation[] = []
+  const located: LocatedUnmetExpectation[] = []
   for (const [step, check] of checks.entries()) {
-    const at = `tests[${index}].steps[${step}]`
-    for (const each of check?.findUnmet() ?? []) unmet.push({ at, each })
+    const path = `tests[${index}].steps[${step}]`
+    for (const unmet of check?.findUnmet() ?? []) located.push({ path, unmet })
   }
-  const at = `tests[${index}]`
-  for (const each of checkTotalsExpectation(test.expect ?? {}, totals)) unmet.push({ at, each })
-  return unmet
+  const path = `tests[${index}]`
+  for (const unmet of checkTotalsExpectation(test.expect ?? {}, totals)) located.push({ path, unmet })
+  return located
 }

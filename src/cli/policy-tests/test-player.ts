@@ -49,11 +49,11 @@ export class TestPlayer {
     )
   }
 
-  /** Plays a test again and returns the explanation of its nth message, as it is decided. */
-  async explain(index: number, wanted: number, paint: Paint): Promise<readonly string[]> {
+  /** Plays a test again and returns the explanation of a message, counted from 0, as it is decided. */
+  async explain(index: number, messageNumber: number, paint: Paint): Promise<readonly string[]> {
     let lines: readonly string[] = []
     await this.#run(index, async (record, nth, _step, { gate, engine, clock }) => {
-      if (nth < wanted) {
+      if (nth < messageNumber) {
         await engine.decide(record)
         return true
       }
@@ -77,9 +77,9 @@ export class TestPlayer {
     })
     try {
       await this.#addGiven(index, gate)
-      const scene: TestRun = { gate, clock, engine: new ReplayEngine(gate, clock) }
-      if (test.replay === undefined) await runSteps(test, scene, decide)
-      else await this.#replay(index, test.replay, scene, decide)
+      const run: TestRun = { gate, clock, engine: new ReplayEngine(gate, clock) }
+      if (test.replay === undefined) await runSteps(test, run, decide)
+      else await this.#replay(index, test.replay, run, decide)
     } finally {
       await gate.close()
     }
@@ -101,13 +101,13 @@ export class TestPlayer {
     }
   }
 
-  async #replay(index: number, name: string, scene: TestRun, decide: DecideMessage): Promise<void> {
-    const { gate } = scene
-    const reader = new CaptureLineParser(gate.dialect)
-    const capture = new CaptureFileReader(this.#file.resolve(name), this.#terminal.stdin, reader)
+  async #replay(index: number, name: string, run: TestRun, decide: DecideMessage): Promise<void> {
+    const { gate } = run
+    const parser = new CaptureLineParser(gate.dialect)
+    const capture = new CaptureFileReader(this.#file.resolve(name), this.#terminal.stdin, parser)
     let nth = 0
     try {
-      await capture.readMessages(record => decide(record, nth++, undefined, scene))
+      await capture.readMessages(record => decide(record, nth++, undefined, run))
     } catch (error) {
       if (!(error instanceof CommandError)) throw error
       const problem = new PolicyError([{ message: error.message }], { cause: error })
@@ -137,11 +137,11 @@ type DecideMessage = (
   record: Recorded,
   nth: number,
   step: number | undefined,
-  scene: TestRun,
+  run: TestRun,
 ) => MaybePromise<boolean>
 
-async function runSteps(test: PolicyTest, scene: TestRun, decide: DecideMessage): Promise<void> {
-  const { gate, clock, engine } = scene
+async function runSteps(test: PolicyTest, run: TestRun, decide: DecideMessage): Promise<void> {
+  const { gate, clock, engine } = run
   const senders = new SenderCache<ReturnType<typeof createSender>>()
   let nth = 0
   let last: CapturedMessage | undefined
@@ -158,9 +158,9 @@ async function runSteps(test: PolicyTest, scene: TestRun, decide: DecideMessage)
       // Always a new one: a gate remembers connects by their message.
       last = isSame && time > 0 ? last!.withSize(last!.size) : createMessage(send, time + 1, gate, senders)
       const record = { atMs: startMs + time * (send.every ?? 0), message: last, handled: undefined }
-      const goesOn = decide(record, nth++, step, scene)
+      const shouldContinue = decide(record, nth++, step, run)
       // A promise per message would cost more than the decision.
-      if (!(goesOn instanceof Promise ? await goesOn : goesOn)) return
+      if (!(shouldContinue instanceof Promise ? await shouldContinue : shouldContinue)) return
     }
   }
 }

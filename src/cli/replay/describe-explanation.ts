@@ -31,12 +31,12 @@ export function describeExplanation(
   paint: Paint,
 ): readonly string[] {
   const { ban, exemptions, limits, sizes, unchanged, skipped, handlers, held, custom, decision } = explanation
-  const about = [`${message.on}`, `${formatCount(message.size)} bytes`, `qos ${message.qos ?? 0}`]
-  if (message.retain) about.push('retained')
-  if (message.will) about.push('a will')
+  const attributes = [`${message.on}`, `${formatCount(message.size)} bytes`, `qos ${message.qos ?? 0}`]
+  if (message.retain) attributes.push('retained')
+  if (message.will) attributes.push('a will')
   const exempted = exemptions.some(({ exempts }) => exempts)
   return [
-    `${paint('bold', sanitizeForTerminal(message.topic, 200))}  ${about.join(', ')}, at ${new Date(atMs).toISOString()}`,
+    `${paint('bold', sanitizeForTerminal(message.topic, 200))}  ${attributes.join(', ')}, at ${new Date(atMs).toISOString()}`,
     '',
     paint('bold', 'route'),
     ...indent(describeRoute(explanation, message)),
@@ -120,7 +120,7 @@ function describeExemption(trace: ExemptionTrace, paint: Paint): string {
       own === undefined
         ? ''
         : `; its own limit has ${formatUnits(own.remaining, own.unit)} of ${formatUnits(own.limit, own.unit)} left`
-    return `${paint('green', 'yes')}  ${name}: ${grounds(options)}${left}`
+    return `${paint('green', 'yes')}  ${name}: ${describeMatch(options)}${left}`
   }
   const no = paint('dim', 'no ')
   if (!covers) return `${no}  ${name}: none of its lists has it: ${lists(options)}`
@@ -129,7 +129,7 @@ function describeExemption(trace: ExemptionTrace, paint: Paint): string {
   return `${no}  ${name}: its own limit is reached: ${options.limit ?? ''}${wait}`
 }
 
-function grounds(options: ExemptOptions): string {
+function describeMatch(options: ExemptOptions): string {
   const words = [lists(options), options.when ? describeCondition(options.when) : '']
   return words.filter(word => word !== '').join('; ') || 'holds for all'
 }

@@ -79,13 +79,13 @@ async function decideCapture(
   { stdin, stderr }: Terminal,
 ): Promise<void> {
   const { atMs } = options
-  const reader = new CaptureLineParser(gate.dialect, options)
-  const capture = new CaptureFileReader(path, stdin, reader)
+  const parser = new CaptureLineParser(gate.dialect, options)
+  const capture = new CaptureFileReader(path, stdin, parser)
   const engine = new ReplayEngine(gate, clock)
   await capture.readMessages(captured => {
     if (captured.atMs <= (atMs ?? Infinity)) return engine.decide(captured)
   })
-  const outOfOrder = reader.describeOutOfOrder()
+  const outOfOrder = parser.describeOutOfOrder()
   if (outOfOrder !== undefined) await write(stderr, `${outOfOrder}\n`)
   if (atMs !== undefined) engine.moveTo(atMs)
 }

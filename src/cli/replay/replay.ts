@@ -51,7 +51,7 @@ export async function replay(options: ReplayOptions, terminal: Terminal): Promis
 class Replay {
   readonly #options: ReplayOptions
   readonly #terminal: Terminal
-  readonly #reader: CaptureLineParser
+  readonly #parser: CaptureLineParser
   readonly #capture: CaptureFileReader
   readonly #totals: ReplayTotals
   readonly #engine: ReplayEngine
@@ -63,8 +63,8 @@ class Replay {
   constructor(options: ReplayOptions, gate: Gate, clock: VirtualClock, terminal: Terminal) {
     this.#options = options
     this.#terminal = terminal
-    this.#reader = new CaptureLineParser(gate.dialect, options)
-    this.#capture = new CaptureFileReader(options.capture, terminal.stdin, this.#reader)
+    this.#parser = new CaptureLineParser(gate.dialect, options)
+    this.#capture = new CaptureFileReader(options.capture, terminal.stdin, this.#parser)
     this.#totals = new ReplayTotals(gate.rules())
     this.#engine = new ReplayEngine(gate, clock)
     this.#progress = new ProgressLine(terminal.stderr)
@@ -85,7 +85,7 @@ class Replay {
     if (plot !== undefined && this.#levels !== undefined)
       await writeOutputFile(plot.file, 'the plot', this.#levels.render())
     if (!this.#options.json) await write(this.#terminal.stdout, `${this.#totals.describe().join('\n')}\n`)
-    const outOfOrder = this.#reader.describeOutOfOrder()
+    const outOfOrder = this.#parser.describeOutOfOrder()
     if (outOfOrder !== undefined) this.#terminal.stderr.write(`${outOfOrder}\n`)
   }
 

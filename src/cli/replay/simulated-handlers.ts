@@ -23,9 +23,9 @@ export class SimulatedHandlers {
   add(atMs: number, message: Message, handled: HandlerResult): void {
     const waiting = this.#waiting
     const dueMs = atMs + handled.durationMs
-    let place = waiting.length
-    while (place > 0 && waiting[place - 1]!.dueMs > dueMs) place--
-    waiting.splice(place, 0, { dueMs, message, handled })
+    let index = waiting.length
+    while (index > 0 && waiting[index - 1]!.dueMs > dueMs) index--
+    waiting.splice(index, 0, { dueMs, message, handled })
     if (waiting.length > MAX_SIZES.replayHandlers) this.#onEnd({ ...waiting.shift()!, dueMs: atMs })
   }
 

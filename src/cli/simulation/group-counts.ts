@@ -7,20 +7,20 @@ import type { FleetEvent } from './simulated-fleet.ts'
 export interface GroupCount {
   readonly name: string
   readonly devices: number
-  /** Connections that devices began. */
+  /** Connections that devices started. */
   connects: number
   /** Published messages. One that is sent twice counts twice. */
   messages: number
   /** Messages that a policy allowed, or that a broker delivered. */
   delivered: number
-  /** Messages of these that a broker delivered twice, or behind a later one of their device. 0 if devices send messages twice. */
+  /** Messages that a broker delivered twice, or after a later one of their device. 0 for a group whose devices send twice. */
   disordered: number
 }
 
 /** Counts of a simulation by group, in the order of the fleet. */
 export class GroupCounts {
   readonly #counts: ReadonlyMap<FleetGroup, GroupCount>
-  /** Numbers of the latest messages that were delivered. */
+  /** Highest number of a delivered message of each device. */
   readonly #latest = new Map<SimulatedDevice, number>()
 
   constructor(fleet: FleetDocument['fleet']) {
@@ -32,7 +32,7 @@ export class GroupCounts {
     )
   }
 
-  /** Counts the begin of a connection, or a message. */
+  /** Counts the start of a connection, or a published message. */
   recordEvent({ action, device }: Pick<FleetEvent, 'action' | 'device'>): void {
     const count = this.of(device.group)
     if (action === 'publish') count.messages++

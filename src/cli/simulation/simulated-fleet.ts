@@ -31,14 +31,15 @@ export class SimulatedFleet {
     start = DEFAULT_START_MS,
     for: forMs = DEFAULT_FOR_MS,
   }: FleetDocument) {
-    this.devices = fleet.flatMap((group, place) => {
+    this.devices = fleet.flatMap((group, groupIndex) => {
       const span = {
         startMs: start + (group.from ?? 0),
         endMs: start + Math.min(forMs, group.until ?? forMs),
       }
       return Array.from(
         { length: group.count ?? 1 },
-        (_, index) => new SimulatedDevice(group, index + 1, mixSeed(seed, place, index), span),
+        (_, deviceIndex) =>
+          new SimulatedDevice(group, deviceIndex + 1, mixSeed(seed, groupIndex, deviceIndex), span),
       )
     })
     this.#queue = new DeviceQueue(this.devices)

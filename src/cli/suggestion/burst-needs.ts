@@ -17,9 +17,9 @@ export interface KeyNeeds {
 }
 
 /**
- * Computes the burst that each key needs at each candidate rate, exactly, in one pass. Level of a key at rate r: falls by
- * r a second, not below 0, and rises by 1 with each message; the need is its maximum. With too many keys, half of
- * them are left out, by the hash of their name, so that the others keep their whole history.
+ * Computes in one pass the burst that each key needs at each candidate rate: the highest level of a leaky bucket, where each
+ * message adds 1 and the rate drains it. Above `maxKeys`, half of the keys are dropped by hash, so that the others keep their
+ * whole history.
  */
 export class BurstNeeds {
   readonly #maxKeys: number
@@ -110,13 +110,13 @@ export class BurstNeeds {
     const kept = new Map<string, number>()
     for (const [key, slot] of this.#slots) {
       if ((hash(key) & this.#leftOutBits) !== 0) continue
-      const place = kept.size
-      kept.set(key, place)
-      this.#levels.copyWithin(place * RATES, slot * RATES, (slot + 1) * RATES)
-      this.#needs.copyWithin(place * RATES, slot * RATES, (slot + 1) * RATES)
-      this.#messages[place] = this.#messages[slot]!
-      this.#lastMs[place] = this.#lastMs[slot]!
-      this.#raised[place] = this.#raised[slot]!
+      const newSlot = kept.size
+      kept.set(key, newSlot)
+      this.#levels.copyWithin(newSlot * RATES, slot * RATES, (slot + 1) * RATES)
+      this.#needs.copyWithin(newSlot * RATES, slot * RATES, (slot + 1) * RATES)
+      this.#messages[newSlot] = this.#messages[slot]!
+      this.#lastMs[newSlot] = this.#lastMs[slot]!
+      this.#raised[newSlot] = this.#raised[slot]!
     }
     this.#messages.fill(0, kept.size)
     this.#slots = kept
@@ -132,8 +132,8 @@ function copyOf(values: Float64Array, length: number): Float64Array<ArrayBuffer>
 /** FNV-1a, with a last mix so that the lowest bits depend on all characters. */
 function hash(text: string): number {
   let mixed = 0x811c9dc5
-  for (let place = 0; place < text.length; place++) {
-    mixed = Math.imul(mixed ^ text.charCodeAt(place), 0x01000193)
+  for (let index = 0; index < text.length; index++) {
+    mixed = Math.imul(mixed ^ text.charCodeAt(index), 0x01000193)
   }
   mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b)
   return (mixed ^ (mixed >>> 13)) >>> 0

@@ -90,13 +90,13 @@ export class CompactCopy {
 
 /** Reads the lines of a copy. */
 class CopyReader implements CaptureLineReader<CaptureRecord> {
-  readonly #reader: CaptureLineParser
+  readonly #parser: CaptureLineParser
   readonly #messages: Message[] = []
   #atMs = 0
   #end = 0
 
   constructor(dialect: Dialect) {
-    this.#reader = new CaptureLineParser(dialect, { allowsOutOfOrder: true })
+    this.#parser = new CaptureLineParser(dialect, { allowsOutOfOrder: true })
   }
 
   get end(): number {
@@ -114,8 +114,8 @@ class CopyReader implements CaptureLineReader<CaptureRecord> {
 
   #readMessage(lines: Buffer, from: number, slot: number): CaptureRecord | undefined {
     const start = this.#end
-    const record = this.#reader.read(lines, start)
-    this.#end = this.#reader.end
+    const record = this.#parser.read(lines, start)
+    this.#end = this.#parser.end
     if (record === undefined) return undefined
     this.#atMs = record.atMs
     if (start > from) this.#messages[slot] = record.message
@@ -125,10 +125,10 @@ class CopyReader implements CaptureLineReader<CaptureRecord> {
   /** Reads a number up to `#end`. */
   #readNumber(lines: Buffer, from: number): number {
     let number = 0
-    let place = from
-    for (let digit = lines[place]! - ZERO; digit >= 0 && digit <= 9; digit = lines[++place]! - ZERO)
+    let offset = from
+    for (let digit = lines[offset]! - ZERO; digit >= 0 && digit <= 9; digit = lines[++offset]! - ZERO)
       number = number * 10 + digit
-    this.#end = place
+    this.#end = offset
     return number
   }
 }

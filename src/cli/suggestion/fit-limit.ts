@@ -157,18 +157,18 @@ function splitByMean(all: readonly KeyNeeds[]): Split {
 /** Sets few keys apart whose burst is far above that of all others, although their mean is ordinary. */
 function splitByBurst(keys: readonly KeyNeeds[], quantile: number, seconds: number): Split {
   const mean = quantileOf(sorted(keys.map(({ messages }) => messages / seconds)), quantile)
-  const index = Math.min(CANDIDATE_RATES.length - 1, firstCandidate(2 * mean))
-  const byNeed = [...keys].sort((a, b) => b.needs[index]! - a.needs[index]!)
+  const rateIndex = Math.min(CANDIDATE_RATES.length - 1, firstCandidate(2 * mean))
+  const byNeed = [...keys].sort((a, b) => b.needs[rateIndex]! - a.needs[rateIndex]!)
   const most = Math.max(1, Math.floor(keys.length * BURST_OUTLIER_SHARE))
   let count = 0
-  for (let place = 1; place <= Math.min(most, byNeed.length - 1); place++) {
-    if (byNeed[place - 1]!.needs[index]! >= BURST_FACTOR * byNeed[place]!.needs[index]!) count = place
+  for (let index = 1; index <= Math.min(most, byNeed.length - 1); index++) {
+    if (byNeed[index - 1]!.needs[rateIndex]! >= BURST_FACTOR * byNeed[index]!.needs[rateIndex]!) count = index
   }
-  const rest = byNeed[count]?.needs[index] ?? 1
+  const rest = byNeed[count]?.needs[rateIndex] ?? 1
   const outliers = byNeed.slice(0, count).map(({ key, messages, needs }) => ({
     key,
     messages,
-    reason: `has bursts of ${formatFactor(needs[index]! / rest)} × those of all others`,
+    reason: `has bursts of ${formatFactor(needs[rateIndex]! / rest)} × those of all others`,
   }))
   return { ordinary: byNeed.slice(count), outliers }
 }

@@ -108,18 +108,18 @@ class Suggestion {
   async #survey(copy: CompactCopy): Promise<CaptureSurvey> {
     const survey = new CaptureSurvey(this.#options.dialect)
     // The dialect of the messages is not known yet, nor used.
-    const reader = new CaptureLineParser('mqtt', this.#options)
-    const capture = new CaptureFileReader(this.#options.capture, this.#terminal.stdin, reader)
+    const parser = new CaptureLineParser('mqtt', this.#options)
+    const capture = new CaptureFileReader(this.#options.capture, this.#terminal.stdin, parser)
     await capture.readMessages(
       record => {
-        const { lineNumber } = reader
+        const { lineNumber } = parser
         survey.record(record, copy.hasLine(lineNumber))
         return copy.add(record, lineNumber)
       },
       () => this.#showProgress(capture, 'read'),
     )
     if (survey.lastMs > survey.firstMs) {
-      const outOfOrder = reader.describeOutOfOrder()
+      const outOfOrder = parser.describeOutOfOrder()
       if (outOfOrder !== undefined) await write(this.#terminal.stderr, `${outOfOrder}\n`)
       return survey
     }

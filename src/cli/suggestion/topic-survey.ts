@@ -2,7 +2,7 @@ import type { Dialect, Sender } from '../../core/message.ts'
 
 /** Values of a level above which it becomes a capture. */
 const MAX_VALUES = 20
-/** Patterns above which the deepest levels are joined by a wildcard. */
+/** Patterns above which the deepest levels are replaced by a wildcard. */
 const MAX_PATTERNS = 12
 const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/
 
@@ -15,8 +15,8 @@ interface TopicNode {
   captureName: string | undefined
   /** A topic ends here. */
   isEnd: boolean
-  /** Levels below are joined by a wildcard. */
-  isJoined: boolean
+  /** A wildcard replaces all levels below. */
+  endsInWildcard: boolean
 }
 
 /**
@@ -58,16 +58,16 @@ export class TopicSurvey {
 
   /** Returns the patterns, sorted. */
   patterns(): readonly string[] {
-    joinAlike(this.#root)
+    mergeSimilarSiblings(this.#root)
     let found = this.#list()
-    while (found.length > MAX_PATTERNS && joinDeepest(this.#root)) found = this.#list()
+    while (found.length > MAX_PATTERNS && replaceDeepestByWildcard(this.#root)) found = this.#list()
     return found
   }
 
   #list(): readonly string[] {
     const found: string[] = []
     const visit = (node: TopicNode, levels: readonly string[]): void => {
-      if (node.isJoined) {
+      if (node.endsInWildcard) {
         found.push([...levels, this.#rest].join(this.#separator))
         return
       }
@@ -81,7 +81,13 @@ export class TopicSurvey {
 }
 
 function createNode(): TopicNode {
-  return { children: new Map(), capture: undefined, captureName: undefined, isEnd: false, isJoined: false }
+  return {
+    children: new Map(),
+    capture: undefined,
+    captureName: undefined,
+    isEnd: false,
+    endsInWildcard: false,
+  }
 }
 
 /** Returns the part of a sender whose value a level is. */
@@ -114,12 +120,12 @@ function merge(into: TopicNode, from: TopicNode): void {
 }
 
 /** Makes a capture of siblings with the same levels below, one of which is a capture: `a/{device}` and `b/{device}`. */
-function joinAlike(node: TopicNode): void {
+function mergeSimilarSiblings(node: TopicNode): void {
   const { children, capture } = node
-  if (capture !== undefined) joinAlike(capture)
+  if (capture !== undefined) mergeSimilarSiblings(capture)
   const alike = new Map<string, string[]>()
   for (const [level, child] of children) {
-    joinAlike(child)
+    mergeSimilarSiblings(child)
     const shape = shapeOf(child)
     alike.set(shape, [...(alike.get(shape) ?? []), level])
   }
@@ -139,12 +145,12 @@ function shapeOf({ children, capture, isEnd }: TopicNode): string {
   return `${isEnd ? '.' : ''}(${below.join()}${capture === undefined ? '' : `{${shapeOf(capture)}}`})`
 }
 
-/** Joins the deepest levels by a wildcard. Returns false if there is nothing left to join. */
-function joinDeepest(root: TopicNode): boolean {
+/** Replaces the deepest levels by a wildcard. Returns false if there are none left. */
+function replaceDeepestByWildcard(root: TopicNode): boolean {
   let deepest: TopicNode | undefined
   let deepestLevel = 0
   const visit = (node: TopicNode, level: number): void => {
-    if (node.isJoined) return
+    if (node.endsInWildcard) return
     const children = [...node.children.values()]
     if (node.capture !== undefined) children.push(node.capture)
     if (children.length === 0) return
@@ -156,7 +162,7 @@ function joinDeepest(root: TopicNode): boolean {
   }
   visit(root, 0)
   if (deepest === undefined) return false
-  deepest.isJoined = true
+  deepest.endsInWildcard = true
   return true
 }
 

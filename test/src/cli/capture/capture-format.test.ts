@@ -120,7 +120,7 @@ describe('CaptureLineParser', () => {
   })
 
   it('throws nothing but its own errors, whatever a line says', () => {
-    const reader = new CaptureLineParser('nats')
+    const parser = new CaptureLineParser('nats')
     fc.assert(
       fc.property(
         fc.oneof(
@@ -132,7 +132,7 @@ describe('CaptureLineParser', () => {
         ),
         line => {
           try {
-            reader.read(Buffer.from(line))
+            parser.read(Buffer.from(line))
           } catch (error) {
             expect((error as Error).name).toBe('LineError')
           }
@@ -142,10 +142,10 @@ describe('CaptureLineParser', () => {
   })
 
   it('gives equal senders one object, so that limits keep their place on it', () => {
-    const reader = new CaptureLineParser('mqtt')
-    const one = readLine(reader, '{"at":0,"topic":"a","client":"c","roles":["x"]}').message.sender
-    const same = readLine(reader, '{"at":9,"topic":"b","roles":["x"],"client":"c"}').message.sender
-    const other = readLine(reader, '{"at":9,"topic":"b","client":"c","roles":["y"]}').message.sender
+    const parser = new CaptureLineParser('mqtt')
+    const one = readLine(parser, '{"at":0,"topic":"a","client":"c","roles":["x"]}').message.sender
+    const same = readLine(parser, '{"at":9,"topic":"b","roles":["x"],"client":"c"}').message.sender
+    const other = readLine(parser, '{"at":9,"topic":"b","client":"c","roles":["y"]}').message.sender
     expect(same).toBe(one)
     expect(other).not.toBe(one)
   })

@@ -132,11 +132,11 @@ describe('CaptureLineCache', () => {
         template,
         fc.array(fc.tuple(number, number), { minLength: 2, maxLength: 4 }),
         (write, numbers) => {
-          const reader = new CaptureLineParser('mqtt', { allowsOutOfOrder: true })
+          const parser = new CaptureLineParser('mqtt', { allowsOutOfOrder: true })
           for (const [at, size] of numbers) {
             const line = write(at, size)
             const parsed = outcome(new CaptureLineParser('mqtt', { allowsOutOfOrder: true }), line)
-            expect(outcome(reader, line)).toEqual(parsed)
+            expect(outcome(parser, line)).toEqual(parsed)
           }
         },
       ),

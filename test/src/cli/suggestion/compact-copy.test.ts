@@ -35,7 +35,7 @@ describe('a compact copy', () => {
   it('has the times, topics and senders of all messages, in their order', async () => {
     const copy = await createCopy()
     const chance = random(9)
-    const reader = new CaptureLineParser('nats', { allowsOutOfOrder: true })
+    const parser = new CaptureLineParser('nats', { allowsOutOfOrder: true })
     const written: unknown[] = []
     for (let number = 0, at = 1_700_000_000_000; number < 5_000; number++) {
       at += chance.int(-50, 100)
@@ -48,9 +48,9 @@ describe('a compact copy', () => {
       ])
       const rest = chance.pick([{}, { size: number }, { payload: { n: 1 } }, { on: 'connect' }, { qos: 1 }])
       const line = JSON.stringify({ at, topic: `t.${chance.int(1, 9)}`, ...sender, ...rest })
-      const message = reader.read(Buffer.from(`${line}\n`))!
+      const message = parser.read(Buffer.from(`${line}\n`))!
       written.push(essentials(message))
-      await copy.add(message, reader.lineNumber)
+      await copy.add(message, parser.lineNumber)
     }
     expect((await readAll(copy)).map(essentials)).toEqual(written)
   })
