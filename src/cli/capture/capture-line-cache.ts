@@ -38,6 +38,8 @@ const MIX_BYTE = 0x01000193
 const MAX_DIGITS = 15
 const MAX_LINE_BYTES = 2_048
 const MIN_KNOWN_BYTES = 65_536
+/** A full cache is kept while so many lines are found for each one that is not. */
+const MIN_HIT_RATIO = 0.1
 
 /** Text of lines in which another `at` or `size` may mean something else, or whose other values differ too often. */
 const UNCACHED = /[\\{]|"(?:at|size|payload|took|ok)"/
@@ -55,6 +57,9 @@ export class CaptureLineCache {
   /** Number of lines that were added, and of those that were forgotten since. */
   #added = 0
   #forgotten = 0
+  /** Number of lines that were found, and of those that were not added, since the cache is full. */
+  #hits = 0
+  #misses = 0
   #lines: Buffer = Buffer.alloc(0)
   /** View of `#lines`. */
   #view: DataView<ArrayBufferLike> = new DataView(new ArrayBuffer(0))
@@ -92,6 +97,7 @@ export class CaptureLineCache {
     const known = this.#known.get(this.#hash())
     if (known === undefined || !this.#equals(known)) return undefined
     this.#number = known.number
+    this.#hits++
     // Always a copy: a gate remembers connects by their message.
     return known.message.withSize(this.#sizeEnd === this.#end ? known.message.size : this.#size)
   }
@@ -106,24 +112,34 @@ export class CaptureLineCache {
     if (tail.length > 0 && tail[0] !== COMMA && tail[0] !== CLOSING_BRACE) return
     const fields = tail.length > 0 ? head.subarray(0, -SIZE.length) : head
     if (UNCACHED.test(fields.toString()) || UNCACHED.test(tail.toString())) return
+    if (!this.#makeRoom(head.length + tail.length)) return
     const start = this.#store(head, tail)
     const number = this.#added++
     this.#number = number
     this.#known.set(this.#hash(), { start, headBytes: head.length, tailBytes: tail.length, message, number })
   }
 
+  /** Returns false if the cache is full. Forgets all lines if few are found while as many others come as it holds. */
+  #makeRoom(bytes: number): boolean {
+    const { cachedCaptureLines, cachedCaptureLineBytes } = MAX_SIZES
+    const lines = this.#added - this.#forgotten
+    if (lines < cachedCaptureLines && this.#knownEnd + bytes <= cachedCaptureLineBytes) return true
+    if (this.#misses++ === 0) this.#hits = 0
+    // Why not at once: of lines that repeat in turn, more than the cache holds, none would ever be found.
+    if (this.#misses < lines) return false
+    const isUseful = this.#hits > this.#misses * MIN_HIT_RATIO
+    this.#misses = 0
+    if (isUseful) return false
+    this.#known.clear()
+    this.#knownEnd = 0
+    this.#forgotten = this.#added
+    return true
+  }
+
   /** Copies the bytes of a line. Returns their index. */
   #store(head: Buffer, tail: Buffer): number {
-    const { cachedCaptureLines, cachedCaptureLineBytes } = MAX_SIZES
-    const bytes = head.length + tail.length
-    const lines = this.#added - this.#forgotten
-    if (lines >= cachedCaptureLines || this.#knownEnd + bytes > cachedCaptureLineBytes) {
-      this.#known.clear()
-      this.#knownEnd = 0
-      this.#forgotten = this.#added
-    }
     const start = this.#knownEnd
-    this.#knownEnd += bytes
+    this.#knownEnd += head.length + tail.length
     if (this.#knownEnd > this.#knownBytes.byteLength) this.#grow()
     const known = new Uint8Array(this.#knownBytes.buffer)
     known.set(head, start)

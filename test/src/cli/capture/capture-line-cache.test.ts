@@ -147,13 +147,30 @@ describe('CaptureLineCache', () => {
   it.each([
     ['many', MAX_SIZES.cachedCaptureLines, 0],
     ['long in total', MAX_SIZES.cachedCaptureLineBytes / 2_000, 2_000],
-  ])('forgets its lines when they are too %s', (_, most, chars) => {
+  ])('forgets its lines when they are too %s, once as many others have come', (_, most, chars) => {
     const cache = new CaptureLineCache()
     const line = (n: number) => Buffer.from(`{"at":0,"topic":"${n}${' '.repeat(chars)}"}`)
-    const last = Math.ceil(most * 1.01)
-    for (let n = 0; n <= last; n++) cache.add(line(n), 0, message)
+    let added = 0
+    const addUpTo = (count: number): void => {
+      for (; added < count; added++) cache.add(line(added), 0, message)
+    }
+    addUpTo(Math.ceil(most * 1.5))
+    expect(cache.find(line(0), 0)).toEqual(message)
+    expect(cache.find(line(added - 1), 0)).toBeUndefined()
+    addUpTo(Math.ceil(most * 2.1))
     expect(cache.find(line(0), 0)).toBeUndefined()
-    expect(cache.find(line(last), 0)).toEqual(message)
-    expect(cache.number).toBe(last)
+    expect(cache.find(line(added - 1), 0)).toEqual(message)
+  })
+
+  it('finds most of the lines that repeat in turn, if they are some more than it keeps', () => {
+    const cache = new CaptureLineCache()
+    const lines = Math.ceil(MAX_SIZES.cachedCaptureLines * 1.25)
+    let found = 0
+    for (let n = 0; n < 4 * lines; n++) {
+      const line = Buffer.from(`{"at":0,"topic":"${n % lines}"}`)
+      if (cache.find(line, 0) === undefined) cache.add(line, 0, message)
+      else found++
+    }
+    expect(found / (3 * lines)).toBeCloseTo(0.8, 1)
   })
 })
