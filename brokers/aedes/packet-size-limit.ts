@@ -1,10 +1,9 @@
 import type { Aedes, Client } from 'aedes'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
+import { ThrottledLog } from '../../src/core/throttled-log.ts'
 import { aedesClientInternals, brokerInternals, type MqttPacketParser } from './aedes-internals.ts'
 import type { BrokerContext } from './broker-context.ts'
 import { readClientIp } from './connection-sender.ts'
-
-const LOG_EVERY_MS = 1_000
 
 /** Maximum sizes of packets whose cost grows with the number of their filters. */
 const FILTER_PACKET_BYTES: ReadonlyMap<string | undefined, number> = new Map([
@@ -27,12 +26,12 @@ export function packetSizeBytes(remainingLength: number): number {
 class PacketSizeLimit {
   readonly #context: BrokerContext
   readonly #watched = new WeakSet<object>()
+  readonly #refusalLog: ThrottledLog
   #isAttached = true
-  #loggedAtMs = Number.NEGATIVE_INFINITY
-  #suppressed = 0
 
   constructor(context: BrokerContext) {
     this.#context = context
+    this.#refusalLog = new ThrottledLog(context.guard.clock, context.logger)
   }
 
   /** Checks the packets of a client from now on. */
@@ -83,29 +82,18 @@ class PacketSizeLimit {
   }
 
   #refuse(client: Client, parser: MqttPacketParser, what: string, option: string, numbers: object): void {
-    this.#context.counters.oversized++
-    this.#log(client, parser.packet?.cmd, what, option, numbers)
-    const error = new Error(`${what} refused: ${option}`)
-    if (typeof parser._emitError === 'function') parser._emitError(error)
-    else client.conn.destroy(error)
-  }
-
-  #log(client: Client, packet: string | undefined, what: string, option: string, numbers: object): void {
-    const { logger, guard, settings } = this.#context
-    const nowMs = guard.clock.now()
-    if (nowMs - this.#loggedAtMs < LOG_EVERY_MS) {
-      this.#suppressed++
-      return
-    }
+    const { counters, settings } = this.#context
+    counters.oversized++
     const context = {
       client: client.id ?? undefined,
       ip: readClientIp(client, settings.trust),
-      packet,
+      packet: parser.packet?.cmd,
       ...numbers,
     }
-    logger.warn({ ...context, suppressed: this.#suppressed }, `${what} refused, connection closed: ${option}`)
-    this.#loggedAtMs = nowMs
-    this.#suppressed = 0
+    this.#refusalLog.log(context, `${what} refused, connection closed: ${option}`)
+    const error = new Error(`${what} refused: ${option}`)
+    if (typeof parser._emitError === 'function') parser._emitError(error)
+    else client.conn.destroy(error)
   }
 }
 

@@ -6,7 +6,7 @@ import { ThrottledLog } from '../core/throttled-log.ts'
 const EVERY_MS = 10_000
 
 /**
- * Logs errors of application code and clients: at most one line per text every ten seconds, with a count. Never throws,
+ * Logs errors of application code and clients: at most one line per text every ten seconds, with the number of those left out. Never throws,
  * because an exception would end the reader of a connection.
  */
 export class ErrorLog {
@@ -23,9 +23,9 @@ export class ErrorLog {
   logError(text: string, err: unknown): void {
     let log = this.#logs.get(text)
     if (log === undefined) {
-      log = new ThrottledLog(this.#clock, this.#logger, text, 'error', EVERY_MS)
+      log = new ThrottledLog(this.#clock, this.#logger, 'error', EVERY_MS)
       this.#logs.set(text, log)
     }
-    log.log({ err })
+    log.log({ err }, text)
   }
 }

@@ -1,32 +1,36 @@
 import type { Clock } from './clock.ts'
 import type { Logger } from './logger.ts'
 
-/** Logs a frequent warning or error at most once per `everyMs`, with a count. Never throws. */
+/**
+ * Logs frequent warnings or errors: at most one line per `everyMs`, with the number of lines left out since the last one.
+ * Never throws.
+ */
 export class ThrottledLog {
   readonly #clock: Clock
   readonly #logger: Logger
-  readonly #text: string
   readonly #level: 'warn' | 'error'
   readonly #everyMs: number
-  /** Number of occurrences so far. */
-  count = 0
   #loggedAtMs = Number.NEGATIVE_INFINITY
+  #suppressed = 0
 
-  constructor(clock: Clock, logger: Logger, text: string, level: 'warn' | 'error' = 'warn', everyMs = 1_000) {
+  constructor(clock: Clock, logger: Logger, level: 'warn' | 'error' = 'warn', everyMs = 1_000) {
     this.#clock = clock
     this.#logger = logger
-    this.#text = text
     this.#level = level
     this.#everyMs = everyMs
   }
 
-  log(fields: object): void {
-    this.count++
+  log(fields: object, text: string): void {
     const nowMs = this.#clock.now()
-    if (nowMs - this.#loggedAtMs < this.#everyMs) return
+    if (nowMs - this.#loggedAtMs < this.#everyMs) {
+      this.#suppressed++
+      return
+    }
+    const suppressed = this.#suppressed
     this.#loggedAtMs = nowMs
+    this.#suppressed = 0
     try {
-      this.#logger[this.#level]({ ...fields, count: this.count }, this.#text)
+      this.#logger[this.#level]({ ...fields, suppressed }, text)
     } catch {
       // An error of the logger must not affect messages.
     }

@@ -24,6 +24,7 @@ const ASK_INTERVAL_MS = 50
 /** Characters of a node's name, and refused entries that a node reports. */
 const NODE_CHARS = 128
 const MAX_REFUSED = 100
+const UNREPORTED = 'the other nodes do not know which bans and overrides this node has applied'
 
 /** Nodes that have applied a change of a runtime entry, and those that have not confirmed it yet. */
 export interface EntryConfirmation {
@@ -69,8 +70,7 @@ export class NodeMembership {
     const { sharedEntries, sync, clock, logger } = options
     this.#id = options.id ?? randomBytes(8).toString('hex')
     this.#entries = sharedEntries.ephemeral(KIND)
-    const text = 'the other nodes do not know which bans and overrides this node has applied'
-    this.#failures = new ThrottledLog(clock, logger, text, 'warn', LIFETIME_MS)
+    this.#failures = new ThrottledLog(clock, logger, 'warn', LIFETIME_MS)
     sync.onApplied = () => this.#report()
     this.#report()
   }
@@ -142,7 +142,7 @@ export class NodeMembership {
       await this.#withTimeout(() => this.#entries.put(entry))
       return true
     } catch (err) {
-      if (!this.#isClosed) this.#failures.log({ err })
+      if (!this.#isClosed) this.#failures.log({ err }, UNREPORTED)
       return false
     }
   }

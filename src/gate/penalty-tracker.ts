@@ -165,7 +165,7 @@ export class PenaltyTracker implements ConnectCounter {
       addedBy: ADDED_BY,
       for: offender.lengthMs,
     }
-    this.#bans.add(ban).catch((err: unknown) => this.#failures.log({ err }))
+    this.#bans.add(ban).catch((err: unknown) => this.#failures.log({ err }, 'a sender could not be blocked'))
     return true
   }
 

@@ -124,16 +124,13 @@ export class RuntimeConfig {
       behaviour: abusiveSenders,
       breaker: this.#openBreakers,
     }
-    const unshared = new ThrottledLog(clock, logger, UNSHARED)
+    const unshared = new ThrottledLog(clock, logger)
     senderSettings.behaviourTracker.onAbusive = (whom, reason, untilMs) => {
       const entry = { whom, reason, addedBy: 'behaviour', for: untilMs - clock.now() }
-      abusiveSenders.add(entry).catch((err: unknown) => unshared.log({ err }))
+      abusiveSenders.add(entry).catch((err: unknown) => unshared.log({ err }, UNSHARED))
     }
     handlerMonitor.onOpened = (...opened) => this.#shareOpened(...opened)
-    this.#penalties = new PenaltyTracker(
-      this.bans,
-      new ThrottledLog(clock, logger, 'a sender could not be blocked'),
-    )
+    this.#penalties = new PenaltyTracker(this.bans, new ThrottledLog(clock, logger))
     senderSettings.connectCounter = this.#penalties
     if (tierOf !== undefined) {
       const lookup = typeof tierOf === 'function' ? { of: tierOf } : tierOf

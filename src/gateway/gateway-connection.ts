@@ -182,7 +182,7 @@ export abstract class GatewayConnection<Context extends GatewayContext> {
     } catch (err) {
       if (this.phase !== phase) return undefined
       counters.upstreamConnectsFailed++
-      failedDials.log({ err, client: this.sender.client })
+      failedDials.log({ err, client: this.sender.client }, 'no connection to the broker')
       return undefined
     }
     counters.upstreamConnects++

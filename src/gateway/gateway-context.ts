@@ -85,7 +85,7 @@ export class GatewayContext<Settings extends GatewaySettings = GatewaySettings> 
       logger: this.logger,
     })
     this.refusals = new RefusalLog(this.logger, this.guard.clock, message => gate.senderOf(message))
-    this.failedDials = new ThrottledLog(this.guard.clock, this.logger, 'no connection to the broker')
+    this.failedDials = new ThrottledLog(this.guard.clock, this.logger)
     this.connects = new ConnectRules(gate, this.guard, protocol, settings.maxConnectHoldMs)
     this.#updateLimits()
     gate.on('policy', this.#updateLimits)

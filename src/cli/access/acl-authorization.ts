@@ -1,9 +1,10 @@
 import type { Aedes, Client } from 'aedes'
 import { NotAuthorizedError } from '../../../brokers/aedes/index.ts'
+import { systemClock } from '../../core/clock.ts'
+import { ThrottledLog } from '../../core/throttled-log.ts'
 import type { Logger } from '../../index.ts'
 import { type Acl, readAclFile } from '../../mqtt-auth/acl-file.ts'
 import { ClientRights } from '../../mqtt-auth/client-rights.ts'
-import { sampleLog } from '../monitoring/sampled-log.ts'
 
 /** Takes no stack trace per message, as clients can cause many. */
 const NOT_AUTHORIZED = new NotAuthorizedError()
@@ -12,7 +13,7 @@ const NOT_AUTHORIZED = new NotAuthorizedError()
 export class AclAuthorization {
   readonly #file: string
   readonly #logger: Logger
-  readonly #logUnsafe: (names: { readonly client: string; readonly user: string | undefined }) => void
+  readonly #unsafeNames: ThrottledLog
   readonly #userOf: (client: Client) => string | undefined
   readonly #rights = new WeakMap<Client, ClientRights>()
   #acl: Acl
@@ -27,12 +28,7 @@ export class AclAuthorization {
     this.#acl = acl
     this.#userOf = userOf
     this.#logger = logger
-    this.#logUnsafe = sampleLog((names, suppressed) =>
-      logger.warn(
-        { ...names, suppressed },
-        'a client has no rights: its name would widen a pattern of the ACL',
-      ),
-    )
+    this.#unsafeNames = new ThrottledLog(systemClock, logger)
   }
 
   /** Reads the ACL file. `userOf` returns the authenticated user of a client. Rejects with PolicyError. */
@@ -70,7 +66,10 @@ export class AclAuthorization {
     if (known?.acl === this.#acl) return known
     const user = this.#userOf(client)
     const rights = new ClientRights(this.#acl, user, client.id)
-    if (rights.isUnsafe) this.#logUnsafe({ client: client.id.slice(0, 128), user: user?.slice(0, 128) })
+    if (rights.isUnsafe) {
+      const names = { client: client.id.slice(0, 128), user: user?.slice(0, 128) }
+      this.#unsafeNames.log(names, 'a client has no rights: its name would widen a pattern of the ACL')
+    }
     this.#rights.set(client, rights)
     return rights
   }

@@ -1,10 +1,11 @@
 import type { Aedes, AuthenticateError, Client } from 'aedes'
 import { brokerInternals } from '../../../brokers/aedes/aedes-internals.ts'
 import { addressKey } from '../../conditions/address-network.ts'
+import { systemClock } from '../../core/clock.ts'
+import { ThrottledLog } from '../../core/throttled-log.ts'
 import type { Logger, MetricFamily, Sender } from '../../index.ts'
 import { PasswordChecker } from '../../mqtt-auth/password-checker.ts'
 import { type PasswordEntries, readPasswordFile } from '../../mqtt-auth/password-file.ts'
-import { sampleLog } from '../monitoring/sampled-log.ts'
 import { certifiedUserOf } from './client-certificate.ts'
 
 export interface AuthenticationOptions {
@@ -21,13 +22,6 @@ const SERVER_UNAVAILABLE = 3
 const BAD_USER_OR_PASSWORD = 4
 const NOT_AUTHORIZED = 5
 
-interface FailedAttempt {
-  readonly client: string
-  readonly user: string | undefined
-  readonly ip: string | undefined
-  readonly reason: string
-}
-
 /** Reasons of refused logins, as in metrics. */
 const REASONS = ['no_user', 'wrong_password', 'busy', 'error'] as const
 type RefusedReason = (typeof REASONS)[number]
@@ -43,7 +37,7 @@ export class ClientAuthentication {
   readonly #options: AuthenticationOptions
   readonly #checker: PasswordChecker
   readonly #logger: Logger
-  readonly #logFailure: (attempt: FailedAttempt) => void
+  readonly #failures: ThrottledLog
   readonly #users = new WeakMap<Client, AuthenticatedUser>()
   readonly #refused: Record<RefusedReason, number> = { no_user: 0, wrong_password: 0, busy: 0, error: 0 }
   #broker: Aedes | undefined
@@ -52,9 +46,7 @@ export class ClientAuthentication {
     this.#options = options
     this.#checker = checker
     this.#logger = logger
-    this.#logFailure = sampleLog((attempt, suppressed) =>
-      logger.warn({ ...attempt, suppressed }, 'a client was not authenticated'),
-    )
+    this.#failures = new ThrottledLog(systemClock, logger)
   }
 
   /** Reads the password file. Rejects with PolicyError if it is invalid. */
@@ -92,7 +84,8 @@ export class ClientAuthentication {
       const user = username || undefined
       const refuse = (kind: RefusedReason, reason: string, returnCode: number): void => {
         this.#refused[kind]++
-        this.#logFailure({ client: client.id.slice(0, 128), user: user?.slice(0, 128), ip, reason })
+        const attempt = { client: client.id.slice(0, 128), user: user?.slice(0, 128), ip, reason }
+        this.#failures.log(attempt, 'a client was not authenticated')
         done(connackError(reason, returnCode), false)
       }
       if (user === undefined) {

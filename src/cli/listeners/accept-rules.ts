@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
+import { SILENT } from '../../core/logger.ts'
+import { ThrottledLog } from '../../core/throttled-log.ts'
 import type { Decision, Dialect, Gate, Logger, Message } from '../../index.ts'
-import { sampleLog } from '../monitoring/sampled-log.ts'
 
 /** Topic of an accepted socket, which has none of its own. */
 const ACCEPT_TOPIC = 'accept'
@@ -9,7 +10,7 @@ const ACCEPT_TOPIC = 'accept'
 export class AcceptRules {
   readonly #gate: Gate
   readonly #protocol: Dialect
-  readonly #log: (decision: Decision & { readonly ip: string }) => void
+  readonly #refusalLog: ThrottledLog
   #refused = 0
   /** True if a rule can refuse sockets; otherwise the gate is not asked, and counts no decisions about them. */
   #isLimited = false
@@ -22,9 +23,7 @@ export class AcceptRules {
     this.#protocol = protocol
     this.#updateIsLimited()
     gate.on('policy', this.#updateIsLimited)
-    this.#log = sampleLog(({ ip, rule, reason }, suppressed) =>
-      logger?.warn({ ip, rule, reason, suppressed }, 'a socket was closed before its handshake'),
-    )
+    this.#refusalLog = new ThrottledLog(gate.clock, logger ?? SILENT)
   }
 
   get refused(): number {
@@ -49,7 +48,8 @@ export class AcceptRules {
         return
       }
       this.#refused++
-      this.#log({ ...decision, ip })
+      const { rule, reason } = decision
+      this.#refusalLog.log({ ip, rule, reason }, 'a socket was closed before its handshake')
       socket.destroy()
     }
     const answer = this.#gate.check(message)

@@ -2,9 +2,11 @@ import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type WebSocket, WebSocketServer } from 'ws'
+import { systemClock } from '../../core/clock.ts'
+import { SILENT } from '../../core/logger.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
+import { ThrottledLog } from '../../core/throttled-log.ts'
 import type { Dialect, Logger } from '../../index.ts'
-import { sampleLog } from '../monitoring/sampled-log.ts'
 import { webSocketStream } from './web-socket-stream.ts'
 
 /** Does the WebSocket handshakes of accepted sockets. */
@@ -69,13 +71,10 @@ interface Receiving extends WebSocket {
 
 /** Logs oversized frames, at most once a second. */
 function largeFrameLog(maxPacketBytes: number, logger: Logger | undefined): (error: Error) => void {
-  const log = sampleLog<undefined>((_fields, suppressed) =>
-    logger?.warn(
-      { maxPacketBytes, connectBytes: MAX_SIZES.connectBytes, suppressed },
-      `WebSocket frame refused, connection closed: --max-packet-bytes is ${maxPacketBytes}`,
-    ),
-  )
+  const log = new ThrottledLog(systemClock, logger ?? SILENT)
+  const fields = { maxPacketBytes, connectBytes: MAX_SIZES.connectBytes }
+  const text = `WebSocket frame refused, connection closed: --max-packet-bytes is ${maxPacketBytes}`
   return error => {
-    if ((error as NodeJS.ErrnoException).code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') log(undefined)
+    if ((error as NodeJS.ErrnoException).code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') log.log(fields, text)
   }
 }

@@ -1,7 +1,9 @@
 import type { Aedes, Client } from 'aedes'
 import { brokerInternals } from '../../../brokers/aedes/aedes-internals.ts'
+import { systemClock } from '../../core/clock.ts'
+import { SILENT } from '../../core/logger.ts'
+import { ThrottledLog } from '../../core/throttled-log.ts'
 import type { Logger, MetricFamily } from '../../index.ts'
-import { sampleLog } from '../monitoring/sampled-log.ts'
 import type {
   AedesPersistence,
   PersistenceClient,
@@ -12,7 +14,13 @@ import type {
 import { FairBudget } from './fair-budget.ts'
 import type { PersistenceLimitOptions } from './limit-options.ts'
 
-type Refused = 'retained' | 'session' | 'queued'
+const REFUSED_TEXTS = {
+  retained: 'a message was delivered but not retained: --max-retained or --max-retained-bytes is reached',
+  session: 'a subscription of a persistent session was refused: --max-sessions is reached',
+  queued: 'a message was not queued: --max-queued-messages or --max-queued-bytes is reached',
+} as const
+
+type Refused = keyof typeof REFUSED_TEXTS
 
 interface RetainedMessage {
   readonly owner: string | undefined
@@ -47,7 +55,7 @@ export class PersistenceLimits {
   readonly #queuedBytes: FairBudget
   readonly #refused: Record<Refused, number> = { retained: 0, session: 0, queued: 0 }
   #disconnected = 0
-  readonly #log: Readonly<Record<Refused, (fields: object) => void>>
+  readonly #logs: Readonly<Record<Refused, ThrottledLog>>
 
   /** `ownerOf` returns the user or address that a session counts for. */
   constructor(
@@ -64,15 +72,8 @@ export class PersistenceLimits {
     this.#retainedBytes = new FairBudget(options.maxRetainedBytes)
     this.#sessionCount = new FairBudget(options.maxSessions)
     this.#queuedBytes = new FairBudget(options.maxQueuedBytes)
-    const logOf = (text: string): ((fields: object) => void) =>
-      sampleLog<object>((fields, suppressed) => logger?.warn({ ...fields, suppressed }, text))
-    this.#log = {
-      retained: logOf(
-        'a message was delivered but not retained: --max-retained or --max-retained-bytes is reached',
-      ),
-      session: logOf('a subscription of a persistent session was refused: --max-sessions is reached'),
-      queued: logOf('a message was not queued: --max-queued-messages or --max-queued-bytes is reached'),
-    }
+    const createLog = (): ThrottledLog => new ThrottledLog(systemClock, logger ?? SILENT)
+    this.#logs = { retained: createLog(), session: createLog(), queued: createLog() }
     this.#wrapRetained()
     this.#wrapSessions()
     this.#wrapQueues()
@@ -274,7 +275,7 @@ export class PersistenceLimits {
 
   #refuse(kind: Refused, fields: object): void {
     this.#refused[kind]++
-    this.#log[kind](fields)
+    this.#logs[kind].log(fields, REFUSED_TEXTS[kind])
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis'
+import { systemClock } from '../../core/clock.ts'
+import { ThrottledLog } from '../../core/throttled-log.ts'
 import type { Logger } from '../../index.ts'
-import { sampleLog } from '../monitoring/sampled-log.ts'
 import { CommandError, EXIT } from '../terminal/command-error.ts'
 import { requirePackages } from '../terminal/required-packages.ts'
 import type { AedesPersistence, DurablePersistence, StoredSession } from './aedes-persistence.ts'
@@ -32,9 +33,8 @@ export async function openRedisPersistence(
   requirePackages('broker --persistence')
   const { Redis } = await import('ioredis')
   const connection = new Redis(url, { lazyConnect: true, connectTimeout: CONNECT_MS })
-  const logError = sampleLog<Error>((err, suppressed) =>
-    logger.error({ err, suppressed }, 'the Redis of --persistence reports an error'),
-  )
+  const errors = new ThrottledLog(systemClock, logger, 'error')
+  const logError = (err: Error): void => errors.log({ err }, 'the Redis of --persistence reports an error')
   connection.on('error', logError)
   try {
     await connection.connect()

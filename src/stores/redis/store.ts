@@ -5,6 +5,7 @@ import { type Logger, SILENT } from '../../core/logger.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { MaybePromise } from '../../core/message.ts'
 import { checkOptionNames, type KnownOptions } from '../../core/option-names.ts'
+import { ThrottledLog } from '../../core/throttled-log.ts'
 import { withTimeout } from '../../core/with-timeout.ts'
 import type { ShareableBackend } from '../backend-connection.ts'
 import { LimitHistories } from '../persistence/limit-history-for-migration.ts'
@@ -89,8 +90,8 @@ export class RedisStore implements Store {
   /** Clock of the callers; undefined if the server's time counts. */
   readonly #callerClock: Clock | undefined
   readonly #logger: Logger
+  readonly #connectionErrors: ThrottledLog
   #activeWarnings: ReadonlySet<string> = new Set()
-  #loggedAtMs = Number.NEGATIVE_INFINITY
   #closed = false
 
   /** Throws PolicyError for an invalid option, UnsupportedError for an unknown client. */
@@ -102,10 +103,13 @@ export class RedisStore implements Store {
     const { prefix = 'topicgate' } = options
     this.#keys = new StateKeyBuilder(prefix)
     this.#logger = options.logger ?? SILENT
+    this.#connectionErrors = new ThrottledLog(systemClock, this.#logger, 'warn', LOG_INTERVAL_MS)
     this.#timeoutMs = timeoutMs
     this.#callerClock = clock === 'server' ? undefined : clock === 'caller' ? systemClock : clock
     this.#denialCache = new DenialCache(Math.min(denialCache, MAX_SIZES.cachedDenials))
-    this.#client = adaptRedisClient(options.client, { onError: error => this.#logConnectionError(error) })
+    this.#client = adaptRedisClient(options.client, {
+      onError: err => this.#connectionErrors.log({ err }, 'the connection to Redis is broken'),
+    })
     this.sharedEntries = redisSharedEntries(this.#client, prefix, timeoutMs)
     this.backend = { kind: 'redis', commands: commandsOf(this.#client, timeoutMs), prefix }
     const graceMs = this.#callerClock === undefined ? 0 : GRACE_MS
@@ -242,13 +246,6 @@ export class RedisStore implements Store {
 
   #checkOpen(): void {
     if (this.#closed) throw closedError()
-  }
-
-  #logConnectionError(error: unknown): void {
-    const nowMs = systemClock.now()
-    if (nowMs - this.#loggedAtMs < LOG_INTERVAL_MS) return
-    this.#loggedAtMs = nowMs
-    this.#logger.warn({ err: error }, 'the connection to Redis is broken')
   }
 }
 

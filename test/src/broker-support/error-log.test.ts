@@ -5,7 +5,7 @@ import { FakeClock } from '../../support/fake-clock.ts'
 const ignore = (): void => {}
 
 describe('an error log', () => {
-  it('writes one line per text in ten seconds, with the count', () => {
+  it('writes one line per text in ten seconds, with the number of those left out', () => {
     const lines: object[] = []
     const clock = new FakeClock()
     const error = (fields: object, text?: string): void => void lines.push({ ...fields, text })
@@ -15,9 +15,9 @@ describe('an error log', () => {
     clock.advance(10_000)
     log.logError('a failed', 'a4')
     expect(lines).toEqual([
-      { err: 'a1', count: 1, text: 'a failed' },
-      { err: 'b1', count: 1, text: 'b failed' },
-      { err: 'a4', count: 4, text: 'a failed' },
+      { err: 'a1', suppressed: 0, text: 'a failed' },
+      { err: 'b1', suppressed: 0, text: 'b failed' },
+      { err: 'a4', suppressed: 2, text: 'a failed' },
     ])
   })
 

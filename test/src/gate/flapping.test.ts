@@ -172,13 +172,13 @@ describe('a block that cannot be stored', () => {
     for (let n = 0; n < 11; n++) check()
     await null
     expect(warnings).toMatchObject([
-      { text: 'a sender could not be blocked', count: 1, err: expect.any(PolicyError) },
+      { text: 'a sender could not be blocked', suppressed: 0, err: expect.any(PolicyError) },
     ])
     clock.advance(1_000)
     expect(check()).toMatchObject({ allowed: false, reason: 'rate_limit_exceeded' })
     await null
     await null
-    expect(warnings.map(({ count }) => count)).toEqual([1, 11])
+    expect(warnings.map(({ suppressed }) => suppressed)).toEqual([0, 9])
     expect(gate.bans.list()).toEqual([])
   })
 })
