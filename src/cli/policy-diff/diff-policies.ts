@@ -6,6 +6,7 @@ import { Gate, MemoryStore } from '../../index.ts'
 import type { LoadedPolicy } from '../../policy/index.ts'
 import { CaptureFileReader } from '../capture/capture-file.ts'
 import { CaptureLineParser, type CaptureRecord } from '../capture/capture-format.ts'
+import { decideCapture } from '../capture/decide-capture.ts'
 import { loadNamedPolicy } from '../policy/load-named-policy.ts'
 import { ReplayEngine } from '../replay/replay-engine.ts'
 import { VIRTUAL_SWEEP_MS, VirtualClock } from '../replay/virtual-clock.ts'
@@ -47,7 +48,7 @@ export async function diffPolicies(options: DiffPoliciesOptions, terminal: Termi
   const decisions =
     options.capture === undefined
       ? undefined
-      : await decideCapture(old, now, options.capture, options, terminal)
+      : await compareDecisions(old, now, options.capture, options, terminal)
   if (options.json) {
     const totals =
       decisions && Object.fromEntries(DECISION_CHANGES.map(change => [change, decisions.totals(change)]))
@@ -96,7 +97,7 @@ async function openDecider(
   return new CaptureDecider(gate, clock, options)
 }
 
-async function decideCapture(
+async function compareDecisions(
   oldPolicy: LoadedPolicy,
   newPolicy: LoadedPolicy,
   path: string,
@@ -118,14 +119,18 @@ async function decideCapture(
   const capture = new CaptureFileReader(path, stdin, reader)
   const changes = new DecisionChanges()
   try {
-    await capture.readMessages(([before, after]) => {
-      const { line } = capture
-      return andThen(old.engine.decide(before), oldDecision =>
-        andThen(now.engine.decide(after), decision =>
-          changes.record(line, after.message.sender, oldDecision, decision),
-        ),
-      )
-    })
+    await decideCapture(
+      capture,
+      ([before, after]) => {
+        const { line } = capture
+        return andThen(old.engine.decide(before), oldDecision =>
+          andThen(now.engine.decide(after), decision =>
+            changes.record(line, after.message.sender, oldDecision, decision),
+          ),
+        )
+      },
+      stderr,
+    )
   } finally {
     await old.gate.close()
     await now.gate.close()

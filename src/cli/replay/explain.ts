@@ -4,6 +4,7 @@ import { type Explanation, Gate, MemoryStore, validPattern, validTopic } from '.
 import { redact } from '../../policy/index.ts'
 import { CaptureFileReader } from '../capture/capture-file.ts'
 import { CaptureLineParser } from '../capture/capture-format.ts'
+import { decideCapture } from '../capture/decide-capture.ts'
 import { resolvePolicyFiles } from '../policy/resolve-policy-files.ts'
 import { CommandError, EXIT } from '../terminal/command-error.ts'
 import { sanitizeForTerminal } from '../terminal/format.ts'
@@ -50,7 +51,7 @@ export async function explain(options: ExplainOptions, terminal: Terminal): Prom
     load: options.load ?? 'none',
   })
   try {
-    if (options.after !== undefined) await decideCapture(options.after, options, gate, clock, terminal)
+    if (options.after !== undefined) await decideBefore(options.after, options, gate, clock, terminal)
     checkTopic(options, gate.dialect)
     const message = new CapturedMessage(options, gate.dialect)
     const explanation = await gate.explain(message)
@@ -71,7 +72,7 @@ function withoutSecrets(explanation: Explanation): unknown {
   return { ...explanation, exemptions, skipped: explanation.skipped.map(redact) }
 }
 
-async function decideCapture(
+async function decideBefore(
   path: string,
   options: ExplainOptions,
   gate: Gate,
@@ -82,9 +83,11 @@ async function decideCapture(
   const parser = new CaptureLineParser(gate.dialect, options)
   const capture = new CaptureFileReader(path, stdin, parser)
   const engine = new ReplayEngine(gate, clock)
-  await capture.readMessages(captured => {
-    if (captured.atMs <= (atMs ?? Infinity)) return engine.decide(captured)
-  })
+  await decideCapture(
+    capture,
+    captured => (captured.atMs <= (atMs ?? Infinity) ? engine.decide(captured) : undefined),
+    stderr,
+  )
   const outOfOrder = parser.describeOutOfOrder()
   if (outOfOrder !== undefined) await write(stderr, `${outOfOrder}\n`)
   if (atMs !== undefined) engine.moveTo(atMs)
