@@ -1,3 +1,4 @@
+import { hashLongPart } from '../../core/hash-long-part.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Dialect, Message, Sender } from '../../core/message.ts'
 import type { CaptureRecord } from '../capture/capture-format.ts'
@@ -39,7 +40,7 @@ export class CaptureSurvey {
     if (atMs < this.firstMs) this.firstMs = atMs
     if (atMs > this.lastMs) this.lastMs = atMs
     if (message.on === 'connect') this.connects++
-    if (message.on === 'publish' && (isRepeated || this.#seen.has(message.topic))) return
+    if (message.on === 'publish' && (isRepeated || this.#seen.has(hashLongPart(message.topic)))) return
     this.#recordNew(message)
   }
 
@@ -56,7 +57,7 @@ export class CaptureSurvey {
     this.#countIdentities(message.sender)
     if (message.on !== 'publish') return
     if (this.#seen.size >= MAX_SIZES.suggestedTopics) this.#seen.clear()
-    this.#seen.add(message.topic)
+    this.#seen.add(hashLongPart(message.topic))
     this.#dialect ??= /^[^/]*\.[^/]*$/.test(message.topic) ? 'nats' : 'mqtt'
     this.#topics ??= new TopicSurvey(this.#dialect)
     this.#topics.record(message.topic, message.sender)

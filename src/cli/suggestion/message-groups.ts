@@ -1,3 +1,4 @@
+import { hashLongPart } from '../../core/hash-long-part.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Dialect, Message, Sender } from '../../core/message.ts'
 import { matches } from '../../index.ts'
@@ -57,21 +58,22 @@ export class MessageGroups {
   }
 
   #routesOf(topic: string): readonly TopicRoute[] {
-    const known = this.#routes.get(topic)
+    const name = hashLongPart(topic)
+    const known = this.#routes.get(name)
     if (known !== undefined) return known
     if (this.#routes.size >= MAX_SIZES.suggestedTopics) this.#routes.clear()
     const routes = this.#byTopic
       .filter(each => matchesPattern(each.topic!, topic, this.dialect))
       .map(group => ({ group, captured: captureOf(group, topic, this.dialect) }))
-    this.#routes.set(topic, routes)
+    this.#routes.set(name, routes)
     return routes
   }
 }
 
 function keyOf({ per }: GroupDefinition, { sender, topic }: Message, captured: string | undefined): string {
   if (per === 'global') return ''
-  if (per === 'topic') return topic
-  return (isIdentity(per) ? sender[per] : undefined) ?? captured ?? ''
+  if (per === 'topic') return hashLongPart(topic)
+  return hashLongPart((isIdentity(per) ? sender[per] : undefined) ?? captured ?? '')
 }
 
 function isIdentity(per: string): per is keyof Pick<Sender, 'client' | 'device' | 'user' | 'ip'> {

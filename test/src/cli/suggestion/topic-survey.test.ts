@@ -47,4 +47,34 @@ describe('the patterns of topics', () => {
   it('capture levels that a pattern cannot have as they are', () => {
     expect(patternsOf([['a/{x}/t'], ['a/y/t']])).toEqual(['a/{level2}/t'])
   })
+
+  it('end with a wildcard below the 32nd level', () => {
+    const first = Array.from({ length: 32 }, (_, index) => `l${index}`).join('/')
+    expect(patternsOf([[`${first}/x`], [`${first}${'/'.repeat(60_000)}`], ['a/b']])).toEqual([
+      'a/b',
+      `${first}/#`,
+    ])
+    expect(patternsOf([[first]])).toEqual([first])
+  })
+
+  it('are found in bounded time if any of many levels has many values', () => {
+    const survey = new TopicSurvey('mqtt')
+    let state = 1
+    const word = (level: number): string => {
+      state = (state * 1_103_515_245 + 12_345) % 2_147_483_648
+      return `${level}v${state % 15}`
+    }
+    for (let message = 0; message < 20_000; message++)
+      survey.record(Array.from({ length: 8 }, (_, level) => word(level)).join('/'), { client: 'c' })
+    expect(survey.patterns()).toEqual(['#'])
+  })
+
+  it('join levels of NATS without the subject above them', () => {
+    const subjects = numbers.slice(0, 20).map(n => [`a.b.v${n}`] as const)
+    expect(patternsOf([...subjects, ['a.b']], 'nats')).toEqual(['a.b', 'a.b.>'])
+  })
+
+  it('capture a level of more than 512 characters', () => {
+    expect(patternsOf([[`a/${'x'.repeat(513)}/t`], ['a/y/t']])).toEqual(['a/{level2}/t'])
+  })
 })
