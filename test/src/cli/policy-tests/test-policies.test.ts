@@ -234,7 +234,7 @@ describe('topicgate test', () => {
     using folder = new Folder()
     const junit = join(folder.path, 'reports', 'junit.xml')
     const tests = `
-  - name: "fine <&\\"\\x07"
+  - name: "fine <&\\"\\x07\\uFFFE\\uFFFF"
     steps:
       - send: { topic: a }
         expect: { allowed: 1 }
@@ -258,7 +258,7 @@ describe('topicgate test', () => {
     expect(xml).toMatch(new RegExp(`<testsuite name="[^"]+" ${totals}`))
     expect(xml.match(/<testcase [^>]* time="\d+\.\d{3}"/g)).toHaveLength(2)
     expect(xml).toContain('<failure type="expectation" message="')
-    expect(xml).toContain('name="fine &lt;&amp;&quot;�" file="')
+    expect(xml).toContain('name="fine &lt;&amp;&quot;���" file="')
     expect(xml).toContain('tests[1].steps[0].expect.allowed: expected &lt; 1, seen 1">')
     expect([...xml].filter(char => char < ' ' && char !== '\n')).toEqual([])
   })
