@@ -1,9 +1,10 @@
-import { access, writeFile } from 'node:fs/promises'
+import { access } from 'node:fs/promises'
 import { createInterface } from 'node:readline/promises'
 import type { Dialect } from '../../core/message.ts'
 import { loadPolicy } from '../../policy/index.ts'
 import { CommandError, EXIT } from '../terminal/command-error.ts'
 import { type Terminal, write } from '../terminal/terminal.ts'
+import { writeOutputFile } from '../terminal/write-output-file.ts'
 
 export interface InitOptions {
   readonly file: string
@@ -43,7 +44,7 @@ export async function init(options: InitOptions, terminal: Terminal): Promise<nu
   const answers = await ask(options, terminal)
   const text = policyText(answers)
   await loadPolicy(text)
-  await writeFile(file, text)
+  await writeOutputFile(file, 'the policy', text)
   const example = answers.topic.replace(/\{(\w+)\}/g, '$11').replace(/[#>]$/, 'state')
   await write(
     terminal.stdout,

@@ -44,3 +44,11 @@ it('init writes nothing if an answer makes no policy', async () => {
   expect(err).toContain('10 apples')
   expect(() => readFileSync(file)).toThrow('ENOENT')
 })
+
+it('init reports a file that it cannot write, with a remedy', async () => {
+  writeFileSync(file, '')
+  const below = join(file, 'below.yaml')
+  const { exitCode, err } = await runCommand(['init', '--yes', below])
+  expect(exitCode).toBe(1)
+  expect(err).toMatch(/^error: .*below\.yaml: the policy cannot be written: E\w+ \(name another file\)\n$/)
+})
