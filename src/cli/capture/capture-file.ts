@@ -60,6 +60,13 @@ export class CaptureFileReader<T = CaptureRecord> {
     }
   }
 
+  /** Throws CommandError if no message was read. Why: a check of no messages must not pass. */
+  requireMessage(): void {
+    if (this.#read > 0) return
+    const name = this.#path === '-' ? '(standard input)' : this.#path
+    throw new CommandError(`${name}: there is no message (record a longer capture)`, EXIT.failed)
+  }
+
   /** Returns false if `use` did. */
   async #readFile(
     file: string,

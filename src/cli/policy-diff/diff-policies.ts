@@ -34,7 +34,7 @@ export interface DiffPoliciesOptions {
 
 /**
  * Prints the differences of two policies and, with a capture, of their decisions. Exit code 1 if a condition of `failOn`
- * holds. Rejects with PolicyError, or with CommandError for an unreadable capture.
+ * holds. Rejects with PolicyError, or with CommandError for a capture that is unreadable, or empty if there are conditions.
  */
 export async function diffPolicies(options: DiffPoliciesOptions, terminal: Terminal): Promise<number> {
   const { stdout, stderr, env } = terminal
@@ -131,6 +131,7 @@ async function compareDecisions(
       },
       stderr,
     )
+    if (options.failOn.length > 0) capture.requireMessage()
   } finally {
     await old.gate.close()
     await now.gate.close()

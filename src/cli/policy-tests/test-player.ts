@@ -109,6 +109,7 @@ export class TestPlayer {
     let nth = 0
     try {
       await decideCapture(capture, record => decide(record, nth++, undefined, run), this.#terminal.stderr)
+      capture.requireMessage()
     } catch (error) {
       if (!(error instanceof CommandError)) throw error
       const problem = new PolicyError([{ message: error.message }], { cause: error })

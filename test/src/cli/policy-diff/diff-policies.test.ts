@@ -216,4 +216,11 @@ describe('topicgate diff', () => {
     expect(capture.exitCode).toBe(1)
     expect(capture.err).toContain('(standard input):2: this is not JSON')
   })
+
+  it('fails if a capture without messages is to meet a condition', async () => {
+    const { exitCode, err } = await diff(OLD, OLD, ['--capture', '-', '--fail-on', 'newly-refused > 0'], '\n')
+    expect(exitCode).toBe(1)
+    expect(err).toBe('error: (standard input): there is no message (record a longer capture)\n')
+    expect((await diff(OLD, OLD, ['--capture', '-'], '\n')).exitCode).toBe(0)
+  })
 })

@@ -287,6 +287,17 @@ describe('topicgate test', () => {
     ])
   })
 
+  it('refuses a capture without messages', async () => {
+    using folder = new Folder()
+    folder.file('empty.jsonl', '{"capture":1}\n')
+    const test = '{ name: a, replay: empty.jsonl, expect: { refused: 0 } }'
+    const file = folder.file('a.test.yaml', `policy: fleet\ntests: [${test}]`)
+    const { exitCode, out } = await runCommand(['test', file])
+    expect(exitCode).toBe(1)
+    expect(out).toContain('a.test.yaml:2:28: tests[0].replay: ')
+    expect(out).toContain('empty.jsonl: there is no message (record a longer capture)')
+  })
+
   it('reports every mistake of a file with its place and remedy', async () => {
     const { exitCode, out } = await runTests(`
   - name: x
