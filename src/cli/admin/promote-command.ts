@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { parsePercent } from '../../core/units.ts'
 import { parsePercentArgument } from '../arguments/parse-argument-values.ts'
 import { CommandError, EXIT } from '../terminal/command-error.ts'
-import { formatCount, formatPercent, sanitizeForTerminal, toPercent } from '../terminal/format.ts'
+import { formatNumberOf, formatPercent, sanitizeForTerminal, toPercent } from '../terminal/format.ts'
 import { changePolicy } from './change-policy.ts'
 import type { AdminClient } from './client.ts'
 import type { AddAdminCommand, SetAction } from './entry-commands.ts'
@@ -35,10 +35,12 @@ async function promoteRule(client: AdminClient, rule: string, step: PromotionSte
   const { shadowShare, shadow } = await client.get<{ shadowShare: number; shadow: number }>(path)
   const shadowWord = nextShadow(`rule ${name}`, shadowShare, step)
   const { json, lines } = await changePolicy(client, 'PUT', path, { shadow: shadowWord, reason: step.reason })
-  const messages = shadow === 1 ? '1 message' : `${formatCount(shadow)} messages`
   return {
     json,
-    lines: [`${name} refuses from now on${describeShare(step)}; in shadow: ${messages}`, ...lines],
+    lines: [
+      `${name} refuses from now on${describeShare(step)}; in shadow: ${formatNumberOf(shadow, 'message')}`,
+      ...lines,
+    ],
   }
 }
 

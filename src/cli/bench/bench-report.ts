@@ -1,4 +1,4 @@
-import { formatCount, formatShare, formatTable } from '../terminal/format.ts'
+import { formatCount, formatNumberOf, formatShare, formatTable } from '../terminal/format.ts'
 import type { BenchMemory, Speed } from './bench-measure.ts'
 
 /** Results of a benchmark; null for kinds of decisions that the traffic did not reach. */
@@ -41,8 +41,8 @@ export function describeBench(report: BenchReport): readonly string[] {
   if (report.refused === null) remarks.push('no message of this traffic was refused in the available time')
   return [
     `Node ${machine.node}, ${machine.cores} × ${machine.cpu}, ${Math.round(machine.memoryBytes / 2 ** 30)} GiB, ${machine.platform}`,
-    `${policy.files.join(' + ')}: ${counted(policy.rules, 'rule')}, ${counted(policy.exemptions, 'exemption')}; ` +
-      `${counted(report.senders, 'sender')} on ${counted(report.topics, 'topic')}`,
+    `${policy.files.join(' + ')}: ${formatNumberOf(policy.rules, 'rule')}, ${formatNumberOf(policy.exemptions, 'exemption')}; ` +
+      `${formatNumberOf(report.senders, 'sender')} on ${formatNumberOf(report.topics, 'topic')}`,
     '',
     ...formatTable(['decisions', 'senders', 'a second', 'each', 'p50', 'p99', 'p99.9'], rows),
     ...remarks,
@@ -67,10 +67,6 @@ function describeMemory(memory: BenchMemory): readonly string[] {
       row('each connected sender', perSenderBytes, senders),
     ],
   )
-}
-
-function counted(count: number, noun: string): string {
-  return `${formatCount(count)} ${noun}${count === 1 ? '' : 's'}`
 }
 
 function formatNanoseconds(ns: number): string {

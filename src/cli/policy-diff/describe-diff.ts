@@ -1,5 +1,11 @@
 import { stringify } from 'yaml'
-import { formatCount, formatShare, formatTable, sanitizeForTerminal } from '../terminal/format.ts'
+import {
+  formatCount,
+  formatNumberOf,
+  formatShare,
+  formatTable,
+  sanitizeForTerminal,
+} from '../terminal/format.ts'
 import type { Paint } from '../terminal/terminal.ts'
 import type { ChangedWord, PolicyChange } from './compare-policies.ts'
 import { DECISION_CHANGES, type DecisionChanges } from './decision-changes.ts'
@@ -70,7 +76,7 @@ export function describeDecisionChanges(changes: DecisionChanges): readonly stri
     ({ word, count }) => `${formatCount(count)} ${word} (${formatShare(count, messages)})`,
   )
   const lines = [
-    `${formatCount(messages)} messages: ${[...counts, `${formatCount(same)} the same`].join(', ')}`,
+    `${formatNumberOf(messages, 'message')}: ${[...counts, `${formatCount(same)} the same`].join(', ')}`,
   ]
   if (inShadow.old + inShadow.new > 0) {
     const shadowed = `${formatCount(inShadow.old)} → ${formatCount(inShadow.new)}`

@@ -6,7 +6,7 @@ import { formatProblem, PolicyError, type Problem, withoutControls } from '../..
 import { Gate, MemoryStore } from '../../index.ts'
 import { findPolicyWarnings, type LoadedPolicy, policyJsonSchema, redact } from '../../policy/index.ts'
 import { EXIT } from '../terminal/command-error.ts'
-import { formatCount } from '../terminal/format.ts'
+import { formatNumberOf } from '../terminal/format.ts'
 import { paintFor, type Terminal, write } from '../terminal/terminal.ts'
 import { loadNamedPolicy } from './load-named-policy.ts'
 import { requirePolicyFiles } from './resolve-policy-files.ts'
@@ -71,8 +71,8 @@ async function validateOne(
     // A program may parse the printed policy, so the result goes to the other output.
     const output = options.print ? stderr : stdout
     const paint = paintFor(output, env)
-    const counts = [count(rules, 'rule'), count(exemptions, 'exemption')]
-    if (warnings.length > 0) counts.push(count(warnings.length, 'warning'))
+    const counts = [formatNumberOf(rules, 'rule'), formatNumberOf(exemptions, 'exemption')]
+    if (warnings.length > 0) counts.push(formatNumberOf(warnings.length, 'warning'))
     const overlaid = files.length > 1 ? ' (the later file is laid over the earlier; --each checks each)' : ''
     if (!options.json) {
       const line = `${paint('green', 'ok')} ${files.map(withoutControls).join(' + ')}: ${counts.join(', ')}${overlaid}\n`
@@ -116,8 +116,4 @@ async function findUnsupported(loaded: LoadedPolicy, target: PolicyTarget | unde
 
 function toJson(value: unknown): string {
   return `${JSON.stringify(value, null, 2)}\n`
-}
-
-function count(number: number, noun: string): string {
-  return `${formatCount(number)} ${noun}${number === 1 ? '' : 's'}`
 }

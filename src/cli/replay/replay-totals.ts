@@ -2,7 +2,14 @@ import { HeavyHitters } from '../../analytics/heavy-hitters.ts'
 import { type Decision, OUTCOMES, type Outcome } from '../../core/decision.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { isNonEmptyString, type Message, type Sender } from '../../core/message.ts'
-import { formatCount, formatShare, formatTable, formatWait, sanitizeForTerminal } from '../terminal/format.ts'
+import {
+  formatCount,
+  formatNumberOf,
+  formatShare,
+  formatTable,
+  formatWait,
+  sanitizeForTerminal,
+} from '../terminal/format.ts'
 
 const WORST_SHOWN = 10
 
@@ -22,15 +29,17 @@ export class ReplayTotals {
   readonly #rows = new Map<string, Row>()
   readonly #worst = new HeavyHitters(MAX_SIZES.countedSenders)
   readonly #rules: readonly string[]
+  readonly #isInShadow: (rule: string) => boolean
   #messages = 0
   #allowed = 0
   #firstMs = Infinity
   #lastMs = -Infinity
 
   /** `rules` in the order they are listed. */
-  constructor(rules: readonly string[]) {
+  constructor(rules: readonly string[], isInShadow: (rule: string) => boolean = () => false) {
     // Limits of exemptions are counted with their exemption.
     this.#rules = rules.filter(rule => !rule.startsWith('exempt:'))
+    this.#isInShadow = isInShadow
   }
 
   get messages(): number {
@@ -57,7 +66,7 @@ export class ReplayTotals {
     const lines = [
       this.#messages === 0
         ? 'no messages'
-        : `${formatCount(this.#messages)} messages over ${formatWait(this.#lastMs - this.#firstMs)}: ` +
+        : `${formatNumberOf(this.#messages, 'message')} over ${formatWait(this.#lastMs - this.#firstMs)}: ` +
           `${formatCount(this.#allowed)} allowed, ${formatCount(refused)} refused ` +
           `(${formatShare(refused, this.#messages)})`,
     ]
@@ -86,9 +95,19 @@ export class ReplayTotals {
       const counts = [row.allowed, ...outcomes.map(outcome => row.outcomes.get(outcome) ?? 0)]
       return [sanitizeForTerminal(name), ...[...counts, ...(shadowed ? [row.shadowed] : [])].map(showCount)]
     })
-    const unmet = this.#rules.length - met.length
-    const notice = `${unmet === 1 ? '1 rule' : `${formatCount(unmet)} rules`} decided no message`
-    return [...formatTable(head, table), ...(unmet > 0 ? ['', notice] : [])]
+    return [...formatTable(head, table), ...this.#describeUnmet()]
+  }
+
+  /** Names how many rules are not in the table. A message that a rule in shadow lets pass does not name it. */
+  #describeUnmet(): readonly string[] {
+    const unmet = this.#rules.filter(name => !this.#rows.has(name))
+    const inShadow = unmet.filter(this.#isInShadow).length
+    const others = unmet.length - inShadow
+    const lines = [
+      ...(others > 0 ? [`${formatNumberOf(others, 'rule')} decided no message`] : []),
+      ...(inShadow > 0 ? [`${formatNumberOf(inShadow, 'rule')} in shadow would refuse no message`] : []),
+    ]
+    return lines.length > 0 ? ['', ...lines] : []
   }
 
   #row(name: string): Row {

@@ -65,7 +65,7 @@ class Replay {
     this.#terminal = terminal
     this.#parser = new CaptureLineParser(gate.dialect, options)
     this.#capture = new CaptureFileReader(options.capture, terminal.stdin, this.#parser)
-    this.#totals = new ReplayTotals(gate.rules())
+    this.#totals = new ReplayTotals(gate.rules(), name => gate.ruleOf(name)?.isShadow === true)
     this.#engine = new ReplayEngine(gate, clock)
     this.#progress = new ProgressLine(terminal.stderr)
     this.#levels = options.plot && new SenderLevels(options.plot.sender)

@@ -1,6 +1,6 @@
 import { type Comparison, isSatisfied } from '../documents/comparison.ts'
 import type { ReplayTotals } from '../replay/replay-totals.ts'
-import { formatCount, formatShare, formatTable, formatWait } from '../terminal/format.ts'
+import { formatCount, formatNumberOf, formatShare, formatTable, formatWait } from '../terminal/format.ts'
 import type { FleetDocument } from './fleet-format.ts'
 import type { GroupCount, GroupCounts } from './group-counts.ts'
 import { DEFAULT_FOR_MS, DEFAULT_SEED } from './simulated-fleet.ts'
@@ -61,7 +61,7 @@ export function describeSimulation(result: SimulationResult): readonly string[] 
     ...(isDisordered ? [formatCount(count.disordered)] : []),
   ])
   return [
-    `${formatCount(messages)} messages in ${formatWait(forMs)}, seed ${seed}`,
+    `${formatNumberOf(messages, 'message')} in ${formatWait(forMs)}, seed ${seed}`,
     '',
     ...formatTable(head, rows),
     ...(rules === undefined ? [] : ['', ...rules.describe()]),

@@ -174,7 +174,7 @@ class FleetDecider {
     this.#gate = gate
     this.#levels = levels
     this.#engine = new ReplayEngine(gate, clock)
-    this.totals = new ReplayTotals(gate.rules())
+    this.totals = new ReplayTotals(gate.rules(), name => gate.ruleOf(name)?.isShadow === true)
   }
 
   decide({ atMs, device, action }: FleetEvent): MaybePromise<Decision> {

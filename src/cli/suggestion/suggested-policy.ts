@@ -1,5 +1,5 @@
 import type { Dialect } from '../../core/message.ts'
-import { formatCount, formatShare, sanitizeForTerminal } from '../terminal/format.ts'
+import { formatCount, formatNumberOf, formatShare, sanitizeForTerminal } from '../terminal/format.ts'
 import type { FittedLimit } from './fit-limit.ts'
 import { formatPerSecond } from './format-per-second.ts'
 import type { GroupDefinition } from './message-groups.ts'
@@ -122,7 +122,7 @@ export function describeBasis(per: string, fit: FittedLimit, quantile: number): 
     `most ${ceil(at.max)}`,
   ]
   return {
-    counts: `${formatCount(messages)} messages, ${formatCount(keys)} ${keys === 1 ? 'key' : 'keys'} by ${per}: median ${formatPerSecond(medianPerSecond)}, ${share} ${formatPerSecond(quantilePerSecond)}.`,
+    counts: `${formatCount(messages)} messages, ${formatNumberOf(keys, 'key')} by ${per}: median ${formatPerSecond(medianPerSecond)}, ${share} ${formatPerSecond(quantilePerSecond)}.`,
     bursts: `Bursts at ${formatPerSecond(ratePerSecond)}: ${bursts.join(', ')}. Headroom: rate × 1.5, burst × 1.25.`,
     confidence: `Confidence: ${fit.confidence}${doubts.length > 0 ? ` (${doubts.join(', ')})` : ''}.`,
   }

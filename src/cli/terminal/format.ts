@@ -19,6 +19,11 @@ export function formatShare(part: number, whole: number): string {
   return `${(whole === 0 ? 0 : (100 * part) / whole).toFixed(1)} %`
 }
 
+/** Formats a count with its noun: `1 rule`, `2,000 rules`. */
+export function formatNumberOf(count: number, noun: string): string {
+  return `${formatCount(count)} ${noun}${count === 1 ? '' : 's'}`
+}
+
 /** Formats a share from 0 to 1 as `90 %` or `12.5 %`. */
 export function formatPercent(share: number): string {
   return `${toPercent(share)} %`

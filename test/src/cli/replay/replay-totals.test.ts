@@ -25,6 +25,15 @@ describe('Totals', () => {
     expect(lines.at(-1)).toMatch(/very many senders, counts may be up to \d+ too high/)
   })
 
+  it('list rules in shadow apart that would refuse nothing', () => {
+    const totals = new ReplayTotals(['all', 'never met', 'trial'], name => name === 'trial')
+    totals.recordDecision(0, new CapturedMessage({ topic: 't', sender: {} }, 'mqtt'), refusal)
+    const lines = totals.describe()
+    expect(lines[0]).toBe('1 message over 0ms: 0 allowed, 1 refused (100.0 %)')
+    expect(lines).toContain('1 rule decided no message')
+    expect(lines).toContain('1 rule in shadow would refuse no message')
+  })
+
   it('show no api key and no control characters', () => {
     const totals = new ReplayTotals([])
     for (const sender of [{ apiKey: 'secret-key' }, { client: 'a\u001b[2J' }]) {
