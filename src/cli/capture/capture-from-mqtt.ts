@@ -2,6 +2,7 @@ import { matches } from '../../index.ts'
 import { CommandError, EXIT, explainError } from '../terminal/command-error.ts'
 import { requirePackages } from '../terminal/required-packages.ts'
 import type { CaptureTarget } from './captured-message.ts'
+import type { ConnectionGaps } from './connection-gaps.ts'
 import { TopicSubscription } from './topic-subscription.ts'
 
 /** Captures what an MQTT broker delivers to subscriptions, without retained messages, until `ended` resolves. */
@@ -9,6 +10,7 @@ export async function captureFromMqtt(
   url: string,
   topics: readonly string[],
   target: CaptureTarget,
+  gaps: ConnectionGaps,
   ended: Promise<unknown>,
 ): Promise<void> {
   requirePackages('capture --from mqtt')
@@ -19,7 +21,10 @@ export async function captureFromMqtt(
     const text = `${withoutPassword(url)} cannot be reached: ${reason.replace(/^error: /, '')}`
     throw new CommandError(text, EXIT.unavailable, { cause })
   })
+  const recordLoss = (): void => gaps.recordLoss(Date.now())
   try {
+    client.on('close', recordLoss)
+    client.on('connect', () => gaps.recordReturn(Date.now()))
     client.on('message', (topic, payload, { qos, retain }) => {
       // Published before the capture.
       if (retain) return
@@ -35,6 +40,7 @@ export async function captureFromMqtt(
       throw new CommandError(`the broker refuses to subscribe to ${refused.topic}`, EXIT.notAllowed)
     await ended
   } finally {
+    client.off('close', recordLoss)
     await client.endAsync(true)
   }
 }

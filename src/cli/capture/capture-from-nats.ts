@@ -1,6 +1,8 @@
+import type { NatsConnection } from '@nats-io/transport-node'
 import { CommandError, EXIT, explainError } from '../terminal/command-error.ts'
 import { requirePackages } from '../terminal/required-packages.ts'
 import type { CaptureTarget } from './captured-message.ts'
+import type { ConnectionGaps } from './connection-gaps.ts'
 import { TopicSubscription } from './topic-subscription.ts'
 
 /** Captures what a NATS server delivers to subscriptions, until `ended` resolves. */
@@ -8,6 +10,7 @@ export async function captureFromNats(
   url: string,
   subjects: readonly string[],
   target: CaptureTarget,
+  gaps: ConnectionGaps,
   ended: Promise<unknown>,
 ): Promise<void> {
   requirePackages('capture --from nats')
@@ -16,29 +19,47 @@ export async function captureFromNats(
   const { host, username, password } = new URL(url)
   const login =
     username === '' ? {} : { user: decodeURIComponent(username), pass: decodeURIComponent(password) }
-  const connection = await connect({ servers: host, ...login }).catch((cause: unknown) => {
-    const [reason = ''] = explainError(cause, false).lines
-    throw new CommandError(
-      `nats://${host} cannot be reached: ${reason.replace(/^error: /, '')}`,
-      EXIT.unavailable,
-      {
-        cause,
-      },
-    )
+  const connection = await connect({ servers: host, maxReconnectAttempts: -1, ...login }).catch(
+    (cause: unknown) => {
+      const [reason = ''] = explainError(cause, false).lines
+      throw new CommandError(
+        `nats://${host} cannot be reached: ${reason.replace(/^error: /, '')}`,
+        EXIT.unavailable,
+        {
+          cause,
+        },
+      )
+    },
+  )
+  void recordGaps(connection, gaps)
+  let refuse: (error: CommandError) => void = () => {}
+  const refused = new Promise<never>((_, reject) => {
+    refuse = reject
   })
   try {
     for (const subscription of subscriptions) {
       connection.subscribe(subscription.filter, {
         callback: (error, message) => {
-          if (error !== null) return
+          if (error !== null) {
+            const text = `the server refuses to subscribe to ${subscription.filter}: ${error.message}`
+            refuse(new CommandError(text, EXIT.notAllowed, { cause: error }))
+            return
+          }
           const { subject: topic, data } = message
           target.record({ at: Date.now(), topic, ...subscription.senderOf(topic), size: data.length })
         },
       })
     }
     await connection.flush()
-    await ended
+    await Promise.race([ended, refused])
   } finally {
     await connection.close()
+  }
+}
+
+async function recordGaps(connection: NatsConnection, gaps: ConnectionGaps): Promise<void> {
+  for await (const { type } of connection.status()) {
+    if (type === 'disconnect') gaps.recordLoss(Date.now())
+    else if (type === 'reconnect') gaps.recordReturn(Date.now())
   }
 }

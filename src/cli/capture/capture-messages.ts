@@ -7,6 +7,7 @@ import { CaptureOutput } from './capture-output.ts'
 import { CaptureRecorder } from './capture-recorder.ts'
 import { captureHeader } from './capture-version.ts'
 import { Pseudonyms } from './captured-message.ts'
+import { ConnectionGaps } from './connection-gaps.ts'
 
 export interface CaptureFlags extends GateCaptureFlags {
   /** URL of a broker: mqtt, mqtts, ws, wss or nats. */
@@ -49,7 +50,7 @@ export async function captureMessages(flags: CaptureFlags, terminal: Terminal): 
   try {
     if (isOfGate) exitCode = await captureFromGate(flags, recorder, terminal)
     else if (pcap !== undefined) await recordPcap(pcap, flags.port, recorder, terminal)
-    else await recordBroker(from!, flags, recorder)
+    else await recordBroker(from!, flags, recorder, terminal)
   } finally {
     clearInterval(timer)
     signals.release()
@@ -74,23 +75,31 @@ function checkFlags({ from, subscribe, pcap, reason, client, topic }: CaptureFla
     throw problem('--client and --topic are for a running topicgate', 'use --subscribe with --from')
 }
 
-async function recordBroker(from: string, flags: CaptureFlags, recorder: CaptureRecorder): Promise<void> {
+async function recordBroker(
+  from: string,
+  flags: CaptureFlags,
+  recorder: CaptureRecorder,
+  { stderr }: Terminal,
+): Promise<void> {
   const [scheme] = /^(?:mqtts?|wss?|nats)(?=:\/\/)/.exec(from) ?? []
   if (scheme === undefined)
     throw new CommandError(`--from ${from} is not a broker (use mqtt://HOST or nats://HOST)`, EXIT.usage)
   const { subscribe = [], for: forMs = DEFAULT_MS } = flags
+  const gaps = new ConnectionGaps()
   const timer = setTimeout(() => recorder.end(), forMs)
   try {
     if (scheme === 'nats') {
       const { captureFromNats } = await import('./capture-from-nats.ts')
-      await captureFromNats(from, subscribe, recorder, recorder.ended)
+      await captureFromNats(from, subscribe, recorder, gaps, recorder.ended)
     } else {
       const { captureFromMqtt } = await import('./capture-from-mqtt.ts')
-      await captureFromMqtt(from, subscribe, recorder, recorder.ended)
+      await captureFromMqtt(from, subscribe, recorder, gaps, recorder.ended)
     }
   } finally {
     clearTimeout(timer)
   }
+  const missing = gaps.describe(Date.now())
+  if (missing !== undefined) stderr.write(`${missing}\n`)
 }
 
 async function recordPcap(

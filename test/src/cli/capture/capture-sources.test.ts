@@ -3,6 +3,9 @@ import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { connect as connectNats } from '@nats-io/transport-node'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { captureFromMqtt } from '../../../../src/cli/capture/capture-from-mqtt.ts'
+import { captureFromNats } from '../../../../src/cli/capture/capture-from-nats.ts'
+import { ConnectionGaps } from '../../../../src/cli/capture/connection-gaps.ts'
 import { startMosquitto } from '../../../support/mosquitto.ts'
 import { connectClient } from '../../../support/mqtt-client.ts'
 import { startNats } from '../../../support/nats.ts'
@@ -36,6 +39,34 @@ async function captureWhile(
   await captured
   expect(result).toMatchObject({ exitCode: 0, err: '' })
   return linesOf(result.out)
+}
+
+/** Stops a broker while a capture is connected to it, and starts it again. */
+async function expectGap(
+  start: typeof startMosquitto | typeof startNats,
+  capture: typeof captureFromMqtt | typeof captureFromNats,
+  topic: string,
+  publish: (port: number) => Promise<void>,
+): Promise<void> {
+  const gaps = new ConnectionGaps()
+  const describe = (): string => gaps.describe(Date.now()) ?? ''
+  let recorded = 0
+  const target = { isFull: false, record: () => recorded++, drained: async () => {} }
+  let end = (): void => {}
+  const ended = new Promise<void>(resolve => {
+    end = resolve
+  })
+  const server = await start()
+  const captured = capture(server.url, [topic], target, gaps, ended)
+  while (recorded === 0) await publish(server.port)
+  await server.stop()
+  await until(() => describe() !== '', { what: 'the loss' })
+  expect(describe()).toMatch(/ was lost \(1 time, and did not come back\): messages of/)
+  await using _again = await start({ port: server.port })
+  await until(() => !describe().includes('did not'), { what: 'the return' })
+  end()
+  await captured
+  expect(describe()).toMatch(/ was lost \(1 time\): messages of [\d.]+m?s are missing$/)
 }
 
 describe('a capture of a broker', () => {
@@ -74,6 +105,29 @@ describe('a capture of a broker', () => {
     expect(devices).not.toContain('d1')
     for (const { topic, device, size } of lines)
       expect([topic, size]).toEqual([`fleet.${String(device)}.t`, 9])
+  })
+
+  it('knows how often and how long its connection was lost', async () => {
+    const publishMqtt = async (port: number): Promise<void> => {
+      await using publisher = await connectClient({ port, clientId: 'publisher' })
+      await publisher.client.publishAsync('a/b', '', { qos: 1 })
+    }
+    const publishNats = async (port: number): Promise<void> => {
+      const publisher = await connectNats({ servers: `127.0.0.1:${port}` })
+      publisher.publish('a.b')
+      await publisher.drain()
+    }
+    await expectGap(startMosquitto, captureFromMqtt, 'a/b', publishMqtt)
+    await expectGap(startNats, captureFromNats, 'a.b', publishNats)
+  })
+
+  it('ends if a NATS server does not allow its subscription', async () => {
+    const config =
+      'authorization: { users: [{ user: a, password: b, permissions: { subscribe: { deny: "x.>" } } }] }'
+    await using server = await startNats({ config })
+    const url = server.url.replace('//', '//a:b@')
+    const { exitCode, err } = await runCommand(['capture', '--from', url, '--subscribe', 'x.>'])
+    expect([exitCode, err]).toEqual([77, expect.stringContaining('refuses to subscribe to x.>: ')])
   })
 
   it('ends with the reason if the broker cannot be reached or the command is incomplete', async () => {
