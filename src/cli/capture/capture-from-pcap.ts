@@ -39,26 +39,32 @@ interface PcapClient {
   readonly ip: string | undefined
 }
 
-/** Messages of a recording that could not be captured. */
-export interface PcapOmissions {
+/** Counts of the messages of a recording, and of those that could not be captured. */
+export interface PcapSummary {
+  /** MQTT packets that were read. */
+  packets: number
   /** Published with a topic alias of MQTT 5 in place of the topic. */
   withoutTopic: number
   /** Published by connections that began before the recording: their client is not known. */
   withoutClient: number
+  /** Its last packet is not complete, so that it is missing. */
+  isCutShort: boolean
 }
 
 const CONNECT = '1'
 const PUBLISH = '3'
+/** Complaint of tshark about a file to which tcpdump is still writing, or was when it was killed. */
+const CUT_SHORT = /cut short in the middle of a packet\./
 
 /**
  * Captures connects and publishes of MQTT clients over plain TCP from a recording of tcpdump, which tshark reads. Rejects
- * with CommandError if tshark is missing or cannot read the file.
+ * with CommandError if tshark is missing or cannot read the file. A file that ends within a packet is read up to it.
  */
 export async function captureFromPcap(
   file: string,
   port: number,
   target: CaptureTarget,
-): Promise<PcapOmissions> {
+): Promise<PcapSummary> {
   await access(file).catch((cause: unknown) => {
     throw new CommandError(`${file}: there is no such file (name a recording of tcpdump)`, EXIT.failed, {
       cause,
@@ -97,19 +103,20 @@ export async function captureFromPcap(
     tshark.kill()
   }
   const exitCode = await ended
-  if (exitCode !== 0 && !target.isFull) {
+  if (CUT_SHORT.test(complaints)) reader.summary.isCutShort = true
+  else if (exitCode !== 0 && !target.isFull) {
     const reason = complaints.split('\n').findLast(line => /tshark: /.test(line)) ?? `exit code ${exitCode}`
     throw new CommandError(
       `${file}: ${reason.trim()} (record it with tcpdump -w FILE port ${port})`,
       EXIT.failed,
     )
   }
-  return reader.omissions
+  return reader.summary
 }
 
 /** Reads frames in their order, and remembers the client of each connection. */
 class PcapReader {
-  readonly omissions: PcapOmissions = { withoutTopic: 0, withoutClient: 0 }
+  readonly summary: PcapSummary = { packets: 0, withoutTopic: 0, withoutClient: 0, isCutShort: false }
   readonly #target: CaptureTarget
   readonly #clients = new Map<string, PcapClient>()
 
@@ -124,6 +131,7 @@ class PcapReader {
     for (const packet of Array.isArray(mqtt)
       ? (mqtt as readonly DissectedPacket[])
       : [mqtt as DissectedPacket]) {
+      this.summary.packets++
       if (packet.mqtt_mqtt_msgtype === CONNECT) {
         const client = packet.mqtt_mqtt_clientid || undefined
         const user = packet.mqtt_mqtt_username || undefined
@@ -136,7 +144,7 @@ class PcapReader {
   #readPublish(packet: DissectedPacket, at: number, stream: string, port: string): void {
     const known = this.#clients.get(stream)
     if (known === undefined) {
-      this.omissions.withoutClient++
+      this.summary.withoutClient++
       return
     }
     // What the broker delivers to the client.
@@ -148,7 +156,7 @@ class PcapReader {
       mqtt_mqtt_retain,
     } = packet
     if (topic === '') {
-      this.omissions.withoutTopic++
+      this.summary.withoutTopic++
       return
     }
     const { client, user, ip } = known

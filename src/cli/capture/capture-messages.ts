@@ -109,7 +109,7 @@ async function recordPcap(
   { stderr }: Terminal,
 ): Promise<void> {
   const { captureFromPcap } = await import('./capture-from-pcap.ts')
-  const { withoutClient, withoutTopic } = await captureFromPcap(file, port, recorder)
+  const { packets, withoutClient, withoutTopic, isCutShort } = await captureFromPcap(file, port, recorder)
   const reportOmission = (count: number, why: string): void => {
     if (count > 0) stderr.write(`${formatCount(count)} messages were left out: ${why}\n`)
   }
@@ -118,4 +118,8 @@ async function recordPcap(
     'their connection began before the recording, so that their client is not known',
   )
   reportOmission(withoutTopic, 'they have a topic alias in place of their topic')
+  if (isCutShort)
+    stderr.write(`${file} ends within a packet (end tcpdump before its file is read, or add -U to it)\n`)
+  if (packets === 0)
+    stderr.write(`${file} has no message at port ${port} (name the port of the broker with --port)\n`)
 }

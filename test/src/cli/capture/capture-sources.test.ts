@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { connect as connectNats } from '@nats-io/transport-node'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -266,6 +266,19 @@ describe('a capture of a pcap', () => {
     const replayed = await runCommand(['replay', policy, '-'], { stdin: out })
     expect(replayed.out).toContain('49 messages')
     expect(replayed.out).toMatch(/^r +14 +30$/m)
+
+    const cut = folder.file('cut.pcap', '')
+    writeFileSync(cut, readFileSync(file).subarray(0, -10))
+    const short = await runCommand(['capture', '--pcap', cut, '--port', String(broker.port)])
+    expect([short.exitCode, short.err]).toEqual([
+      0,
+      expect.stringContaining('cut.pcap ends within a packet (end tcpdump'),
+    ])
+    expect(linesOf(short.out).slice(0, 40)).toEqual(lines.slice(0, 40))
+    const other = await runCommand(['capture', '--pcap', file, '--port', '1'])
+    expect(other.err).toMatch(
+      /traffic\.pcap has no message at port 1 \(name the port of the broker with --port\)/,
+    )
   })
 
   it('that is no recording, or is missing, ends with the file and the remedy', async () => {
