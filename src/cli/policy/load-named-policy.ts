@@ -1,4 +1,5 @@
 import { type LoadedPolicy, loadPolicy } from '../../policy/index.ts'
+import { CommandError, EXIT } from '../terminal/command-error.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 import { resolvePolicyFiles } from './resolve-policy-files.ts'
 
@@ -8,7 +9,7 @@ export interface NamedPolicy {
   readonly files: readonly string[]
 }
 
-/** Loads a policy from files that override each other; `-` is the standard input. Rejects with PolicyError. */
+/** Loads a policy from files that override each other; `-` is the standard input. Rejects with PolicyError, or with CommandError for two `-`. */
 export async function loadNamedPolicy(
   named: readonly string[],
   { stdin, env }: Pick<Terminal, 'stdin' | 'env'>,
@@ -17,6 +18,8 @@ export async function loadNamedPolicy(
     const files = await resolvePolicyFiles(named, env)
     return { loaded: await loadPolicy(files, { env }), files }
   }
+  if (named.indexOf('-') !== named.lastIndexOf('-'))
+    throw new CommandError('the standard input is read once: name a file in place of one -', EXIT.usage)
   const chunks: Buffer[] = []
   for await (const chunk of stdin) chunks.push(Buffer.from(chunk as Uint8Array))
   // A line break marks it as text: a single word would be a file name.

@@ -47,7 +47,11 @@ export async function resolvePolicyFiles(
     const file = await resolveReadyPolicy(given)
     const found = await stat(file).catch(() => undefined)
     if (found === undefined || found.isDirectory()) {
-      const message = found ? 'this is a folder' : 'there is no such file'
+      const missing =
+        file === '-'
+          ? 'only validate and diff read a policy from the standard input'
+          : 'there is no such file'
+      const message = found ? 'this is a folder' : missing
       problems.push({
         file,
         message,

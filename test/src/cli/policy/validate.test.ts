@@ -59,6 +59,19 @@ describe('validate', () => {
     for (const line of lines) expect(line).toMatch(/: rules\[\d](\.\w+)?: .+ \(.+\)$/)
   })
 
+  it('reads the standard input once, and replay reads no policy from it', async () => {
+    const twice = await runCommand(['validate', '-', '-'], { stdin: 'rules: []' })
+    expect([twice.exitCode, twice.err]).toEqual([
+      2,
+      expect.stringContaining('the standard input is read once: name a file in place of one -'),
+    ])
+    const replayed = await runCommand(['replay', '-', 'capture.jsonl'], { stdin: 'rules: []' })
+    expect(replayed.exitCode).toBe(1)
+    expect(replayed.err).toContain(
+      '-: only validate and diff read a policy from the standard input (name a policy',
+    )
+  })
+
   it('exits with 1 for a warning when strict, and reads the standard input', async () => {
     const stdin = 'rules: [{ name: a, topic: "a/{b}", per: b, limit: 1/s }]'
     expect((await runCommand(['validate', '-'], { stdin })).exitCode).toBe(0)
