@@ -14,8 +14,11 @@ const MESSAGE = {
   isRedelivered: false,
 } as const
 
+/** Keeps more messages for the subscriber than it does by default. */
+const startBroker = () => startMosquitto({ config: ['max_queued_messages 10000'] })
+
 describe.each([
-  ['an MQTT broker', startMosquitto, openMqttBroker],
+  ['an MQTT broker', startBroker, openMqttBroker],
   ['a NATS server', startNats, openNatsBroker],
 ] as const)('a device of a fleet at %s', (_, start, open) => {
   it('keeps a bounded number of messages while the broker stands still, and goes on behind them', async () => {
