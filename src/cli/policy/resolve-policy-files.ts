@@ -34,7 +34,7 @@ export function requirePolicyFiles(
 /**
  * Resolves the files of a policy in order: later ones override earlier ones. If TOPICGATE_ENV is `prod`,
  * `policy.prod.yaml` overrides `policy.yaml` if it exists. The name of a ready policy (`fleet`) refers to its file in
- * the package. Throws PolicyError for missing files, whose names would otherwise be parsed as YAML.
+ * the package. Throws PolicyError for missing files, whose names would otherwise be parsed as YAML, and for captures.
  */
 export async function resolvePolicyFiles(
   paths: readonly string[],
@@ -45,18 +45,9 @@ export async function resolvePolicyFiles(
   const files: string[] = []
   for (const given of paths) {
     const file = await resolveReadyPolicy(given)
-    const found = await stat(file).catch(() => undefined)
-    if (found === undefined || found.isDirectory()) {
-      const missing =
-        file === '-'
-          ? 'only validate and diff read a policy from the standard input'
-          : 'there is no such file'
-      const message = found ? 'this is a folder' : missing
-      problems.push({
-        file,
-        message,
-        remedy: `name a policy file, as policy.yaml, or a ready policy: ${POLICY_NAMES.join(', ')}`,
-      })
+    const problem = await findFileProblem(file)
+    if (problem !== undefined) {
+      problems.push({ file, ...problem })
       continue
     }
     files.push(file)
@@ -65,6 +56,26 @@ export async function resolvePolicyFiles(
   }
   if (problems.length > 0) throw new PolicyError(problems)
   return files
+}
+
+/** Returns why a file cannot be a policy; undefined if it may be one. */
+async function findFileProblem(file: string): Promise<Problem | undefined> {
+  const remedy = `name a policy file, as policy.yaml, or a ready policy: ${POLICY_NAMES.join(', ')}`
+  const found = await stat(file).catch(() => undefined)
+  if (found?.isDirectory()) return { message: 'this is a folder', remedy }
+  if (found === undefined) {
+    const isStdin = file === '-'
+    const message = isStdin
+      ? 'only validate and diff read a policy from the standard input'
+      : 'there is no such file'
+    return { message, remedy }
+  }
+  if (!/\.jsonl(?:\.gz)?$/.test(file)) return undefined
+  return {
+    message: 'this is a capture, not a policy',
+    remedy:
+      'name one capture, after the policies; several are joined by cat a.jsonl b.jsonl | topicgate replay policy.yaml -',
+  }
 }
 
 /** Returns the file of a ready policy if a name without folder and extension matches one, else the name. */

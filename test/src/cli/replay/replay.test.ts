@@ -188,6 +188,16 @@ describe('replay --json', () => {
 })
 
 describe('replay', () => {
+  it('refuses a capture in the place of a policy', async () => {
+    using folder = new Folder()
+    const [one, two] = ['one.jsonl.gz', 'two.jsonl'].map(name => folder.file(name, ''))
+    const { exitCode, err } = await runCommand(['replay', folder.file('policy.yaml', POLICY), one!, two!])
+    expect(exitCode).toBe(1)
+    expect(err).toContain(
+      'one.jsonl.gz: this is a capture, not a policy (name one capture, after the policies;',
+    )
+  })
+
   it('prints totals by rule and the worst senders', async () => {
     using folder = new Folder()
     const policy = folder.file('policy.yaml', POLICY)
