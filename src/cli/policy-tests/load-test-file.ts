@@ -5,6 +5,7 @@ import { PolicyError, type Position, type Problem } from '../../core/errors.ts'
 import { nearest } from '../../core/option-names.ts'
 import { Gate, MemoryStore } from '../../index.ts'
 import { type LoadedDocument, type LoadedPolicy, loadDocument, loadPolicy } from '../../policy/index.ts'
+import { listCaptureFiles } from '../capture/capture-file-names.ts'
 import { POLICY_NAMES, resolvePolicyFiles } from '../policy/resolve-policy-files.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 import { NO_EXEMPTION, type PolicyTest, TEST_FILE_FORMAT, type TestDocument } from './test-file-format.ts'
@@ -99,7 +100,7 @@ async function findMissingCaptures({ document, resolve }: TestFileDocument): Pro
   const problems: Problem[] = []
   for (const [index, { replay }] of document.value.tests.entries()) {
     if (replay === undefined) continue
-    const file = resolve(replay)
+    const [file = ''] = listCaptureFiles(resolve(replay))
     const found = await stat(file).catch(() => undefined)
     if (found !== undefined && !found.isDirectory()) continue
     const message = `${file}: ${found ? 'this is a folder' : 'there is no such file'}`

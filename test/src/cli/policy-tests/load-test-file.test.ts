@@ -13,7 +13,7 @@ async function runTests(text: string, env: Readonly<Record<string, string>> = {}
   folder.file('policy.yaml', 'rules: [{ name: a, limit: 1/s }]')
   folder.file('over.yaml', 'rules: [{ name: a, limit: 2/s }]')
   folder.file('policy.bad.yaml', 'rules: [{ name: a, limit: 2/eon }]')
-  folder.file('capture.jsonl', '{"at":0,"topic":"a"}\n')
+  for (const name of ['capture.jsonl', 'rotated.7.jsonl']) folder.file(name, '{"at":0,"topic":"a"}\n')
   mkdirSync(join(folder.path, 'sub'))
   const file = folder.file('policy.test.yaml', text.replaceAll('$FOLDER', folder.path))
   const { exitCode, out } = await runCommand(['test', file], { env })
@@ -50,6 +50,13 @@ describe('a file that a test file names', () => {
       `policy.test.yaml:4:13: tests[0].replay: ${name}: ${problem} ${remedy}`,
       `policy.test.yaml:10:13: tests[2].replay: ${name}: ${problem} ${remedy}`,
     ])
+  })
+
+  it('may be a capture of which only later files are left', async () => {
+    const { exitCode } = await runTests(
+      'policy: policy.yaml\ntests: [{ name: a, replay: rotated.jsonl, expect: { messages: 1 } }]',
+    )
+    expect(exitCode).toBe(0)
   })
 
   it('has the place of its own problems', async () => {
