@@ -194,7 +194,9 @@ describe('the dashboard', () => {
     await name.fill('trial')
     await page.getByRole('button', { name: 'Add in shadow' }).click()
     await page.getByText('trial added in shadow').waitFor()
-    const row = page.getByRole('row', { name: /^trial publish fleet\/\{site\}\/\{device\} .* in shadow/ })
+    const row = page.getByRole('row', {
+      name: /^trial publish fleet\/\{site\}\/\{device\} .* in shadow – – – /,
+    })
     await row.waitFor()
     await until(async () => /^[1-9]/.test(await row.getByRole('cell').nth(5).innerText()))
     expect(await readOverlay()).toMatch(/name: trial.*per: client.*shadow: true/s)

@@ -74,6 +74,8 @@ interface RuleRowsProps {
 
 function RuleRows({ rule, isOpen, canChange, onToggle }: RuleRowsProps) {
   const { name, enabled, shadowShare, on, pattern, per, total, denied, shadow, meanRemaining } = rule
+  // In shadow, only what a rule would refuse is counted.
+  const isCounted = shadowShare < 1 || total > 0
   return (
     <>
       <tr>
@@ -93,10 +95,10 @@ function RuleRows({ rule, isOpen, canChange, onToggle }: RuleRowsProps) {
           <OutcomeTag outcome={!enabled ? 'disabled' : shadowShare === 1 ? 'in shadow' : rule.outcome} />
           {shadowShare % 1 > 0 && <span class="hint">{formatShare(shadowShare, 1)} in shadow</span>}
         </td>
-        <td class="number">{formatCount(total)}</td>
-        <td class="number">{formatCount(denied)}</td>
+        <td class="number">{isCounted ? formatCount(total) : '–'}</td>
+        <td class="number">{isCounted ? formatCount(denied) : '–'}</td>
         <td class="number">
-          {formatShare(denied, total)}
+          {isCounted ? formatShare(denied, total) : '–'}
           {denied > 0 && <ShareBar share={denied / total} tone="blocked" />}
         </td>
         <td class="number">{shadowShare + shadow > 0 ? formatCount(shadow) : '–'}</td>
