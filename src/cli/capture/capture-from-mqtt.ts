@@ -3,6 +3,7 @@ import { CommandError, EXIT, explainError } from '../terminal/command-error.ts'
 import { requirePackages } from '../terminal/required-packages.ts'
 import type { CaptureTarget } from './captured-message.ts'
 import type { ConnectionGaps } from './connection-gaps.ts'
+import { subscribeMqtt } from './subscribe-mqtt.ts'
 import { TopicSubscription } from './topic-subscription.ts'
 
 /** Captures what an MQTT broker delivers to subscriptions, without retained messages, until `ended` resolves. */
@@ -31,13 +32,8 @@ export async function captureFromMqtt(
       const sender = subscriptions.find(({ filter }) => matches(filter, topic))?.senderOf(topic)
       target.record({ at: Date.now(), topic, ...sender, size: payload.length, qos })
     })
-    const granted = await client.subscribeAsync(
-      subscriptions.map(({ filter }) => filter),
-      { qos: 2 },
-    )
-    const refused = granted.find(({ qos }) => qos >= 128)
-    if (refused !== undefined)
-      throw new CommandError(`the broker refuses to subscribe to ${refused.topic}`, EXIT.notAllowed)
+    const filters = subscriptions.map(({ filter }) => filter)
+    await subscribeMqtt(client, filters, 2)
     await ended
   } finally {
     client.off('close', recordLoss)

@@ -3,6 +3,7 @@ import { CommandError, EXIT, explainError } from '../terminal/command-error.ts'
 import { requirePackages } from '../terminal/required-packages.ts'
 import type { CaptureTarget } from './captured-message.ts'
 import type { ConnectionGaps } from './connection-gaps.ts'
+import { subscriptionRefused } from './subscription-refused.ts'
 import { TopicSubscription } from './topic-subscription.ts'
 
 /** Captures what a NATS server delivers to subscriptions, until `ended` resolves. */
@@ -41,8 +42,7 @@ export async function captureFromNats(
       connection.subscribe(subscription.filter, {
         callback: (error, message) => {
           if (error !== null) {
-            const text = `the server refuses to subscribe to ${subscription.filter}: ${error.message}`
-            refuse(new CommandError(text, EXIT.notAllowed, { cause: error }))
+            refuse(subscriptionRefused(subscription.filter, error))
             return
           }
           const { subject: topic, data } = message

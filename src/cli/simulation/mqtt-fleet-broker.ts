@@ -1,6 +1,8 @@
 import type { IClientOptions, MqttClient } from 'mqtt'
 import { PACKET } from '../../../brokers/mqtt-gateway/packet-types.ts'
 import { encodePacket, encodeText } from '../../../brokers/mqtt-gateway/write-packets.ts'
+import { subscribeMqtt } from '../capture/subscribe-mqtt.ts'
+import { CommandError } from '../terminal/command-error.ts'
 import { requirePackages } from '../terminal/required-packages.ts'
 import {
   type DeviceConnection,
@@ -37,10 +39,10 @@ export async function openMqttBroker(
   subscriber.on('error', () => {})
   subscriber.on('message', (_topic, payload) => onDelivery(payload))
   try {
-    await subscriber.subscribeAsync([...filters], { qos: 1 })
+    await subscribeMqtt(subscriber, filters, 1)
   } catch (cause) {
     await subscriber.endAsync(true)
-    throw unavailableError(url, cause)
+    throw cause instanceof CommandError ? cause : unavailableError(url, cause)
   }
   return {
     connect: ({ sender: { client: clientId, user }, slowMs, onLost }) => {

@@ -1,4 +1,6 @@
 import type { NatsConnection } from '@nats-io/transport-node'
+import { subscriptionRefused } from '../capture/subscription-refused.ts'
+import type { CommandError } from '../terminal/command-error.ts'
 import { requirePackages } from '../terminal/required-packages.ts'
 import {
   type DeviceConnection,
@@ -34,14 +36,21 @@ export async function openNatsBroker(
   const subscriber = await open('topicgate-simulate', undefined, true).catch((cause: unknown) => {
     throw unavailableError(url, cause)
   })
+  let refusal: CommandError | undefined
   for (const filter of filters) {
     subscriber.subscribe(filter, {
       callback: (error, message) => {
         if (error === null) onDelivery(message.data)
+        else refusal ??= subscriptionRefused(filter, error)
       },
     })
   }
+  // The server refuses a subscription before it answers.
   await subscriber.flush()
+  if (refusal !== undefined) {
+    await subscriber.close()
+    throw refusal
+  }
   return {
     connect: ({ sender: { client, user }, slowMs, onLost }) => {
       if (slowMs === undefined) return openDevice(open(client, user, false), onLost)

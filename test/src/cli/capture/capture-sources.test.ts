@@ -121,15 +121,6 @@ describe('a capture of a broker', () => {
     await expectGap(startNats, captureFromNats, 'a.b', publishNats)
   })
 
-  it('ends if a NATS server does not allow its subscription', async () => {
-    const config =
-      'authorization: { users: [{ user: a, password: b, permissions: { subscribe: { deny: "x.>" } } }] }'
-    await using server = await startNats({ config })
-    const url = server.url.replace('//', '//a:b@')
-    const { exitCode, err } = await runCommand(['capture', '--from', url, '--subscribe', 'x.>'])
-    expect([exitCode, err]).toEqual([77, expect.stringContaining('refuses to subscribe to x.>: ')])
-  })
-
   it('ends with the reason if the broker cannot be reached or the command is incomplete', async () => {
     const gone = await runCommand(['capture', '--from', 'mqtt://ann:secret@127.0.0.1:1', '--subscribe', '#'])
     expect(gone.exitCode).toBe(69)
