@@ -6,7 +6,7 @@ import { Gate, MemoryStore } from '../../index.ts'
 import type { LoadedPolicy } from '../../policy/index.ts'
 import { CaptureFileReader } from '../capture/capture-file.ts'
 import { CaptureLineParser, type CaptureRecord } from '../capture/capture-format.ts'
-import { decideCapture } from '../capture/decide-capture.ts'
+import { readWithProgress } from '../capture/read-with-progress.ts'
 import { loadNamedPolicy } from '../policy/load-named-policy.ts'
 import { ReplayEngine } from '../replay/replay-engine.ts'
 import { VIRTUAL_SWEEP_MS, VirtualClock } from '../replay/virtual-clock.ts'
@@ -119,7 +119,7 @@ async function compareDecisions(
   const capture = new CaptureFileReader(path, stdin, reader)
   const changes = new DecisionChanges()
   try {
-    await decideCapture(
+    await readWithProgress(
       capture,
       ([before, after]) => {
         const { line } = capture

@@ -6,7 +6,7 @@ import { CapturedMessage } from '../../core/message-from-fields.ts'
 import { createSender, Gate, keyOfSender, MemoryStore, SenderCache } from '../../index.ts'
 import { CaptureFileReader } from '../capture/capture-file.ts'
 import { CaptureLineParser } from '../capture/capture-format.ts'
-import { decideCapture } from '../capture/decide-capture.ts'
+import { readWithProgress } from '../capture/read-with-progress.ts'
 import { describeExplanation } from '../replay/describe-explanation.ts'
 import { ReplayEngine } from '../replay/replay-engine.ts'
 import { VirtualClock } from '../replay/virtual-clock.ts'
@@ -108,7 +108,7 @@ export class TestPlayer {
     const capture = new CaptureFileReader(this.#file.resolve(name), this.#terminal.stdin, parser)
     let nth = 0
     try {
-      await decideCapture(capture, record => decide(record, nth++, undefined, run), this.#terminal.stderr)
+      await readWithProgress(capture, record => decide(record, nth++, undefined, run), this.#terminal.stderr)
       capture.requireMessage()
     } catch (error) {
       if (!(error instanceof CommandError)) throw error

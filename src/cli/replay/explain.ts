@@ -4,7 +4,7 @@ import { type Explanation, Gate, MemoryStore, validPattern, validTopic } from '.
 import { redact } from '../../policy/index.ts'
 import { CaptureFileReader } from '../capture/capture-file.ts'
 import { CaptureLineParser } from '../capture/capture-format.ts'
-import { decideCapture } from '../capture/decide-capture.ts'
+import { readWithProgress } from '../capture/read-with-progress.ts'
 import { resolvePolicyFiles } from '../policy/resolve-policy-files.ts'
 import { CommandError, EXIT } from '../terminal/command-error.ts'
 import { sanitizeForTerminal } from '../terminal/format.ts'
@@ -83,7 +83,7 @@ async function decideBefore(
   const parser = new CaptureLineParser(gate.dialect, options)
   const capture = new CaptureFileReader(path, stdin, parser)
   const engine = new ReplayEngine(gate, clock)
-  await decideCapture(
+  await readWithProgress(
     capture,
     captured => (captured.atMs <= (atMs ?? Infinity) ? engine.decide(captured) : undefined),
     stderr,

@@ -7,7 +7,7 @@ import { ProgressLine } from '../terminal/progress-line.ts'
 import { type Terminal, write } from '../terminal/terminal.ts'
 import { writeOutputFile } from '../terminal/write-output-file.ts'
 import { CaptureSurvey } from './capture-survey.ts'
-import { CompactCopy } from './compact-copy.ts'
+import { CompactCaptureCopy } from './compact-capture-copy.ts'
 import { defineGroups } from './define-groups.ts'
 import { fitLimit, type Outlier } from './fit-limit.ts'
 import { LimitVerifier } from './limit-verifier.ts'
@@ -94,7 +94,7 @@ class Suggestion {
   }
 
   async run(): Promise<Suggested> {
-    const copy = await CompactCopy.create()
+    const copy = await CompactCaptureCopy.create()
     try {
       const survey = await this.#survey(copy)
       return await this.#fitAndVerify(copy, survey)
@@ -105,7 +105,7 @@ class Suggestion {
   }
 
   /** Reads the capture, and copies it. */
-  async #survey(copy: CompactCopy): Promise<CaptureSurvey> {
+  async #survey(copy: CompactCaptureCopy): Promise<CaptureSurvey> {
     const survey = new CaptureSurvey(this.#options.dialect)
     // The dialect of the messages is not known yet, nor used.
     const parser = new CaptureLineParser('mqtt', this.#options)
@@ -130,7 +130,7 @@ class Suggestion {
   }
 
   /** Fits limits to the first part of the messages, and verifies them with the rest. */
-  async #fitAndVerify(copy: CompactCopy, survey: CaptureSurvey): Promise<Suggested> {
+  async #fitAndVerify(copy: CompactCaptureCopy, survey: CaptureSurvey): Promise<Suggested> {
     const { firstMs, lastMs, dialect } = survey
     const cutMs = firstMs + Math.ceil(FITTED_SHARE * (lastMs - firstMs))
     const groups = new MessageGroups(defineGroups(this.#options, survey), dialect)

@@ -5,7 +5,7 @@ import type { OutputStream } from '../terminal/terminal.ts'
 import type { CaptureFileReader } from './capture-file.ts'
 
 /** Calls `decide` with each message of a capture until it returns false, and shows the progress on a terminal. */
-export async function decideCapture<T>(
+export async function readWithProgress<T>(
   capture: CaptureFileReader<T>,
   decide: (message: T) => MaybePromise<unknown>,
   output: OutputStream,

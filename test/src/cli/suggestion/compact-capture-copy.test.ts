@@ -1,6 +1,6 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { CaptureLineParser, type CaptureRecord } from '../../../../src/cli/capture/capture-format.ts'
-import { CompactCopy } from '../../../../src/cli/suggestion/compact-copy.ts'
+import { CompactCaptureCopy } from '../../../../src/cli/suggestion/compact-capture-copy.ts'
 import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
 import { CapturedMessage } from '../../../../src/core/message-from-fields.ts'
 import { random } from '../../../support/random.ts'
@@ -18,15 +18,15 @@ function record(atMs: number, topic: string): CaptureRecord {
   return { atMs, message, handled: undefined }
 }
 
-async function readAll(copy: CompactCopy): Promise<readonly CaptureRecord[]> {
+async function readAll(copy: CompactCaptureCopy): Promise<readonly CaptureRecord[]> {
   const found: CaptureRecord[] = []
   const messages = await copy.read('nats')
   await messages.readMessages(each => void found.push(each))
   return found
 }
 
-async function createCopy(): Promise<CompactCopy> {
-  const copy = await CompactCopy.create()
+async function createCopy(): Promise<CompactCaptureCopy> {
+  const copy = await CompactCaptureCopy.create()
   onTestFinished(() => copy.close())
   return copy
 }
@@ -76,7 +76,7 @@ describe('a compact copy', () => {
   it('is refused with the remedy if there is no folder for it', async () => {
     vi.stubEnv('TMPDIR', '/nowhere')
     onTestFinished(() => void vi.unstubAllEnvs())
-    await expect(CompactCopy.create()).rejects.toThrow(
+    await expect(CompactCaptureCopy.create()).rejects.toThrow(
       '/nowhere: a temporary file cannot be written: ENOENT (set TMPDIR to a folder with more room)',
     )
   })

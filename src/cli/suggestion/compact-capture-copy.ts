@@ -20,7 +20,7 @@ const MINUS = 0x2d
  * `CaptureLineCache`; `17 60`, the same message 60 ms after the one before; and `{"at":…}`, the message of a line that is not
  * cached. Why: reading it takes a fifth of the time of reading the capture, which may be a stream that can be read only once.
  */
-export class CompactCopy {
+export class CompactCaptureCopy {
   readonly #file: FileHandle
   #batch = ''
   #lines = 0
@@ -31,11 +31,11 @@ export class CompactCopy {
   }
 
   /** Rejects with CommandError if the folder for temporary files cannot be written. */
-  static async create(): Promise<CompactCopy> {
+  static async create(): Promise<CompactCaptureCopy> {
     try {
       const folder = await mkdtemp(join(tmpdir(), 'topicgate-copy-'))
       try {
-        return new CompactCopy(await open(join(folder, 'copy'), 'w+', 0o600))
+        return new CompactCaptureCopy(await open(join(folder, 'copy'), 'w+', 0o600))
       } finally {
         // An open file needs no name. Without one, nothing is left behind if the process is killed.
         await rm(folder, { recursive: true, force: true })
